@@ -1,0 +1,106 @@
+"""`FILE.npz` in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
+
+Images are (n, H, W) or (n, H, W, 3) uint8, labels (n,) or (n, 1) integers. The layout knows no
+patients, so each image stands for itself.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from tune_bio.datasets.images import Images, as_pixels
+from tune_bio.errors import DataError
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def read_npz(path: Path) -> tuple[dict[str, Images], tuple[str, ...]]:
+    """The splits that a file holds, by name, and the classes' names.
+
+    Raises:
+        DataError: no such layout, pickled objects, unusable dtypes, shapes or labels.
+    """
+    arrays = _load(path)
+    splits = {
+        name: _split(path, arrays, name)
+        for name in ("train", "val", "test")
+        if f"{name}_images" in arrays
+    }
+    if "train" not in splits:
+        found = ", ".join(arrays) or "nothing"
+        raise DataError(
+            f"{path} has no train_images (it holds {found})",
+            "use MedMNIST's names: train_images, train_labels, val_images, ...",
+        )
+    return splits, _classes(path, splits)
+
+
+def _load(path: Path) -> Arrays:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"{path} is no .npz file ({error})", "write it with numpy.savez_compressed"
+        ) from error
+    # The sum is known before anything is unpacked: a small file can unpack to any size.
+    if size > psutil.virtual_memory().available:
+        raise DataError(
+            f"{path} unpacks to {size / 2**30:.1f} GiB, more than the memory that is free",
+            "use fewer or smaller images, or a machine with more memory",
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        pickled = "pickle" in str(error)
+        fault = "holds pickled Python objects" if pickled else f"cannot be read ({error})"
+        raise DataError(
+            f"{path} {fault}", "save plain arrays of integers: pickles can run any code"
+        ) from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error})", "copy the file again") from error
+
+
+def _split(path: Path, arrays: Arrays, name: str) -> Images:
+    images, labels = arrays[f"{name}_images"], arrays.get(f"{name}_labels")
+    if labels is None:
+        raise DataError(f"{path} has {name}_images and no {name}_labels", "add the labels")
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{name}_images in {path} are {images.dtype}", "this version reads 8-bit images: uint8"
+        )
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise DataError(
+            f"{name}_images in {path} have the shape {images.shape}",
+            "give (n, H, W) for grey or (n, H, W, 3) for colour",
+        )
+    labels = labels.reshape(-1) if labels.shape in ((len(images),), (len(images), 1)) else None
+    if labels is None:
+        raise DataError(
+            f"{name}_labels in {path} do not fit its {len(images)} images",
+            "give one label an image, (n,) or (n, 1)",
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{name}_labels in {path} are {labels.dtype}", "labels are whole numbers from 0"
+        )
+    names = np.array([f"{name}/{i:06d}" for i in range(len(images))], dtype=np.str_)
+    pixels = as_pixels(images.astype(np.uint8, copy=False))
+    return Images(pixels, labels.astype(np.int64), patients=names, names=names)
+
+
+def _classes(path: Path, splits: dict[str, Images]) -> tuple[str, ...]:
+    count = int(splits["train"].labels.max(initial=-1)) + 1
+    for name, split in splits.items():
+        outside = split.labels[(split.labels < 0) | (split.labels >= count)]
+        if len(outside):
+            raise DataError(
+                f"{name}_labels in {path} hold {int(outside[0])}, out of the range 0 to {count - 1}",
+                "labels count the classes of train from 0",
+            )
+    return tuple(str(k) for k in range(count))

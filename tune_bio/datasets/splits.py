@@ -1,0 +1,86 @@
+"""Splits by patient: stratified by class, seeded, no patient on two sides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tune_bio.datasets.images import Images
+from tune_bio.errors import DataError
+
+FOLDS = 5  # one for validation, one for test, three for training
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and test, and a sentence on where each comes from."""
+
+    train: Images
+    val: Images
+    test: Images
+    origin: str
+
+
+def complete(
+    train: Images, val: Images | None, test: Images | None, classes: tuple[str, ...], seed: int
+) -> Splits:
+    """Cut what is missing from train, a fifth at a time, by patient.
+
+    Raises:
+        DataError: a class has too few patients to be in every split.
+    """
+    cut = [name for name, split in (("validation", val), ("test", test)) if split is None]
+    _refuse_few_patients(train, classes, parts=1 + len(cut))
+    folds = FOLDS
+    if test is None:
+        train, test = cut_one(train, folds, seed)
+        folds -= 1  # a fifth of the whole is a quarter of what is left
+    if val is None:
+        train, val = cut_one(train, folds, seed)
+    splits = Splits(train, val, test, _origin(cut, seed))
+    refuse_missing_classes(splits, classes)
+    return splits
+
+
+def cut_one(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
+    """Split one stratified fold of patients off: (the rest, the fold)."""
+    rest, fold = fold_of(images.labels, images.patients, folds, seed)
+    return images.take(rest), images.take(fold)
+
+
+def fold_of(
+    labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], folds: int, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions of the rest and of one fold, each sorted; a patient is in one of them."""
+    fewest = min(len(np.unique(patients[labels == label])) for label in np.unique(labels))
+    splitter = StratifiedGroupKFold(min(folds, max(2, fewest)), shuffle=True, random_state=seed)
+    rest, fold = next(iter(splitter.split(labels, labels, patients)))
+    return rest, fold
+
+
+def refuse_missing_classes(splits: Splits, classes: tuple[str, ...]) -> None:
+    """Raise DataError where a split lacks a class: nothing could be scored on it."""
+    for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        for k, class_name in enumerate(classes):
+            if not np.any(split.labels == k):
+                raise DataError(
+                    f"the {name} split has no image of class {class_name!r}",
+                    "every split needs every class; add patients of it, or split anew",
+                )
+
+
+def _refuse_few_patients(train: Images, classes: tuple[str, ...], parts: int) -> None:
+    for k, name in enumerate(classes):
+        count = len(np.unique(train.patients[train.labels == k]))
+        if count < parts:
+            raise DataError(
+                f"class {name!r} has {count} patients and must be split into {parts} parts",
+                "add images of more patients",
+            )
+
+
+def _origin(cut: list[str], seed: int) -> str:
+    if not cut:
+        return "given by the source"
+    return f"{' and '.join(cut)} cut from train, by patient, stratified by class, seed {seed}"

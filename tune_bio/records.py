@@ -1,0 +1,213 @@
+"""The records: what every study leaves, one schema a table, written and read in one place.
+
+The records are the truth: reports and statistics read them and nothing else. Columns that a
+later part of tune_bio fills are there from the beginning, null.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tune_bio.config import TrialConfig, hyperparameter_names
+from tune_bio.errors import ResultsError
+from tune_bio.files import replacing, write_text
+
+Row = dict[str, Any]
+Status = Literal["running", "completed", "stopped_early", "diverged", "failed", "interrupted"]
+
+TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.parquet"
+MANIFEST = "experiment.json"
+
+_ARROW_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+# Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
+_NUMBER_OR_LIST = ("width", "dropout")
+
+_TRIAL_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("trial_id", pa.string()),
+    ("config_id", pa.string()),
+    ("status", pa.string()),
+    ("error", pa.string()),
+    ("replicate", pa.int64()),
+    ("seed", pa.int64()),
+    ("epochs_run", pa.int64()),
+    ("epochs_trained", pa.int64()),
+    ("reused_from", pa.string()),
+    ("best_epoch", pa.int64()),
+    ("best_val_auroc", pa.float64()),
+    ("best_val_accuracy", pa.float64()),
+    ("best_val_loss", pa.float64()),
+    ("best_val_loss_epoch", pa.int64()),
+    ("best_train_accuracy", pa.float64()),
+    ("final_train_loss", pa.float64()),
+    ("final_train_accuracy", pa.float64()),
+    ("final_val_loss", pa.float64()),
+    ("final_val_accuracy", pa.float64()),
+    ("generalization_gap", pa.float64()),
+    ("epochs_to_plateau", pa.int64()),
+    ("val_loss_jitter", pa.float64()),
+    ("test_loss", pa.float64()),
+    ("test_accuracy", pa.float64()),
+    ("test_accuracy_low", pa.float64()),
+    ("test_accuracy_high", pa.float64()),
+    ("test_auroc", pa.float64()),
+    ("test_auroc_low", pa.float64()),
+    ("test_auroc_high", pa.float64()),
+    ("seconds", pa.float64()),
+    ("seconds_per_epoch", pa.float64()),
+    ("parameters", pa.int64()),
+    ("trainable_parameters", pa.int64()),
+    ("multiply_adds", pa.int64()),
+    ("node", pa.string()),
+    ("gpu", pa.string()),
+)
+
+EPOCH_SCHEMA = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("epoch", pa.int64()),
+        ("train_loss", pa.float64()),
+        ("train_accuracy", pa.float64()),
+        ("val_loss", pa.float64()),
+        ("val_accuracy", pa.float64()),
+        ("val_balanced_accuracy", pa.float64()),
+        ("val_macro_f1", pa.float64()),
+        ("val_auroc", pa.float64()),
+        ("lr", pa.float64()),
+        ("seconds", pa.float64()),
+        ("images_per_second", pa.float64()),
+    ]
+)
+
+
+@dataclass
+class Records:
+    """The tables of one study, growing in memory and written whole.
+
+    `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
+    the probabilities that trials return; `classes` are the classes' names.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    images: npt.NDArray[np.str_]
+    patients: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int64]
+    trials: dict[str, Row] = field(default_factory=dict)
+    epochs: dict[tuple[str, int], Row] = field(default_factory=dict)
+    predictions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    def start_trial(self, trial_id: str, config_id: str, config: TrialConfig) -> None:
+        """Add a trial's row, `running`, with its hyperparameters."""
+        self.trials[trial_id] = {
+            "trial_id": trial_id,
+            "config_id": config_id,
+            "status": "running",
+            "replicate": 0,
+            "seed": config.seed,
+            **{f"params.{name}": value for name, value in config.params().items()},
+        }
+
+    def update_trial(self, trial_id: str, **values: Any) -> None:
+        """Set columns of a trial's row."""
+        self.trials[trial_id].update(values)
+
+    def add_epochs(self, trial_id: str, rows: Sequence[Row]) -> None:
+        """Add epochs of a trial; an epoch that is there already is replaced."""
+        for row in rows:
+            self.epochs[trial_id, row["epoch"]] = {"trial_id": trial_id, **row}
+
+    def write(self) -> None:
+        """Write every table, whole."""
+        _write(
+            self.folder / TRIALS,
+            pa.Table.from_pylist(list(self.trials.values()), self._trial_schema()),
+        )
+        _write(self.folder / EPOCHS, pa.Table.from_pylist(list(self.epochs.values()), EPOCH_SCHEMA))
+        _write(self.folder / PREDICTIONS, self._prediction_table())
+
+    def _trial_schema(self) -> pa.Schema:
+        params = [(f"params.{name}", self._param_type(name)) for name in hyperparameter_names()]
+        return pa.schema([*_TRIAL_COLUMNS[:6], *params, *_TRIAL_COLUMNS[6:]])
+
+    def _param_type(self, name: str) -> pa.DataType:
+        if name in _NUMBER_OR_LIST:
+            values = [row.get(f"params.{name}") for row in self.trials.values()]
+            if any(isinstance(value, str) for value in values):
+                for row in self.trials.values():
+                    if f"params.{name}" in row:
+                        row[f"params.{name}"] = str(row[f"params.{name}"])
+                return pa.string()
+            return pa.float64()
+        annotation = TrialConfig.model_fields[name].annotation
+        return _ARROW_TYPES.get(annotation or str, pa.string())
+
+    def _prediction_table(self) -> pa.Table:
+        n = len(self.images)
+        columns: dict[str, Any] = {
+            "trial": np.repeat(list(self.predictions), n)
+            if self.predictions
+            else pa.array([], pa.string()),
+            "split": ["val"] * (n * len(self.predictions)),
+            "image": np.tile(self.images, len(self.predictions)),
+            "patient": np.tile(self.patients, len(self.predictions)),
+            "label": np.tile(self.labels, len(self.predictions)),
+        }
+        stacked = (
+            np.concatenate(list(self.predictions.values()))
+            if self.predictions
+            else np.empty((0, len(self.classes)), np.float32)
+        )
+        columns |= {f"p_{name}": stacked[:, k] for k, name in enumerate(self.classes)}
+        return pa.table(columns)
+
+
+def read_trials(folder: Path) -> pd.DataFrame:
+    """trials.parquet as a table; raises ResultsError."""
+    return _read(folder / TRIALS)
+
+
+def read_epochs(folder: Path) -> pd.DataFrame:
+    """epochs.parquet as a table; raises ResultsError."""
+    return _read(folder / EPOCHS)
+
+
+def read_predictions(folder: Path) -> pd.DataFrame:
+    """predictions.parquet as a table; raises ResultsError."""
+    return _read(folder / PREDICTIONS)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write experiment.json, whole."""
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """experiment.json; raises ResultsError."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{folder / MANIFEST} cannot be read ({error})", _REMEDY) from error
+    return manifest
+
+
+_REMEDY = "give the folder of a study, as in results/NAME"
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(f"{path} cannot be read ({error})", _REMEDY) from error

@@ -1,0 +1,343 @@
+"""Training: `fit` yields one result an epoch. It knows no Ray and no files."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tune_bio.config import METRIC_MODES, TrialConfig
+from tune_bio.datasets.transforms import PreparedSplit, Transform, TrialData
+from tune_bio.metrics import evaluate
+from tune_bio.models import Classifier, build_model, input_transform
+from tune_bio.models.freezing import (
+    backbone_is_frozen,
+    freeze,
+    phase,
+    trainable,
+    trained_part,
+)
+from tune_bio.optim import build_loss, build_optimizer, build_schedule, class_probabilities
+from tune_bio.seeding import generator, global_seed
+
+Tensors = dict[str, torch.Tensor]
+EVALUATION_PIXELS = 2**22  # pixels in one evaluation batch: 1,024 images of 64 px
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch of a trial's curve.
+
+    `train_loss` and `train_accuracy` are running means in training mode; `train_loss` is, like
+    `val["loss"]`, the unweighted negative log-likelihood, so that the two can be compared.
+    `val` holds the validation metrics and is empty where training diverged.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val: dict[str, float]
+    lr: float
+    seconds: float
+    images_per_second: float
+
+    def row(self) -> dict[str, Any]:
+        """As a row of epochs.parquet."""
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            "train_accuracy": self.train_accuracy,
+            **{f"val_{name}": value for name, value in self.val.items()},
+            "lr": self.lr,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+        }
+
+
+@dataclass(frozen=True)
+class Best:
+    """The first epoch with the best value of the metric.
+
+    `weights` is the trained part of the model, on the CPU; `probabilities` are the validation
+    split's, (n, classes) float32.
+    """
+
+    epoch: int
+    value: float
+    weights: Tensors
+    probabilities: npt.NDArray[np.float32]
+
+
+class TrainingState:
+    """Everything that the next epoch depends on; saves to plain tensors and JSON values."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrialData,
+        *,
+        metric: str = "val_auroc",
+        backbone: Tensors | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        """Start a trial before its first epoch.
+
+        `backbone` holds the pretrained weights that `config.weights` names; it must be given
+        exactly where that is not "none".
+        """
+        if (backbone is None) != (config.weights == "none"):
+            raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
+        self.config, self.metric, self.device = config, metric, device
+        self.model = build_model(config, len(data.classes), data.channels)
+        if backbone is not None:
+            self.model.backbone.load_state_dict(backbone)
+        self.model.to(device)
+        self.transform = input_transform(config, data.channels)
+        self.loss = build_loss(config, data.train.labels, len(data.classes), device)
+        self.epoch = 0
+        self.best: Best | None = None
+        self.diverged = False
+        self._enter_phase()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial ends by itself here: its length, its patience, or NaN."""
+        waited = self.epoch - (self.best.epoch if self.best else 0)
+        out_of_patience = 0 < self.config.patience <= waited
+        return self.epoch >= self.config.epochs or out_of_patience or self.diverged
+
+    def trained_weights(self) -> Tensors:
+        """A copy, on the CPU, of the part of the model that training changes."""
+        prefix = trained_part(self.config)
+        state = self.model.state_dict()
+        return {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in state.items()
+            if name.startswith(prefix)
+        }
+
+    def advance(self) -> None:
+        """Count an epoch as done: the schedule moves, and the next phase may begin."""
+        self.epoch += 1
+        self.schedule.step()
+        if self.epoch < self.config.epochs and phase(self.config, self.epoch + 1)[0] == (
+            self.epoch + 1
+        ):
+            self._enter_phase()
+
+    def consider(self, value: float, probabilities: npt.NDArray[np.float64]) -> None:
+        """Keep this epoch's weights where its metric is strictly better than all before."""
+        sign = 1 if METRIC_MODES[self.metric] == "max" else -1
+        if self.best is None or sign * value > sign * self.best.value:
+            weights = self.trained_weights()
+            self.best = Best(self.epoch, value, weights, probabilities.astype(np.float32))
+
+    def save(self) -> tuple[Tensors, Tensors, dict[str, Any]]:
+        """(weights, optimizer tensors, JSON values) of this moment; `best` is apart."""
+        optimizer = {
+            f"{index}.{name}": tensor
+            for index, slots in self.optimizer.state_dict()["state"].items()
+            for name, tensor in slots.items()
+            if tensor is not None
+        }
+        schedule = self.schedule.state_dict()
+        values = {
+            "epoch": self.epoch,
+            "diverged": self.diverged,
+            "lr": [group["lr"] for group in self.optimizer.param_groups],
+            "schedule": {k: v for k, v in schedule.items() if k != "lr_lambdas"},
+        }
+        return self.trained_weights(), optimizer, values
+
+    def load(
+        self, weights: Tensors, optimizer: Tensors, values: dict[str, Any], best: Best | None
+    ) -> None:
+        """Continue from what `save` gave: what follows is what would have followed."""
+        self.epoch, self.diverged = values["epoch"], values["diverged"]
+        self.best = best
+        self._enter_phase()
+        self._load_weights(weights)
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in optimizer.items():
+            index, _, name = key.partition(".")
+            slots.setdefault(int(index), {})[name] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        for group, lr in zip(groups, values["lr"], strict=True):
+            group["lr"] = lr
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.schedule.load_state_dict({**values["schedule"], "lr_lambdas": [None]})
+
+    def with_best_weights(self) -> Classifier:
+        """The model, holding its best epoch's weights until `with_last_weights`."""
+        assert self.best is not None
+        self._last = self.trained_weights()
+        self._load_weights(self.best.weights)
+        return self.model
+
+    def with_last_weights(self) -> Classifier:
+        """The model, holding its last epoch's weights again."""
+        self._load_weights(self._last)
+        return self.model
+
+    def _enter_phase(self) -> None:
+        """Freeze what this phase freezes; a phase has a fresh optimizer and schedule."""
+        epoch = min(self.epoch + 1, self.config.epochs)
+        freeze(self.model, frozen=backbone_is_frozen(self.config, epoch))
+        self.optimizer = build_optimizer(self.config, trainable(self.model))
+        self.schedule = build_schedule(self.config, self.optimizer, phase(self.config, epoch)[1])
+
+    def _load_weights(self, weights: Tensors) -> None:
+        self.model.load_state_dict({**self.model.state_dict(), **weights})
+
+
+def fit(
+    config: TrialConfig,
+    data: TrialData,
+    start: TrainingState | None = None,
+    *,
+    metric: str = "val_auroc",
+    backbone: Tensors | None = None,
+    device: torch.device = CPU,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Iterator[EpochResult]:
+    """Train a configuration, one epoch a step, from the beginning or from `start`.
+
+    Args:
+        config: what to train; all of its randomness comes from `config.seed`.
+        data: training and validation images.
+        start: continue from here; it is advanced in place, and can be saved between two epochs.
+        metric: a validation column, on which the best epoch is kept.
+        backbone: pretrained weights, where `config.weights` wants them.
+        device: where to train.
+        on_batch: called after every batch, as a sign of life.
+    """
+    state = start or TrainingState(config, data, metric=metric, backbone=backbone, device=device)
+    while not state.finished:
+        yield train_epoch(state, data, on_batch)
+
+
+def train_epoch(
+    state: TrainingState, data: TrialData, on_batch: Callable[[], None] = lambda: None
+) -> EpochResult:
+    """Train one epoch, score it on validation, and advance the state."""
+    started = time.perf_counter()
+    epoch, config = state.epoch + 1, state.config
+    lr = float(state.optimizer.param_groups[0]["lr"])
+    batches = _training_batches(config, len(data.train), epoch)
+    with global_seed(config.seed, "dropout", epoch):
+        train_logs = run_epoch(state, data.train, batches, on_batch, training=True)
+    trained = time.perf_counter() - started
+    order = torch.cat(batches).numpy()
+    train_loss, train_accuracy = _loss_and_accuracy(train_logs, data.train.labels[order])
+
+    val_logs = _evaluate(state, data.val, on_batch)
+    state.diverged = not (np.isfinite(train_logs).all() and np.isfinite(val_logs).all())
+    state.advance()
+    val: dict[str, float] = {}
+    if not state.diverged:
+        val = evaluate(data.val.labels, np.exp(val_logs), data.positive)
+        state.consider(val[state.metric.removeprefix("val_")], np.exp(val_logs))
+    return EpochResult(
+        epoch=epoch,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        val=val,
+        lr=lr,
+        seconds=time.perf_counter() - started,
+        images_per_second=len(data.train) / trained,
+    )
+
+
+def run_epoch(
+    state: TrainingState,
+    split: PreparedSplit,
+    batches: Sequence[torch.Tensor],
+    on_batch: Callable[[], None],
+    *,
+    training: bool,
+) -> npt.NDArray[np.float64]:
+    """One pass over `batches` of positions: the log-probabilities, (n, classes), in their order.
+
+    The same function trains and evaluates, so that the two cannot drift apart.
+    """
+    to_logs = class_probabilities(state.config)
+    pixels, labels = _tensor(split.pixels), torch.from_numpy(np.array(split.labels))
+    state.model.train(training)
+    logs = []
+    for batch in batches:
+        images = state.transform.normalize(pixels[batch].to(state.device, non_blocking=True))
+        with torch.inference_mode(not training):
+            logits = state.model(images)
+        if training:
+            state.optimizer.zero_grad(set_to_none=True)
+            state.loss(logits, labels[batch].to(state.device)).backward()
+            state.optimizer.step()
+        logs.append(to_logs(logits.detach()).cpu())
+        on_batch()
+    result: npt.NDArray[np.float64] = torch.cat(logs).numpy()
+    return result
+
+
+def train_accuracy_at_best(
+    state: TrainingState, data: TrialData, on_batch: Callable[[], None] = lambda: None
+) -> float:
+    """Accuracy on the training split in evaluation mode, with the best epoch's weights."""
+    state.with_best_weights()
+    logs = _evaluate(state, data.train, on_batch)
+    state.with_last_weights()
+    return _loss_and_accuracy(logs, data.train.labels)[1]
+
+
+def predict(
+    model: Classifier, transform: Transform, config: TrialConfig, pixels: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float64]:
+    """Class probabilities, (n, classes), of resized pixels (n, S, S, C)."""
+    to_logs = class_probabilities(config)
+    model.eval()
+    logs = []
+    for batch in _evaluation_batches(len(pixels), config.image_size):
+        with torch.inference_mode():
+            images = transform.normalize(_tensor(pixels)[batch])
+            logs.append(to_logs(model(images)))
+    probabilities: npt.NDArray[np.float64] = torch.cat(logs).exp().numpy()
+    return probabilities
+
+
+def _evaluate(
+    state: TrainingState, split: PreparedSplit, on_batch: Callable[[], None]
+) -> npt.NDArray[np.float64]:
+    batches = _evaluation_batches(len(split), state.config.image_size)
+    return run_epoch(state, split, batches, on_batch, training=False)
+
+
+def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Tensor]:
+    order = torch.randperm(n, generator=generator(config.seed, "shuffle", epoch))
+    batches = list(order.split(config.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        # BatchNorm cannot train on one image; the straggler joins the batch before it.
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _evaluation_batches(n: int, size: int) -> Sequence[torch.Tensor]:
+    return torch.arange(n).split(max(16, EVALUATION_PIXELS // size**2))
+
+
+def _loss_and_accuracy(
+    logs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    loss = -float(logs[np.arange(len(labels)), labels].mean())
+    return loss, float((logs.argmax(axis=1) == labels).mean())
+
+
+def _tensor(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """A view of the array; from Ray's object store it is read-only, and nothing here writes."""
+    if not pixels.flags.writeable:
+        return torch.frombuffer(memoryview(pixels).toreadonly(), dtype=torch.uint8).view(
+            pixels.shape
+        )
+    return torch.from_numpy(pixels)
