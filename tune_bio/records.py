@@ -5,6 +5,7 @@ later part of tune_bio fills are there from the beginning, null.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,8 @@ class Records:
     """The tables of one study, growing in memory and written whole.
 
     `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
-    the probabilities that trials return; `classes` are the classes' names.
+    the probabilities that trials return; `classes` are the classes' names. `timeline` holds each
+    trial's first and last moment, in seconds since the study began.
     """
 
     folder: Path
@@ -101,11 +103,15 @@ class Records:
     patients: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int64]
     trials: dict[str, Row] = field(default_factory=dict)
-    epochs: dict[tuple[str, int], Row] = field(default_factory=dict)
+    epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
     predictions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    timeline: dict[str, list[float]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
 
     def start_trial(self, trial_id: str, config_id: str, config: TrialConfig) -> None:
         """Add a trial's row, `running`, with its hyperparameters."""
+        now = time.monotonic() - self.began
+        self.timeline[trial_id] = [now, now]
         self.trials[trial_id] = {
             "trial_id": trial_id,
             "config_id": config_id,
@@ -118,19 +124,25 @@ class Records:
     def update_trial(self, trial_id: str, **values: Any) -> None:
         """Set columns of a trial's row."""
         self.trials[trial_id].update(values)
+        self.timeline[trial_id][1] = time.monotonic() - self.began
 
     def add_epochs(self, trial_id: str, rows: Sequence[Row]) -> None:
         """Add epochs of a trial; an epoch that is there already is replaced."""
         for row in rows:
-            self.epochs[trial_id, row["epoch"]] = {"trial_id": trial_id, **row}
+            self.epochs.setdefault(trial_id, {})[row["epoch"]] = {"trial_id": trial_id, **row}
+
+    def curve(self, trial_id: str) -> list[Row]:
+        """The epochs of a trial, in order."""
+        return list(self.epochs.get(trial_id, {}).values())
 
     def write(self) -> None:
         """Write every table, whole."""
+        rows = [row for curve in self.epochs.values() for row in curve.values()]
         _write(
             self.folder / TRIALS,
             pa.Table.from_pylist(list(self.trials.values()), self._trial_schema()),
         )
-        _write(self.folder / EPOCHS, pa.Table.from_pylist(list(self.epochs.values()), EPOCH_SCHEMA))
+        _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, EPOCH_SCHEMA))
         _write(self.folder / PREDICTIONS, self._prediction_table())
 
     def _trial_schema(self) -> pa.Schema:

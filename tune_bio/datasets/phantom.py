@@ -29,20 +29,25 @@ POSITIVE_SHARE = 1 / 3  # share of patients that truly are positive
 MISLABELLED_SHARE = 0.05  # share of patients, in each class, whose given label is wrong
 
 # The cues. Each pair is (negative, positive): the class means of a quantity that varies between
-# patients with the spread given after it, so the ratio of gap to spread sets how telling a cue is.
-HAZE = (0.00, 0.065)
+# patients with the standard deviation named after it. The ratio of gap to spread sets how telling
+# a cue is: haze leaves a linear model well short, outline and texture reward learned features.
+HAZE = (0.00, 0.065)  # brightness added to the lungs, as a share of the full grey range
 HAZE_SPREAD = 0.04
-SPICULATION = (0.10, 1.10)  # length of the longest spicules, as a share of the nodule's radius
+SPICULATION = (0.10, 1.30)  # length of the longest spicules, as a share of the nodule's radius
 SPICULATION_SPREAD = 0.25
-FINENESS = (0.18, 0.75)  # share of the lung markings' contrast that is fine rather than coarse
+FINENESS = (0.18, 0.75)  # share of the lung markings' variance that is fine rather than coarse
 FINENESS_SPREAD = 0.24
 
-SPICULE_SHARPNESS = 25  # a spicule is about 1 / sqrt of this wide, in radians
-NODULE_RADIUS = (0.16, 0.22)  # range, in half image widths
-NODULE_BRIGHTNESS = (0.22, 0.32)  # range, above the lung it lies in
-MARKING_CONTRAST = 0.045  # standard deviation of the lung markings
+# What the cues are carried by, the same for both classes. Contrast here against NOISE below sets
+# how soon a network finds the outline and the texture.
+SPICULES = (6, 10)  # range of their number, the end excluded
+SPICULE_SHARPNESS = 25  # a spicule's half width is about 1 / sqrt of this, in radians
+NODULE_RADIUS = (0.18, 0.24)  # range, in half image widths
+NODULE_SOFTNESS = 0.18  # width of the nodule's edge, as a share of its radius
+NODULE_BRIGHTNESS = (0.28, 0.38)  # range, above the lung it lies in
+MARKING_CONTRAST = 0.05  # standard deviation of the lung markings
 FINE_SIGMA = (0.6, 1.2)  # px: the pass band of fine markings (difference of two Gaussians)
-COARSE_SIGMA = (1.2, 2.4)  # px: the pass band of coarse markings
+COARSE_SIGMA = (1.4, 3.0)  # px: the pass band of coarse markings
 
 # What differs between the images of one patient.
 SHIFT_PX = 1.5  # standard deviation of the shift along each axis
@@ -50,7 +55,7 @@ ROTATION_DEG = 2.5  # standard deviation
 ZOOM = 0.02  # standard deviation of the relative size
 GAIN = 0.04  # standard deviation of the relative exposure
 OFFSET = 0.02  # standard deviation of the brightness offset
-NOISE = 0.012  # standard deviation of the detector noise
+NOISE = 0.01  # standard deviation of the detector noise
 
 Image = npt.NDArray[np.float64]
 
@@ -206,22 +211,30 @@ def _band_noise(rng: np.random.Generator, narrow: float, wide: float) -> Image:
 
 
 def _nodule(rng: np.random.Generator, lungs: Image, positive: int) -> Image:
-    """The outline cue: one nodule in a lung, with more or less deep spicules around it."""
+    """One nodule in a lung, at any place where it can be seen."""
     places = np.argwhere((lungs > 0.9) & (np.abs(_Y) < 0.6))
     row, column = places[rng.integers(len(places))]
     x, y = _X - _X[row, column], _Y - _Y[row, column]
-    depth = np.clip(rng.normal(SPICULATION[positive], SPICULATION_SPREAD), 0, None)
-    angle = np.arctan2(y, x)
-    outline = np.ones_like(angle)
-    count = int(rng.integers(6, 10))
-    for turn in (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2 * np.pi / count:
-        ray = np.exp(SPICULE_SHARPNESS * (np.cos(angle - turn) - 1))
-        outline += depth * rng.uniform(0.3, 1) * ray
-    # The mean of the squared outline is the area over that of a disc: dividing keeps it equal.
-    outline /= np.sqrt(np.mean(outline**2))
-    radius = rng.uniform(*NODULE_RADIUS)
-    shape = _inside(np.hypot(x, y) / radius - outline, 0.18)
+    angles, outline = _outline(rng, positive)
+    reach = np.interp(np.arctan2(y, x), angles, outline, period=2 * np.pi)
+    shape = _inside(np.hypot(x, y) / rng.uniform(*NODULE_RADIUS) - reach, NODULE_SOFTNESS)
     return rng.uniform(*NODULE_BRIGHTNESS) * shape
+
+
+def _outline(
+    rng: np.random.Generator, positive: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The outline cue: angles in radians and, at each, the outline's distance over the radius."""
+    length = np.clip(rng.normal(SPICULATION[positive], SPICULATION_SPREAD), 0, None)
+    count = int(rng.integers(*SPICULES))
+    spicules = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2 * np.pi / count
+    lengths = length * rng.uniform(0.3, 1, count)
+    angles = np.linspace(-np.pi, np.pi, 180, endpoint=False)
+    rays = np.exp(SPICULE_SHARPNESS * (np.cos(angles[:, None] - spicules) - 1))
+    outline = 1 + rays @ lengths
+    # The area goes with the mean squared outline: without this, spicules would enlarge the nodule
+    # and the mean brightness would tell the classes apart.
+    return angles, outline / np.sqrt(np.mean(outline**2))
 
 
 def _pose(rng: np.random.Generator, coefficients: Image) -> Image:

@@ -1,0 +1,1 @@
+"""What is drawn and told from the records; nothing here knows Ray."""

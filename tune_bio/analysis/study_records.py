@@ -1,0 +1,54 @@
+"""A finished (or running) study, as figures and summaries read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_bio.config import METRIC_MODES
+from tune_bio.records import read_epochs, read_manifest, read_trials
+
+PARAMS = "params."
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """The tables of one study, with `score` (the metric at the best epoch) beside each trial."""
+
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    manifest: dict[str, Any]
+
+    @property
+    def metric(self) -> str:
+        """The validation column that the study ranks by."""
+        return str(self.manifest["settings"]["metric"])
+
+    @property
+    def ascending(self) -> bool:
+        """Whether a smaller metric is better."""
+        return METRIC_MODES[self.metric] == "min"
+
+    @property
+    def ranking(self) -> pd.DataFrame:
+        """Trials with a score, the best first."""
+        scored = self.trials.dropna(subset=["score"])
+        return scored.sort_values("score", ascending=self.ascending, kind="stable")
+
+    @property
+    def searched(self) -> list[str]:
+        """Hyperparameters that took more than one value, in the order of the tables."""
+        columns = [column for column in self.trials.columns if column.startswith(PARAMS)]
+        varied = [c for c in columns if self.trials[c].nunique(dropna=False) > 1]
+        return [column.removeprefix(PARAMS) for column in varied]
+
+
+def read_study(folder: Path) -> StudyRecords:
+    """Read a study's folder; raises ResultsError."""
+    trials, epochs, manifest = read_trials(folder), read_epochs(folder), read_manifest(folder)
+    metric = manifest["settings"]["metric"]
+    at_best = trials[["trial_id", "best_epoch"]].merge(
+        epochs, left_on=["trial_id", "best_epoch"], right_on=["trial_id", "epoch"], how="left"
+    )
+    return StudyRecords(trials.assign(score=at_best[metric].to_numpy()), epochs, manifest)

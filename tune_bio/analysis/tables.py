@@ -1,0 +1,124 @@
+"""summary.md: what the study found, in words and one table."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.files import write_text
+
+LISTED = 10
+
+
+def write_summary(study: StudyRecords, folder: Path) -> None:
+    """Write summary.md of a study."""
+    manifest = study.manifest
+    parts = [
+        f"# {manifest['name']}",
+        *_warnings(manifest),
+        _outcome(study),
+        "## Best trials",
+        _ranking(study),
+        _failures(study),
+        "## Data",
+        _data(manifest),
+        _left_out(manifest),
+        "## How to read this",
+        _reading(study),
+    ]
+    write_text(folder / "summary.md", "\n\n".join(part for part in parts if part) + "\n")
+
+
+def _warnings(manifest: dict[str, Any]) -> list[str]:
+    data = manifest["data"]
+    return [f"> **Note.** {note}" for note in data["notes"]]
+
+
+def _outcome(study: StudyRecords) -> str:
+    counts = study.trials["status"].value_counts()
+    told = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
+    text = f"{len(study.trials)} trials ({told}) in {study.manifest['seconds']:.0f} s."
+    if study.ranking.empty:
+        return text + " No trial has a score."
+    best = study.ranking.iloc[0]
+    return (
+        f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with {study.metric} "
+        f"**{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of {best['epochs_run']:.0f}. "
+        "Its model is in `best/`."
+    )
+
+
+def _ranking(study: StudyRecords) -> str:
+    columns = {
+        "trial_id": "trial",
+        "score": study.metric,
+        "best_val_accuracy": "best val accuracy",
+        "best_val_loss": "best val loss",
+        "generalization_gap": "generalization gap",
+        "best_epoch": "best epoch",
+        "epochs_run": "epochs",
+        "status": "status",
+    }
+    listed = study.ranking.head(LISTED)
+    table = listed[list(columns)].rename(columns=columns)
+    table["hyperparameters"] = [_params(study, row) for _, row in listed.iterrows()]
+    return markdown_table(table)
+
+
+def _failures(study: StudyRecords) -> str:
+    failed = study.trials[study.trials["status"].isin(["failed", "diverged"])]
+    if failed.empty:
+        return ""
+    lines = [f"- {row['trial_id']} {row['status']}: {row['error']}" for _, row in failed.iterrows()]
+    return "\n".join(["## Failed trials", "", *lines])
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    data = manifest["data"]
+    rows = []
+    for name, split in data["splits"].items():
+        counts = ", ".join(f"{count} {label}" for label, count in split["classes"].items())
+        patients = split["patients"] if data["patients_known"] else "unknown"
+        rows.append(
+            {"split": name, "images": split["images"], "patients": patients, "classes": counts}
+        )
+    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{markdown_table(pd.DataFrame(rows))}"
+
+
+def _left_out(manifest: dict[str, Any]) -> str:
+    lines = [f"- {entry}" for entry in manifest["left_out"]]
+    return "\n".join(["## Left out, and why", "", *lines]) if lines else ""
+
+
+def _reading(study: StudyRecords) -> str:
+    return (
+        f"Trials are ranked by {study.metric} at their best epoch, on the validation split. The best "
+        f"of {len(study.ranking)} trials has been lucky too: its score is an optimistic estimate, and "
+        "differences between the first few may be noise. One seed was run for each configuration. "
+        "The test split has not been opened: no trial, figure or table here has seen it."
+    )
+
+
+def _params(study: StudyRecords, row: pd.Series) -> str:
+    shown = []
+    for name in study.searched:
+        value = row[PARAMS + name]
+        if pd.notna(value):
+            shown.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
+    return ", ".join(shown) or "the only configuration"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table in Markdown; floats to four digits, missing values as a dash."""
+    lines = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
+    for _, row in table.iterrows():
+        lines.append(" | ".join(_cell(value) for value in row))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "-"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|")

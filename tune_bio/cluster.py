@@ -1,0 +1,145 @@
+"""The connection to Ray, and what the machine or cluster has."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import ray
+import torch
+
+from tune_bio.config import SearchSettings
+from tune_bio.errors import ResourceError
+
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 0.25 s a trial for files that nobody reads
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never restored
+    "RAY_USAGE_STATS_ENABLED": "0",  # a hospital's machine tells nobody what it does
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine: logical CPUs and GPUs that Ray schedules on."""
+
+    cpus: float
+    gpus: float
+
+    def slots(self, cpus: float, gpus: float) -> int:
+        """How many trials of this size fit at once. A share of a GPU cannot span two GPUs."""
+        by_cpu = int(self.cpus / cpus + 1e-9)
+        if gpus == 0:
+            return by_cpu
+        by_gpu = int(1 / gpus + 1e-9) * int(self.gpus) if gpus < 1 else int(self.gpus / gpus + 1e-9)
+        return min(by_cpu, by_gpu)
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What each trial gets, and how many run at once."""
+
+    cpus: float
+    gpus: float
+    concurrent: int
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.concurrent} trials at a time, each with {self.cpus:g} CPU{gpus}"
+
+
+def local_nodes() -> tuple[Node, ...]:
+    """This machine, within the limits that the operating system sets for this process."""
+    return (Node(joblib.cpu_count(), torch.cuda.device_count()),)
+
+
+def available_nodes(address: str | None = None) -> tuple[Node, ...]:
+    """The nodes of the connected cluster (or of the one at `address`), else this machine."""
+    if address is not None:
+        with connected(address):
+            return available_nodes()
+    if not ray.is_initialized():
+        return local_nodes()
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple(Node(node.get("CPU", 0), node.get("GPU", 0)) for node in alive)
+
+
+def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
+    """Fit trials on nodes.
+
+    Raises:
+        ResourceError: no node has what one trial asks for; Ray would wait for ever.
+    """
+    cpus = settings.cpus_per_trial
+    gpus = settings.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
+    if gpus > 1 and gpus != int(gpus):
+        raise ResourceError(
+            f"--gpus-per-trial {gpus:g} is no whole number", "above 1, ask for whole GPUs"
+        )
+    slots = sum(node.slots(cpus, gpus) for node in nodes)
+    if slots == 0:
+        has = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+        raise ResourceError(
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them (there is: {has})",
+            "lower --cpus-per-trial or --gpus-per-trial",
+        )
+    return Allotment(cpus, gpus, min(slots, settings.max_concurrent or slots))
+
+
+@contextmanager
+def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str | None]:
+    """Connect to Ray, or start it here; yield the dashboard's address where it is wanted.
+
+    A connection that is there already (a notebook's) is used, and left as it is.
+    """
+    os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMENT.items()})
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if ray.is_initialized():
+        yield None
+        return
+    (node,) = local_nodes()
+    start_here = {
+        "num_cpus": int(node.cpus),
+        "num_gpus": int(node.gpus),
+        "include_dashboard": dashboard,
+        "dashboard_host": "127.0.0.1",  # the Jobs API runs any code: never beyond this machine
+    }
+    try:
+        context = ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else start_here),  # type: ignore[arg-type]
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ResourceError(
+            f"no Ray cluster at {address or 'this machine'} ({first})",
+            "start one with `ray start --head`, or leave --address out",
+        ) from error
+    _tighten_token()
+    try:
+        url = getattr(context, "dashboard_url", None)
+        yield f"http://{url}" if dashboard and url else None
+    finally:
+        ray.shutdown()
+
+
+def token_path() -> Path:
+    """Where Ray keeps the token that the dashboard asks for."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+
+
+def _tighten_token() -> None:
+    """Ray writes the token readable for everybody on the machine."""
+    path = token_path()
+    if path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)

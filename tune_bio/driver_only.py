@@ -1,0 +1,20 @@
+"""Objects that stay in the driver although Tune insists on pickling what it is given."""
+
+from typing import Any, Self
+
+
+class DriverOnly:
+    """Pickles as an empty shell. Tune stores searchers and callbacks for its own resume.
+
+    That resume is never used (the records are the truth), and such a file would otherwise have
+    to hold consoles, Optuna studies and functions of the user's file.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self

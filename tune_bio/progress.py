@@ -1,0 +1,193 @@
+"""What a person sees while a study runs: a live display, plain lines when piped, or nothing."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tune_bio.config import SearchSettings
+from tune_bio.records import Records, Row
+
+ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
+STYLES = {"completed": "green", "stopped_early": "cyan", "diverged": "yellow", "failed": "red"}
+
+
+class View(Protocol):
+    """What the recorder tells."""
+
+    def started(self, trial_id: str) -> None:
+        """A trial began."""
+
+    def progressed(self, trial_id: str) -> None:
+        """A trial returned epochs."""
+
+    def ended(self, trial_id: str) -> None:
+        """A trial ended, in whatever way."""
+
+
+class QuietView:
+    """Says nothing."""
+
+    def started(self, trial_id: str) -> None: ...
+
+    def progressed(self, trial_id: str) -> None: ...
+
+    def ended(self, trial_id: str) -> None: ...
+
+
+class PlainView(QuietView):
+    """One line for each trial that ends: for logs and pipes."""
+
+    def __init__(
+        self, console: Console, records: Records, settings: SearchSettings, total: int
+    ) -> None:
+        self._console = console
+        self._records = records
+        self._settings = settings
+        self._total = total
+        self._ended = 0
+
+    def ended(self, trial_id: str) -> None:
+        self._ended += 1
+        row = self._records.trials[trial_id]
+        value = score(row, self._records, self._settings)
+        reached = (
+            f"{self._settings.metric} {value:.4f} at epoch {row['best_epoch']}"
+            if value is not None
+            else "-"
+        )
+        line = (
+            f"[{self._ended}/{self._total}] {trial_id} {row['status']}: {reached}, "
+            f"{row.get('epochs_run') or 0} epochs, {row.get('seconds') or 0:.0f} s; {describe(row)}"
+        )
+        if row["error"]:
+            line += f"\n    {row['error']}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveView(QuietView):
+    """A display that is redrawn: what runs, what is best, how long it will take."""
+
+    def __init__(self, records: Records, settings: SearchSettings, total: int) -> None:
+        self._records = records
+        self._settings = settings
+        self._total = total
+        self._began = time.monotonic()
+
+    def __rich__(self) -> RenderableType:
+        rows = list(self._records.trials.values())
+        return Group(self._header(rows), self._running(rows), self._leaders(rows))
+
+    def _header(self, rows: list[Row]) -> RenderableType:
+        counts = Counter(row["status"] for row in rows)
+        ended = sum(counts[status] for status in ENDED)
+        elapsed = time.monotonic() - self._began
+        left = f"about {duration(elapsed / ended * (self._total - ended))} left" if ended else ""
+        grid = Table.grid(padding=(0, 1))
+        told = [
+            f"[{STYLES.get(status, 'default')}]{counts[status]} {status.replace('_', ' ')}[/]"
+            for status in ENDED
+            if counts[status]
+        ]
+        grid.add_row(
+            f"[bold]{ended}/{self._total}[/] trials",
+            ProgressBar(total=self._total, completed=ended, width=24),
+            f"{duration(elapsed)}  {left}",
+            "  ".join(told),
+        )
+        return grid
+
+    def _running(self, rows: list[Row]) -> RenderableType:
+        table = _table("running", self._settings.metric)
+        for row in rows:
+            if row["status"] == "running":
+                curve = self._records.curve(row["trial_id"])
+                now = curve[-1].get(self._settings.metric) if curve else None
+                table.add_row(
+                    *_cells(row, now, f"{row.get('epochs_run') or 0}/{row['params.epochs']}")
+                )
+        return table
+
+    def _leaders(self, rows: list[Row]) -> RenderableType:
+        table = _table("best so far", self._settings.metric)
+        for value, row in ranked(rows, self._records, self._settings)[:5]:
+            table.add_row(*_cells(row, value, str(row["best_epoch"])))
+        return table
+
+
+@contextmanager
+def showing(
+    console: Console, records: Records, settings: SearchSettings, total: int, *, quiet: bool
+) -> Iterator[View]:
+    """The view that fits the terminal, for as long as the block runs."""
+    if quiet:
+        yield QuietView()
+    elif console.is_terminal:
+        live_view = LiveView(records, settings, total)
+        with Live(live_view, console=console, refresh_per_second=4):
+            yield live_view
+    else:
+        yield PlainView(console, records, settings, total)
+
+
+def score(row: Row, records: Records, settings: SearchSettings) -> float | None:
+    """The metric at the trial's best epoch, or None where it has none."""
+    best = row.get("best_epoch")
+    if best is None:
+        return None
+    value: float = records.epochs[row["trial_id"]][best][settings.metric]
+    return value
+
+
+def ranked(rows: list[Row], records: Records, settings: SearchSettings) -> list[tuple[float, Row]]:
+    """Trials with a score, the best first; among equals the earlier one."""
+    scored = [(score(row, records, settings), row) for row in rows]
+    sign = -1 if settings.mode == "max" else 1
+    known = [(value, row) for value, row in scored if value is not None]
+    return sorted(known, key=lambda pair: sign * pair[0])
+
+
+def describe(row: Row) -> str:
+    """A trial's hyperparameters that differ from trial to trial in most studies, in few words."""
+    shown = ("model", "weights", "freeze", "lr", "batch_size", "lr_schedule", "loss", "dropout")
+    parts = []
+    for name in shown:
+        value = row.get(f"params.{name}")
+        if value is not None and (name, value) not in {("weights", "none"), ("freeze", "none")}:
+            text = f"{value:.2g}" if isinstance(value, float) else str(value)
+            parts.append(text if name in {"model", "weights", "freeze"} else f"{name}={text}")
+    return " ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as '45 s', '3 min' or '2 h 5 min'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _table(title: str, metric: str) -> Table:
+    table = Table(box=None, padding=(0, 1), expand=False)
+    table.add_column(title, style="bold")
+    table.add_column(metric, justify="right")
+    table.add_column("epoch", justify="right")
+    table.add_column("hyperparameters", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _cells(row: Row, value: float | None, epoch: str) -> tuple[str, str, str, str]:
+    return (
+        row["trial_id"],
+        "" if value is None else f"{value:.4f}",
+        epoch,
+        escape(describe(row)),
+    )

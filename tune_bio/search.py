@@ -1,0 +1,261 @@
+"""python -m tune_bio.search: search hyperparameters of image classifiers."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from tune_bio import __version__
+from tune_bio.config import METRIC_MODES, SearchSettings, parse_assignment
+from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
+from tune_bio.space import SearchSpace, load_search_space
+
+if TYPE_CHECKING:
+    from tune_bio.study.preflight import Plan, Request
+
+EXIT_OK, EXIT_TRIALS_FAILED, EXIT_BAD_INPUT = 0, 1, 2
+
+EPILOG = """\
+examples:
+  python -m tune_bio.search search_spaces/transfer.py
+      the default study, on synthetic images that tune_bio makes itself
+  python -m tune_bio.search search_spaces/transfer.py --data scans/ --name scans --dry-run
+      look first: what would run, on what, for how long
+  python -m tune_bio.search search_spaces/transfer.py --data scans/ --set image_size=128
+      a folder with one folder a class; every trial at 128 px
+  python -m tune_bio.search search_spaces/transfer.py --configs mine.json
+      exactly the configurations of a list, instead of a search
+
+A search-space file is Python code and runs with your rights. Results go to results/NAME: tables
+(Parquet), figures, summary.md and the best model, for tune_bio.load_model("results/NAME").
+
+exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (nothing started);
+130 or 143 interrupted (what was recorded is kept).
+"""
+
+# Flags of the contract that this version lacks, with the values that ask for nothing.
+NOT_BUILT: dict[str, tuple[Any, ...]] = {
+    "finalists": (None, "0"),
+    "replicates": (None,),
+    "resume": (False,),
+    "allow_leakage": (False,),
+    "resplit": (False,),
+    "patient_pattern": (None,),
+    "cache_dir": (None,),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except InputError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return EXIT_BAD_INPUT
+    except StudyError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return EXIT_TRIALS_FAILED
+    except KeyboardInterrupt:
+        errors.print("interrupted before the search began; nothing was recorded")
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace) -> int:
+    _refuse_unbuilt(options)
+    space = load_search_space(Path(options.space))
+    settings = _settings(space, options)
+    space = replace(space, pins=dict(parse_assignment(text) for text in options.set))
+    console = Console(highlight=False, quiet=options.quiet)
+    # Nothing above takes time; what follows imports PyTorch and Ray.
+    from tune_bio.cluster import Node, available_nodes, connected
+    from tune_bio.study import carry_out
+    from tune_bio.study.preflight import check_folder, preflight
+    from tune_bio.study.telling import introduce, show
+
+    request = _request(space, options)
+    check_folder(request)
+
+    def plan_for(nodes: tuple[Node, ...]) -> "Plan":
+        with _decoding(console) as progress:
+            return preflight(
+                space, settings, request, nodes, download=not options.dry_run, progress=progress
+            )
+
+    if options.dry_run:
+        show(plan_for(available_nodes(options.address)), console)
+        return EXIT_OK
+    # Without a cluster to ask, everything that can be refused is refused before Ray starts.
+    plan = plan_for(available_nodes()) if options.address is None else None
+    with connected(options.address, dashboard=options.dashboard) as dashboard:
+        plan = plan or plan_for(available_nodes())
+        introduce(plan, dashboard, console)
+        outcome = carry_out(plan, console)
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    return EXIT_TRIALS_FAILED if outcome.failed else EXIT_OK
+
+
+def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings:
+    """SETTINGS of the file, with what the command line says over them."""
+    given = {name: getattr(options, name, None) for name in SearchSettings.model_fields}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if options.configs is not None:
+        overrides.setdefault("scheduler", "none")  # a list is run as it stands
+    return SearchSettings.of({**space.settings.model_dump(), **overrides})
+
+
+def _request(space: SearchSpace, options: argparse.Namespace) -> "Request":
+    from tune_bio.study.preflight import Request
+
+    return Request(
+        name=options.name if options.name is not None else space.path.stem,
+        results=Path(options.results),
+        configs=options.configs,
+        weights_dir=options.weights_dir,
+        missing_weights=options.missing_weights,
+        positive_class=options.positive_class,
+        quiet=options.quiet,
+    )
+
+
+def _refuse_unbuilt(options: argparse.Namespace) -> None:
+    for name, allowed in NOT_BUILT.items():
+        if getattr(options, name) not in allowed:
+            flag = "--" + name.replace("_", "-")
+            raise NotBuiltError(f"{flag} is not built yet", "leave it out")
+
+
+@contextmanager
+def _decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for the reading of images; it appears with the first one."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task("reading images", total=total)
+            bar.update(task, completed=done)
+
+        yield tell
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
+
+
+def _choices(name: str) -> str:
+    return ", ".join(get_args(SearchSettings.model_fields[name].annotation))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m tune_bio.search",
+        description="Search the hyperparameters of image classifiers: Ray Tune schedules the "
+        "trials of a search-space file over this machine or a cluster.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # an abbreviated flag would change its meaning with the next version
+    )
+    parser.add_argument("--version", action="version", version=f"tune_bio {__version__}")
+    parser.add_argument("space", metavar="SPACE.py", help="the search-space file")
+    add = parser.add_argument_group("what is searched, on what").add_argument
+    add(
+        "--data",
+        metavar="SOURCE",
+        help="'phantom', a MedMNIST-layout .npz, or a folder of class folders",
+    )
+    add(
+        "--positive-class",
+        metavar="NAME",
+        help="of two classes, the one that is sought (default: the last)",
+    )
+    add(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="pin a hyperparameter for every trial; may be repeated",
+    )
+    add(
+        "--configs",
+        metavar="FILE",
+        type=Path,
+        help="run exactly these configurations: a JSON list of objects, or a trials.parquet",
+    )
+    add = parser.add_argument_group("how it is searched (over SETTINGS of the file)").add_argument
+    add("--num-trials", metavar="N", type=int, help="trials of the search")
+    add("--max-epochs", metavar="N", type=int, help="longest trial")
+    add("--metric", help=f"what trials are ranked by: {', '.join(METRIC_MODES)}")
+    add("--searcher", help=f"{_choices('searcher')} (grid: every combination of the choices)")
+    add("--scheduler", help=f"{_choices('scheduler')} (asha: stop the worse ones early)")
+    add("--grace-period", metavar="N", type=int, help="epochs before a trial may be stopped")
+    add("--reduction-factor", metavar="N", type=int, help="one in N goes on from rung to rung")
+    add("--seed", metavar="N", type=int, help="of the search, the splits and every trial")
+    add("--time-budget", metavar="SECONDS", type=float, help="start and train nothing after this")
+    add = parser.add_argument_group("where results go").add_argument
+    add("--name", help="name of the study (default: that of the file)")
+    add(
+        "--results",
+        metavar="DIR",
+        default="results",
+        help="folder of all studies (default: results)",
+    )
+    add = parser.add_argument_group("resources").add_argument
+    add("--cpus-per-trial", metavar="X", type=float, help="CPU threads of one trial (default: 1)")
+    add(
+        "--gpus-per-trial",
+        metavar="X",
+        type=float,
+        help="may be a share, as 0.5 (default: 1 where there are GPUs)",
+    )
+    add(
+        "--max-concurrent", metavar="N", type=int, help="trials at a time (default: as many as fit)"
+    )
+    add(
+        "--stall-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="end a trial that finishes no batch for so long",
+    )
+    add("--address", help="a running Ray cluster, as 'auto' or HOST:PORT (default: start Ray here)")
+    add = parser.add_argument_group("pretrained weights").add_argument
+    add("--weights-dir", metavar="DIR", type=Path, help="look here first for files of weights")
+    add(
+        "--missing-weights",
+        choices=("skip", "error"),
+        default="skip",
+        help="weights that cannot be had: never draw them (default), or refuse",
+    )
+    add = parser.add_argument_group("what you see").add_argument
+    add(
+        "--dry-run",
+        action="store_true",
+        help="show the space, the data, the resources and the cost; train nothing",
+    )
+    add("--dashboard", action="store_true", help="start Ray's dashboard, on this machine only")
+    add("--quiet", action="store_true", help="say nothing but errors")
+    add = parser.add_argument_group("not built yet (each exits with 2)").add_argument
+    add("--finalists", metavar="K|all", help="only 0 for now: the search without confirmation")
+    add("--replicates", metavar="K")
+    add("--no-controls", action="store_true", help="accepted: there are no controls yet")
+    add("--resume", action="store_true")
+    add("--allow-leakage", action="store_true")
+    add("--resplit", action="store_true")
+    add("--patient-pattern", metavar="REGEX")
+    add("--cache-dir", metavar="DIR")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""experiment.json: what was run, on what, with what, and what was left out."""
+
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tune_bio.datasets import Dataset, Images
+from tune_bio.fingerprints import array_sha256
+from tune_bio.study.preflight import Plan, describe_space
+
+PACKAGES = (
+    "tune_bio", "ray", "torch", "torchvision", "timm", "optuna", "scikit-learn", "numpy",
+    "pandas", "pyarrow",
+)  # fmt: skip
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """The part of the manifest that is known before the first trial."""
+    return {
+        "name": plan.request.name,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "settings": plan.settings.model_dump(),
+        "space": {
+            "file": str(plan.space.path),
+            "sha256": plan.space.sha256,
+            "pinned": plan.space.pins,
+            "hyperparameters": describe_space(plan),
+            "listed": len(plan.listed) if plan.listed is not None else None,
+        },
+        "data": describe_dataset(plan.dataset),
+        "weights": {
+            f"{model} {weights}": {
+                "file": file.path.name,
+                "origin": file.origin,
+                "sha256": file.sha256,
+            }
+            for (model, weights), file in plan.weights.found.items()
+        },
+        "left_out": list(plan.left_out),
+        "resources": {
+            "cpus_per_trial": plan.allotment.cpus,
+            "gpus_per_trial": plan.allotment.gpus,
+            "concurrent": plan.allotment.concurrent,
+        },
+        "seeds": [plan.settings.seed],
+        "ranking": f"{plan.settings.metric} at each trial's best epoch; the scheduler compares "
+        "the value at the rung's own epoch",
+        "test_set_opened": [],
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "hardware": {
+            "platform": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cpus": psutil.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+    }
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Counts and fingerprints of the splits; of the test split, nothing but those."""
+    return {
+        "source": dataset.source,
+        "synthetic": dataset.synthetic,
+        "classes": list(dataset.classes),
+        "positive_class": dataset.classes[dataset.positive],
+        "image_shape": list(dataset.train.pixels.shape[1:]),
+        "split": dataset.split,
+        "patients_known": dataset.patients_known,
+        "patients_on_two_sides": patients_on_two_sides(dataset),
+        "notes": list(dataset.notes),
+        "fingerprint": array_sha256(
+            *(np.array([split.fingerprint]) for split in dataset.splits.values())
+        ),
+        "splits": {name: _describe_split(dataset, split) for name, split in dataset.splits.items()},
+    }
+
+
+def patients_on_two_sides(dataset: Dataset) -> int:
+    """How many patients stand in more than one split."""
+    each = [set(split.patients.tolist()) for split in dataset.splits.values()]
+    return len((each[0] & each[1]) | (each[0] & each[2]) | (each[1] & each[2]))
+
+
+def _describe_split(dataset: Dataset, split: Images) -> dict[str, Any]:
+    counts = np.bincount(split.labels, minlength=len(dataset.classes))
+    return {
+        "images": len(split),
+        "patients": len(np.unique(split.patients)),
+        "classes": {name: int(n) for name, n in zip(dataset.classes, counts, strict=True)},
+        "sha256": split.fingerprint,
+    }

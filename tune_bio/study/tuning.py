@@ -1,0 +1,148 @@
+"""The search itself: Ray Tune over a plan, its outcome in the records."""
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from tune_bio.config import TrialConfig
+from tune_bio.datasets.transforms import prepare
+from tune_bio.models import multiply_adds
+from tune_bio.models.pretrained import load_backbone
+from tune_bio.progress import View
+from tune_bio.recorder import Recorder
+from tune_bio.records import Records
+from tune_bio.schedulers import build_scheduler, rungs
+from tune_bio.searchers import build_searcher
+from tune_bio.sharing import Shared, share
+from tune_bio.study.preflight import Plan
+from tune_bio.trainable import TrialActor, TrialContext
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass
+class Interruption:
+    """The signal that ended the search, where one did."""
+
+    number: int | None = None
+
+
+def share_plan(plan: Plan) -> Shared:
+    """Put the images at every size, and the pretrained backbones, into the object store."""
+    data = {size: prepare(plan.dataset, size) for size in plan.image_sizes}
+    backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.found.items()}
+    return share(data, backbones)
+
+
+def search(plan: Plan, records: Records, view: View) -> Interruption:
+    """Run every trial of the plan; one that fails is recorded, and the others go on."""
+    settings, folder = plan.settings, plan.request.folder
+    context = TrialContext(
+        shared=share_plan(plan),
+        metric=settings.metric,
+        rungs=frozenset(rungs(settings)),
+        checkpoints=folder / CHECKPOINTS,
+        stall_timeout=settings.stall_timeout,
+    )
+    recorder = Recorder(
+        records, view, settings, context.rungs, context.checkpoints, _operation_counter(plan)
+    )
+    searcher = build_searcher(plan.space, settings, plan.listed, plan.finish)
+    try:
+        with _scratch() as scratch, _signals() as interruption:
+            _tuner(plan, context, searcher, recorder, scratch).fit()
+    finally:
+        recorder.finish()
+    return interruption
+
+
+def _tuner(
+    plan: Plan, context: TrialContext, searcher: Searcher, recorder: Recorder, scratch: Path
+) -> tune.Tuner:
+    settings, allotment = plan.settings, plan.allotment
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialActor, context=context),
+        {"cpu": allotment.cpus, "gpu": allotment.gpus},
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            metric=settings.metric,
+            mode=settings.mode,
+            search_alg=searcher,
+            scheduler=build_scheduler(settings),
+            num_samples=plan.trials,
+            max_concurrent_trials=allotment.concurrent,
+            time_budget_s=settings.time_budget,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.config["trial"]),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[recorder],
+            # Checkpoints are our own: small, readable by anybody, and never unpickled.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0, fail_fast=False),
+        ),
+    )
+
+
+def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
+    """`multiply_adds` for this data; the driver counts each architecture once."""
+
+    @functools.cache
+    def count(model: str, size: int, width: object, depth: int, loss: str) -> int:
+        params = {"model": model, "image_size": size, "loss": loss}
+        params |= {"width": width, "depth": depth} if model == "ann" else {}
+        params |= {"width": width} if model in ("cnn", "cnn_gap") else {}
+        return multiply_adds(
+            TrialConfig.of(params), len(plan.dataset.classes), plan.dataset.channels
+        )
+
+    return lambda config: count(
+        config.model, config.image_size, config.width, config.depth, config.loss
+    )
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Where Tune keeps its own state, which nobody reads afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="tune_bio_"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Interruption]:
+    """Let SIGTERM end the search as Ctrl-C does: trials stop, records are written.
+
+    Tune handles SIGINT alone, and Ray's own handler for SIGTERM exits on the spot.
+    """
+    interruption = Interruption()
+
+    def terminate(number: int, frame: object) -> None:
+        interruption.number = number
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield interruption
+        return
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGTERM, before)
