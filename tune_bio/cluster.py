@@ -85,9 +85,9 @@ def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
         )
     slots = sum(node.slots(cpus, gpus) for node in nodes)
     if slots == 0:
-        has = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+        has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
         raise ResourceError(
-            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them (there is: {has})",
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them (it has {has})",
             "lower --cpus-per-trial or --gpus-per-trial",
         )
     return Allotment(cpus, gpus, min(slots, settings.max_concurrent or slots))

@@ -29,8 +29,8 @@ def explain(error: BaseException | None, folder: Path) -> str:
             "out of memory: Ray ended the process to save the node; lower batch_size, "
             "image_size or --max-concurrent"
         )
-    if "out of memory" in str(cause).lower():
-        return f"out of GPU memory; lower batch_size or image_size, or raise --gpus-per-trial ({_line(cause)})"
+    if any(words in str(cause).lower() for words in ("out of memory", "can't allocate memory")):
+        return f"out of memory; lower batch_size, image_size or width ({_line(cause)})"
     if isinstance(cause, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
         return (
             "the process died: it was killed, or the machine ran out of memory; look at the "

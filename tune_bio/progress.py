@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from tune_bio.config import SearchSettings
 from tune_bio.records import Records, Row
 
+WORDS = ("model", "weights", "freeze")  # their values speak for themselves
 ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
 STYLES = {"completed": "green", "stopped_early": "cyan", "diverged": "yellow", "failed": "red"}
 
@@ -47,8 +48,14 @@ class PlainView(QuietView):
     """One line for each trial that ends: for logs and pipes."""
 
     def __init__(
-        self, console: Console, records: Records, settings: SearchSettings, total: int
+        self,
+        console: Console,
+        records: Records,
+        settings: SearchSettings,
+        shown: Collection[str],
+        total: int,
     ) -> None:
+        self._shown = shown
         self._console = console
         self._records = records
         self._settings = settings
@@ -64,9 +71,10 @@ class PlainView(QuietView):
             if value is not None
             else "-"
         )
+        epochs, seconds = row.get("epochs_run") or 0, row.get("seconds") or 0.0
         line = (
             f"[{self._ended}/{self._total}] {trial_id} {row['status']}: {reached}, "
-            f"{row.get('epochs_run') or 0} epochs, {row.get('seconds') or 0:.0f} s; {describe(row)}"
+            f"{epochs} epochs, {seconds:.0f} s; {describe(row, self._shown)}"
         )
         if row["error"]:
             line += f"\n    {row['error']}"
@@ -76,7 +84,10 @@ class PlainView(QuietView):
 class LiveView(QuietView):
     """A display that is redrawn: what runs, what is best, how long it will take."""
 
-    def __init__(self, records: Records, settings: SearchSettings, total: int) -> None:
+    def __init__(
+        self, records: Records, settings: SearchSettings, shown: Collection[str], total: int
+    ) -> None:
+        self._shown = shown
         self._records = records
         self._settings = settings
         self._total = total
@@ -111,31 +122,41 @@ class LiveView(QuietView):
             if row["status"] == "running":
                 curve = self._records.curve(row["trial_id"])
                 now = curve[-1].get(self._settings.metric) if curve else None
-                table.add_row(
-                    *_cells(row, now, f"{row.get('epochs_run') or 0}/{row['params.epochs']}")
-                )
+                epoch = f"{row.get('epochs_run') or 0}/{row['params.epochs']}"
+                table.add_row(*_cells(row, now, epoch, self._shown))
+        if not rows:
+            table.add_row("", "", "", "starting Ray's worker processes ...", style="dim")
         return table
 
     def _leaders(self, rows: list[Row]) -> RenderableType:
         table = _table("best so far", self._settings.metric)
         for value, row in ranked(rows, self._records, self._settings)[:5]:
-            table.add_row(*_cells(row, value, str(row["best_epoch"])))
+            table.add_row(*_cells(row, value, str(row["best_epoch"]), self._shown))
         return table
 
 
 @contextmanager
 def showing(
-    console: Console, records: Records, settings: SearchSettings, total: int, *, quiet: bool
+    console: Console,
+    records: Records,
+    settings: SearchSettings,
+    shown: Collection[str],
+    total: int,
+    *,
+    quiet: bool,
 ) -> Iterator[View]:
-    """The view that fits the terminal, for as long as the block runs."""
+    """The view that fits the terminal, for as long as the block runs.
+
+    `shown` are the hyperparameters that tell trials apart; `total` is the number of trials.
+    """
     if quiet:
         yield QuietView()
     elif console.is_terminal:
-        live_view = LiveView(records, settings, total)
+        live_view = LiveView(records, settings, shown, total)
         with Live(live_view, console=console, refresh_per_second=4):
             yield live_view
     else:
-        yield PlainView(console, records, settings, total)
+        yield PlainView(console, records, settings, shown, total)
 
 
 def score(row: Row, records: Records, settings: SearchSettings) -> float | None:
@@ -155,15 +176,15 @@ def ranked(rows: list[Row], records: Records, settings: SearchSettings) -> list[
     return sorted(known, key=lambda pair: sign * pair[0])
 
 
-def describe(row: Row) -> str:
-    """A trial's hyperparameters that differ from trial to trial in most studies, in few words."""
-    shown = ("model", "weights", "freeze", "lr", "batch_size", "lr_schedule", "loss", "dropout")
+def describe(row: Row, names: Collection[str]) -> str:
+    """A trial's values of the hyperparameters that the study searches, in few words."""
+    values = {name: row.get(f"params.{name}") for name in names}
     parts = []
-    for name in shown:
-        value = row.get(f"params.{name}")
-        if value is not None and (name, value) not in {("weights", "none"), ("freeze", "none")}:
-            text = f"{value:.2g}" if isinstance(value, float) else str(value)
-            parts.append(text if name in {"model", "weights", "freeze"} else f"{name}={text}")
+    for name, value in values.items():
+        if value is None or (name in WORDS and value == "none"):
+            continue
+        text = f"{value:.2g}" if isinstance(value, float) else str(value)
+        parts.append(text if name in WORDS else f"{name}={text}")
     return " ".join(parts)
 
 
@@ -184,10 +205,12 @@ def _table(title: str, metric: str) -> Table:
     return table
 
 
-def _cells(row: Row, value: float | None, epoch: str) -> tuple[str, str, str, str]:
+def _cells(
+    row: Row, value: float | None, epoch: str, shown: Collection[str]
+) -> tuple[str, str, str, str]:
     return (
         row["trial_id"],
         "" if value is None else f"{value:.4f}",
         epoch,
-        escape(describe(row)),
+        escape(describe(row, shown)),
     )

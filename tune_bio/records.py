@@ -27,7 +27,7 @@ Status = Literal["running", "completed", "stopped_early", "diverged", "failed", 
 TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.parquet"
 MANIFEST = "experiment.json"
 
-_ARROW_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+_ARROW_TYPES: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 # Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
 _NUMBER_OR_LIST = ("width", "dropout")
 
@@ -70,21 +70,19 @@ _TRIAL_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("gpu", pa.string()),
 )
 
-EPOCH_SCHEMA = pa.schema(
-    [
-        ("trial_id", pa.string()),
-        ("epoch", pa.int64()),
-        ("train_loss", pa.float64()),
-        ("train_accuracy", pa.float64()),
-        ("val_loss", pa.float64()),
-        ("val_accuracy", pa.float64()),
-        ("val_balanced_accuracy", pa.float64()),
-        ("val_macro_f1", pa.float64()),
-        ("val_auroc", pa.float64()),
-        ("lr", pa.float64()),
-        ("seconds", pa.float64()),
-        ("images_per_second", pa.float64()),
-    ]
+_EPOCH_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("trial_id", pa.string()),
+    ("epoch", pa.int64()),
+    ("train_loss", pa.float64()),
+    ("train_accuracy", pa.float64()),
+    ("val_loss", pa.float64()),
+    ("val_accuracy", pa.float64()),
+    ("val_balanced_accuracy", pa.float64()),
+    ("val_macro_f1", pa.float64()),
+    ("val_auroc", pa.float64()),
+    ("lr", pa.float64()),
+    ("seconds", pa.float64()),
+    ("images_per_second", pa.float64()),
 )
 
 
@@ -142,7 +140,7 @@ class Records:
             self.folder / TRIALS,
             pa.Table.from_pylist(list(self.trials.values()), self._trial_schema()),
         )
-        _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, EPOCH_SCHEMA))
+        _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(_EPOCH_COLUMNS)))
         _write(self.folder / PREDICTIONS, self._prediction_table())
 
     def _trial_schema(self) -> pa.Schema:
@@ -159,7 +157,7 @@ class Records:
                 return pa.string()
             return pa.float64()
         annotation = TrialConfig.model_fields[name].annotation
-        return _ARROW_TYPES.get(annotation or str, pa.string())
+        return _ARROW_TYPES.get(annotation, pa.string())
 
     def _prediction_table(self) -> pa.Table:
         n = len(self.images)

@@ -39,18 +39,17 @@ class HorizonASHA(FIFOScheduler):
     """
 
     def __init__(self, settings: SearchSettings) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._brackets: dict[int, ASHAScheduler] = {}
-        self._metric, self._mode = settings.metric, settings.mode
 
     @property
     def metric(self) -> str:
-        return self._metric
+        return self._settings.metric
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Tune hands over what the settings say already."""
-        return metric in (None, self._metric) and mode in (None, self._mode)
+        return metric in (None, self.metric) and mode in (None, self._settings.mode)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._bracket(trial).on_trial_add(tune_controller, trial)
@@ -73,8 +72,8 @@ class HorizonASHA(FIFOScheduler):
         if horizon not in self._brackets:
             self._brackets[horizon] = ASHAScheduler(
                 time_attr=TIME,
-                metric=self._metric,
-                mode=self._mode,
+                metric=self.metric,
+                mode=self._settings.mode,
                 max_t=self._settings.max_epochs,
                 grace_period=self._settings.grace_period,
                 reduction_factor=self._settings.reduction_factor,

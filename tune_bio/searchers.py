@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
@@ -53,7 +54,7 @@ class ListSearcher(_NumberedSearcher):
         super().__init__(finish)
         self._left = deque(configurations)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         return self._number(self._left.popleft()) if self._left else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -75,11 +76,14 @@ class OptunaSearcher(_NumberedSearcher):
 
     def __init__(self, space: SearchSpace, settings: SearchSettings, finish: Finish) -> None:
         super().__init__(finish)
-        direction = "maximize" if settings.mode == "max" else "minimize"
         self._settings = settings
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(direction=direction, sampler=_sampler(settings))
+        maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+        self._study = optuna.create_study(
+            direction=maximize if settings.mode == "max" else minimize,
+            sampler=_sampler(settings),
+        )
         self._open: dict[str, optuna.Trial] = {}
         self._names: dict[str, list[Distribution]] = {}
 
@@ -170,7 +174,7 @@ def _sampler(settings: SearchSettings) -> BaseSampler:
 
 def _suggest(trial: optuna.Trial, name: str, wanted: Distribution) -> Value:
     if isinstance(wanted, Choices):
-        value: Value = trial.suggest_categorical(name, wanted.values)
+        value: Value = trial.suggest_categorical(name, wanted.values)  # type: ignore[assignment]
         return value
     low, high, log = wanted.low, wanted.high, wanted.log
     if wanted.integer:

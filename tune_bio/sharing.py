@@ -6,6 +6,7 @@ here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 import torch
@@ -36,7 +37,8 @@ class Shared:
     def trial_data(self, config: TrialConfig) -> TrialData:
         """Train and validation at the configuration's image size, read in place."""
         shared = self.data[config.image_size]
-        train, train_labels, val, val_labels = ray.get(list(shared.arrays))
+        arrays: list[Any] = ray.get(list(shared.arrays))
+        train, train_labels, val, val_labels = arrays
         return TrialData(
             PreparedSplit(train, train_labels),
             PreparedSplit(val, val_labels),

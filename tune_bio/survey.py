@@ -78,7 +78,7 @@ def grid(space: SearchSpace) -> tuple[Params, ...]:
         if any(isinstance(distribution, Range) for distribution in distributions):
             raise SpaceError(
                 f"{name!r} is a range, and a grid needs choices",
-                f"use suggest_categorical({name!r}, [...]), --set {name}=VALUE, or another searcher",
+                f"suggest_categorical({name!r}, [...]), pin it by --set, or use another searcher",
             )
     if not found.complete:
         raise SpaceError(

@@ -324,7 +324,8 @@ def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Ten
 
 
 def _evaluation_batches(n: int, size: int) -> Sequence[torch.Tensor]:
-    return torch.arange(n).split(max(16, EVALUATION_PIXELS // size**2))
+    batches: Sequence[torch.Tensor] = torch.arange(n).split(max(16, EVALUATION_PIXELS // size**2))
+    return batches
 
 
 def _loss_and_accuracy(
@@ -337,7 +338,5 @@ def _loss_and_accuracy(
 def _tensor(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
     """A view of the array; from Ray's object store it is read-only, and nothing here writes."""
     if not pixels.flags.writeable:
-        return torch.frombuffer(memoryview(pixels).toreadonly(), dtype=torch.uint8).view(
-            pixels.shape
-        )
+        return torch.frombuffer(pixels.data, dtype=torch.uint8).view(pixels.shape)
     return torch.from_numpy(pixels)

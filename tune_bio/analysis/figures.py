@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which people with a colour-vision deficiency can te
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -30,8 +31,9 @@ STATUS_COLORS = {
     "running": GREEN,
 }
 NAMED_CURVES = 5
+LOG_FROM = 5  # ratio of the largest to the smallest loss
 LOG_SCALED = ("lr", "weight_decay")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -72,6 +74,9 @@ def learning_curves(study: StudyRecords) -> Figure:
         right.plot(curve["epoch"], curve["train_loss"], "--", color=color, linewidth=1)
     left.set(title="Validation metric", xlabel="epoch", ylabel=_label(study.metric))
     right.set(title="Loss of the best trials", xlabel="epoch", ylabel="negative log-likelihood")
+    shown = study.epochs[study.epochs["trial_id"].isin(best)][["val_loss", "train_loss"]]
+    if shown.max().max() > LOG_FROM * shown.min().min():
+        right.set_yscale("log")  # one early spike would press every curve flat
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = left.get_legend_handles_labels()
@@ -129,6 +134,7 @@ def trials_over_time(study: StudyRecords) -> Figure:
     labels = [f"{s.replace('_', ' ')} ({(study.trials['status'] == s).sum()})" for s in statuses]
     top.legend(handles, labels, fontsize=7, loc="best")
     top.set_title("Trials over time")
+    top.set_xlim(left=0)
     ended = study.trials.assign(end=[times[t][1] for t in study.trials["trial_id"]])
     ended = ended.dropna(subset=["score"]).sort_values("end")
     best = ended["score"].cummin() if study.ascending else ended["score"].cummax()
@@ -167,23 +173,20 @@ def _against(study: StudyRecords, name: str, axes: Axes) -> None:
         median = scored["score"][values == value].median()
         axes.hlines(median, place - 0.3, place + 0.3, color="black", linewidth=1.2)
     labels = [f"{value:g}" if isinstance(value, float) else _short(value) for value in order]
-    axes.set_xticks(range(len(order)), labels, rotation=20 if max(map(len, labels)) > 8 else 0)
+    axes.set_xticks(range(len(order)), labels)
+    if max(map(len, labels)) > 8:
+        axes.set_xticks(range(len(order)), labels, rotation=20, ha="right")
     axes.set_xlim(-0.6, len(order) - 0.4)
     axes.grid(axis="x", visible=False)
 
 
 def _figure(
-    rows: int, columns: int, width: float, height: float, **options: object
+    rows: int, columns: int, width: float, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **_split(options))
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(np.ravel(axes))
-
-
-def _split(options: dict[str, object]) -> dict[str, object]:
-    ratios = options.pop("height_ratios", None)
-    return {**options, "gridspec_kw": {"height_ratios": ratios}} if ratios else options
 
 
 def _save(figure: Figure, folder: Path, name: str) -> Path:

@@ -83,7 +83,8 @@ def _data(manifest: dict[str, Any]) -> str:
         rows.append(
             {"split": name, "images": split["images"], "patients": patients, "classes": counts}
         )
-    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{markdown_table(pd.DataFrame(rows))}"
+    table = markdown_table(pd.DataFrame(rows))
+    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
 
 
 def _left_out(manifest: dict[str, Any]) -> str:
@@ -93,10 +94,11 @@ def _left_out(manifest: dict[str, Any]) -> str:
 
 def _reading(study: StudyRecords) -> str:
     return (
-        f"Trials are ranked by {study.metric} at their best epoch, on the validation split. The best "
-        f"of {len(study.ranking)} trials has been lucky too: its score is an optimistic estimate, and "
-        "differences between the first few may be noise. One seed was run for each configuration. "
-        "The test split has not been opened: no trial, figure or table here has seen it."
+        f"Trials are ranked by {study.metric} at their best epoch, on the validation split. The "
+        f"best of {len(study.ranking)} trials has been lucky too: its score is an optimistic "
+        "estimate, and differences between the first few may be noise. One seed was run for each "
+        "configuration. The test split has not been opened: no trial, figure or table here has "
+        "seen it."
     )
 
 

@@ -30,7 +30,7 @@ def open_dataset(
     """Read a source into memory and split it by patient.
 
     Args:
-        source: `phantom`, the path of an .npz in MedMNIST's layout, or of a folder of class folders.
+        source: `phantom`, or the path of a MedMNIST-layout .npz or a folder of class folders.
         seed: of the split, where the source gives none.
         decode_size: side in pixels for folders whose images differ in size.
         positive_class: name of the positive class; the last by default.

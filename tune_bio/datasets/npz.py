@@ -100,7 +100,7 @@ def _classes(path: Path, splits: dict[str, Images]) -> tuple[str, ...]:
         outside = split.labels[(split.labels < 0) | (split.labels >= count)]
         if len(outside):
             raise DataError(
-                f"{name}_labels in {path} hold {int(outside[0])}, out of the range 0 to {count - 1}",
+                f"{name}_labels in {path} hold {int(outside[0])}, outside 0 to {count - 1}",
                 "labels count the classes of train from 0",
             )
     return tuple(str(k) for k in range(count))

@@ -26,17 +26,17 @@ SIZE = 64
 PATIENTS = {"train": 200, "val": 150, "test": 300}
 MAX_IMAGES = 4  # a patient has 1 to this many images, each number as likely
 POSITIVE_SHARE = 1 / 3  # share of patients that truly are positive
-MISLABELLED_SHARE = 0.05  # share of patients, in each class, whose given label is wrong
+MISLABELLED_SHARE = 0.04  # share of patients, in each class, whose given label is wrong
 
 # The cues. Each pair is (negative, positive): the class means of a quantity that varies between
 # patients with the standard deviation named after it. The ratio of gap to spread sets how telling
 # a cue is: haze leaves a linear model well short, outline and texture reward learned features.
-HAZE = (0.00, 0.065)  # brightness added to the lungs, as a share of the full grey range
+HAZE = (0.00, 0.06)  # brightness added to the lungs, as a share of the full grey range
 HAZE_SPREAD = 0.04
 SPICULATION = (0.10, 1.30)  # length of the longest spicules, as a share of the nodule's radius
 SPICULATION_SPREAD = 0.25
 FINENESS = (0.18, 0.75)  # share of the lung markings' variance that is fine rather than coarse
-FINENESS_SPREAD = 0.24
+FINENESS_SPREAD = 0.30
 
 # What the cues are carried by, the same for both classes. Contrast here against NOISE below sets
 # how soon a network finds the outline and the texture.

@@ -116,5 +116,6 @@ def _prepare_split(images: Images, size: int) -> PreparedSplit:
 
 def _with_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
     if channels == 1:
-        return functional.rgb_to_grayscale(images)
+        grey: torch.Tensor = functional.rgb_to_grayscale(images)
+        return grey
     return images.expand(-1, channels, -1, -1)

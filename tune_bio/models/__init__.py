@@ -35,7 +35,7 @@ def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
     outputs = 1 if config.loss == "bce" and classes == 2 else classes
     with global_seed(config.seed, "weights"):
         model = _build(config, outputs, channels)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def check_model(name: str, image_size: int) -> None:

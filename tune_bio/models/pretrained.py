@@ -85,15 +85,16 @@ def source_url(model: str, weights: str) -> str:
                 f"impossible combination: model={model!r} with weights={weights!r}",
                 "the name is torchvision's; timm models have weights='imagenet'",
             )
-        config = timm.get_pretrained_cfg(model.removeprefix("timm:"))
-        return str(config.url)  # type: ignore[union-attr]
+        published = timm.get_pretrained_cfg(model.removeprefix("timm:"))
+        assert published is not None, f"{model} is in the zoo without published weights"
+        return str(published.url)
     known = torchvision.models.get_model_weights(model)
     if weights != "imagenet" and weights not in known.__members__:
         raise ConfigError(
             f"impossible combination: model={model!r} with weights={weights!r}",
             f"{model} has {', '.join(known.__members__)} (and 'imagenet', its default)",
         )
-    member = known["DEFAULT" if weights == "imagenet" else weights]  # type: ignore[index]
+    member = known["DEFAULT" if weights == "imagenet" else weights]
     return str(member.url)
 
 

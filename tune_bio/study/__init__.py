@@ -49,7 +49,9 @@ def carry_out(plan: Plan, console: Console) -> Outcome:
     records = _records(plan)
     write_manifest(folder, manifest)
     records.write()
-    with showing(console, records, plan.settings, plan.trials, quiet=plan.request.quiet) as view:
+    with showing(
+        console, records, plan.settings, plan.searched, plan.trials, quiet=plan.request.quiet
+    ) as view:
         interruption = search(plan, records, view)
     best = _export_best(plan, records)
     manifest |= {
@@ -86,7 +88,7 @@ def _export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
     best = checkpoints.load_best(plan.request.folder / CHECKPOINTS / trial_id)
     if best is None or best.epoch != row["best_epoch"]:
         raise StudyError(
-            f"the checkpoint of the best trial, {trial_id}, is not that of epoch {row['best_epoch']}",
+            f"the checkpoint of the best trial, {trial_id}, is not of epoch {row['best_epoch']}",
             "see whether the disk is full; the tables are complete",
         )
     params = {
@@ -121,8 +123,8 @@ def _verify(plan: Plan, folder: Path, recorded: float) -> None:
     again = scores[plan.settings.metric.removeprefix("val_")]
     if abs(again - recorded) > REPRODUCED_WITHIN:
         raise StudyError(
-            f"the exported model scores {plan.settings.metric} {again:.6f} where {recorded:.6f} was "
-            "recorded",
+            f"the exported model scores {plan.settings.metric} {again:.6f}, and {recorded:.6f} is "
+            "on record",
             "report this; the tables are complete, and best/ is not to be trusted",
         )
 

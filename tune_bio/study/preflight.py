@@ -66,6 +66,17 @@ class Plan:
         return finish(params, self.settings, self.dataset)
 
     @property
+    def searched(self) -> tuple[str, ...]:
+        """The hyperparameters that tell the study's trials apart."""
+        if self.listed is None:
+            return tuple(self.survey.distributions)
+        values: dict[str, set[object]] = {}
+        for params in map(self.finish, self.listed):
+            for name, value in params.items():
+                values.setdefault(name, set()).add(value)
+        return tuple(name for name, seen in values.items() if len(seen) > 1 or name == "model")
+
+    @property
     def image_sizes(self) -> tuple[int, ...]:
         """Every image size that occurs."""
         params = self.listed if self.listed is not None else self.survey.leaves
@@ -204,7 +215,11 @@ def _from_table(path: Path) -> list[Params]:
     configurations: list[Params] = []
     for _, row in table[columns].iterrows():
         params = {c.removeprefix("params."): row[c] for c in columns if pd.notna(row[c])}
-        configurations.append({k: int(v) if k in integers else v for k, v in params.items()})
+        # A column of numbers has one type: whole widths come back as 64.0.
+        whole = {k for k, v in params.items() if k == "width" and not isinstance(v, str)}
+        configurations.append(
+            {k: int(v) if k in integers | whole else v for k, v in params.items()}
+        )
     return configurations
 
 

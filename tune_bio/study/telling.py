@@ -74,8 +74,8 @@ def conclude(
         value, row = best
         _line(
             console,
-            f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at epoch "
-            f"{row['best_epoch']}; {escape(describe(row))}",
+            f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at "
+            f"epoch {row['best_epoch']}; {escape(describe(row, plan.searched))}",
         )
     _line(console, f"results: {escape(str(plan.request.folder))} (begin with summary.md)")
 
