@@ -63,6 +63,11 @@ def load_best(folder: Path) -> Best | None:
     return Best(values["best"]["epoch"], values["best"]["value"], tensors, probabilities)
 
 
+def exists(folder: Path) -> bool:
+    """Whether a checkpoint was ever saved there."""
+    return (folder / STATE).is_file()
+
+
 def read_state(folder: Path) -> dict[str, Any]:
     """state.json; raises ResultsError."""
     try:

@@ -87,7 +87,7 @@ def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
     if slots == 0:
         has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
         raise ResourceError(
-            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them (it has {has})",
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them ({has})",
             "lower --cpus-per-trial or --gpus-per-trial",
         )
     return Allotment(cpus, gpus, min(slots, settings.max_concurrent or slots))
@@ -101,7 +101,7 @@ def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str |
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMENT.items()})
     for name in ("ray", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told by us
     if ray.is_initialized():
         yield None
         return

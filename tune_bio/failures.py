@@ -1,11 +1,27 @@
 """Why a trial failed, in a sentence, with what to do about it."""
 
 from pathlib import Path
+from typing import Any
 
 import ray.exceptions
+from ray import cloudpickle
 
 from tune_bio.errors import TuneBioError
 from tune_bio.trainable import STALL_FILE
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def error_of(trial: Any) -> BaseException | None:
+    """What Tune caught, from the file that it wrote a moment ago in this process.
+
+    `trial.get_pickled_error()` looks into the storage, where the file arrives later.
+    """
+    path = trial.pickled_error_file
+    if path is None or not Path(path).is_file():
+        return None
+    error: BaseException = cloudpickle.loads(Path(path).read_bytes())
+    return error
 
 
 def explain(error: BaseException | None, folder: Path) -> str:
@@ -21,22 +37,24 @@ def explain(error: BaseException | None, folder: Path) -> str:
         return str(cause)
     if stalled:
         return (
-            f"hung at {stalled}: no batch finished within the stall timeout, and the process was "
-            "ended; raise --stall-timeout if the batches are slow, else report the place"
+            f"hung: no batch finished within the stall timeout, and the process was ended (at "
+            f"{stalled}); raise --stall-timeout if the batches are slow"
         )
     if isinstance(cause, ray.exceptions.OutOfMemoryError):
+        return "out of memory: Ray ended the process to save the node; " + _LESS
+    if any(words in str(cause).lower() for words in _NO_MEMORY):
+        return f"out of memory: {_last_line(cause)}; {_LESS}"
+    died = isinstance(cause, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError)
+    if died and "creation task" not in str(cause):
         return (
-            "out of memory: Ray ended the process to save the node; lower batch_size, "
-            "image_size or --max-concurrent"
+            "the process died: it was killed, or the machine ran out of memory; see the system's "
+            f"log, and {_LESS}"
         )
-    if any(words in str(cause).lower() for words in ("out of memory", "can't allocate memory")):
-        return f"out of memory; lower batch_size, image_size or width ({_line(cause)})"
-    if isinstance(cause, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
-        return (
-            "the process died: it was killed, or the machine ran out of memory; look at the "
-            "system's log, and lower batch_size or --max-concurrent"
-        )
-    return f"{type(cause).__name__}: {_line(cause)}; the trial's own error, see `error` in the log"
+    kind = "" if died or cause is None else f"{type(cause).__name__}: "
+    return f"{kind}{_last_line(cause)}; an error of the trial itself: run it alone to look closer"
+
+
+_LESS = "lower batch_size, image_size, width or --max-concurrent"
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
@@ -54,6 +72,7 @@ def _last_words(path: Path) -> str:
     return lines[0].removeprefix("File ").replace('"', "") if lines else ""
 
 
-def _line(error: BaseException | None) -> str:
+def _last_line(error: BaseException | None) -> str:
+    """A traceback's last line names the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else ""
+    return lines[-1][:300] if lines else "the cause is lost"

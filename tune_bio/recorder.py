@@ -13,7 +13,7 @@ from tune_bio import checkpoints
 from tune_bio.config import SearchSettings, TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.driver_only import DriverOnly
-from tune_bio.failures import explain
+from tune_bio.failures import error_of, explain
 from tune_bio.fingerprints import config_id
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
@@ -48,7 +48,7 @@ class Recorder(DriverOnly, tune.Callback):
         settings: SearchSettings,
         rungs: frozenset[int],
         checkpoint_folder: Path,
-        count_operations: Callable[[TrialConfig], int],
+        count_operations: Callable[[TrialConfig], int | None],
     ) -> None:
         self._records = records
         self._view = view
@@ -107,7 +107,7 @@ class Recorder(DriverOnly, tune.Callback):
         trial_id = trial.config["trial"]
         if trial_id not in self._records.trials:  # it failed before it started
             self.on_trial_start(iteration, trials, trial)
-        error = explain(trial.get_pickled_error(), self._checkpoints / trial_id)
+        error = explain(error_of(trial), self._checkpoints / trial_id)
         self._end(trial_id, "failed", error)
 
     @_never_raises

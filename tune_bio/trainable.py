@@ -22,7 +22,7 @@ from tune_bio.sharing import Shared
 from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at_best
 
 STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
-CHECKPOINT_SECONDS = 30.0  # between rungs
+CHECKPOINT_SECONDS = 15.0  # between rungs
 # What a diverged trial reports in the place of NaN, which neither ASHA nor Optuna can rank.
 WORST = {"max": 0.0, "min": 1e6}
 STALL_FILE = "stalled.txt"

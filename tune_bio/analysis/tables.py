@@ -41,7 +41,10 @@ def _outcome(study: StudyRecords) -> str:
     text = f"{len(study.trials)} trials ({told}) in {study.manifest['seconds']:.0f} s."
     if study.ranking.empty:
         return text + " No trial has a score."
-    best = study.ranking.iloc[0]
+    exported = study.manifest["best_trial"]
+    if exported is None:
+        return text + " It was stopped before any model could be saved."
+    best = study.trials.set_index("trial_id", drop=False).loc[exported]
     return (
         f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with {study.metric} "
         f"**{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of {best['epochs_run']:.0f}. "

@@ -164,7 +164,8 @@ def _background(rng: np.random.Generator) -> Image:
     """Slow unevenness over the field, as from scatter and soft tissue."""
     noise = ndimage.gaussian_filter(rng.standard_normal((_CANVAS, _CANVAS)), 10)
     tilt = rng.normal(0, 0.03) * _X + rng.normal(0, 0.03) * _Y
-    return 0.03 * noise / noise.std() + tilt
+    uneven: Image = 0.03 * noise / noise.std() + tilt
+    return uneven
 
 
 def _lungs(rng: np.random.Generator) -> Image:
@@ -186,7 +187,8 @@ def _spine(rng: np.random.Generator) -> Image:
     """A bright column with the rhythm of the vertebrae."""
     column = np.exp(-0.5 * ((_X - rng.normal(0, 0.02)) / rng.normal(0.10, 0.01)) ** 2)
     vertebrae = 1 + 0.15 * np.cos(2 * np.pi * (_Y / rng.normal(0.22, 0.01) + rng.random()))
-    return rng.normal(0.14, 0.02) * column * vertebrae
+    spine: Image = rng.normal(0.14, 0.02) * column * vertebrae
+    return spine
 
 
 def _ribs(rng: np.random.Generator) -> Image:
@@ -194,20 +196,23 @@ def _ribs(rng: np.random.Generator) -> Image:
     height = _Y - rng.normal(0.45, 0.08) * _X**2
     phase = 2 * np.pi * (height / rng.normal(0.30, 0.02) + rng.random())
     chest = _ellipse(0, 0, 0.92, 0.95, 0.08)
-    return rng.normal(0.09, 0.015) * chest * (0.5 + 0.5 * np.cos(phase)) ** 3
+    ribs: Image = rng.normal(0.09, 0.015) * chest * (0.5 + 0.5 * np.cos(phase)) ** 3
+    return ribs
 
 
 def _markings(rng: np.random.Generator, positive: int) -> Image:
     """The texture cue: lung markings, whose contrast is the same however fine they are."""
     fine, coarse = (_band_noise(rng, *sigma) for sigma in (FINE_SIGMA, COARSE_SIGMA))
     share = np.clip(rng.normal(FINENESS[positive], FINENESS_SPREAD), 0, 1)
-    return MARKING_CONTRAST * (np.sqrt(share) * fine + np.sqrt(1 - share) * coarse)
+    markings: Image = MARKING_CONTRAST * (np.sqrt(share) * fine + np.sqrt(1 - share) * coarse)
+    return markings
 
 
 def _band_noise(rng: np.random.Generator, narrow: float, wide: float) -> Image:
     noise = rng.standard_normal((_CANVAS, _CANVAS))
-    band = ndimage.gaussian_filter(noise, narrow) - ndimage.gaussian_filter(noise, wide)
-    return band / band.std()
+    band: Image = ndimage.gaussian_filter(noise, narrow) - ndimage.gaussian_filter(noise, wide)
+    unit: Image = band / band.std()
+    return unit
 
 
 def _nodule(rng: np.random.Generator, lungs: Image, positive: int) -> Image:

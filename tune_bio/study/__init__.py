@@ -22,6 +22,7 @@ from tune_bio.study.manifest import describe_plan
 from tune_bio.study.preflight import Plan
 from tune_bio.study.telling import conclude
 from tune_bio.study.tuning import CHECKPOINTS, Interruption, search
+from tune_bio.training import Best
 
 # The driver scores the exported model with other threads and batches than the trial did.
 REPRODUCED_WITHIN = 1e-4
@@ -80,17 +81,33 @@ def _records(plan: Plan) -> Records:
 
 def _export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
     """Write `best/` from the best trial's checkpoint, and see that it scores what it scored."""
-    leaders = ranked(list(records.trials.values()), records, plan.settings)
-    if not leaders:
+    for value, row in ranked(list(records.trials.values()), records, plan.settings):
+        best = _best_epoch(plan, row)
+        if best is not None:
+            _export(plan, records, row, best)
+            _verify(plan, plan.request.folder / "best", value)
+            return value, row
+    return None
+
+
+def _best_epoch(plan: Plan, row: Row) -> Best | None:
+    """The best epoch of a trial, from its checkpoint.
+
+    None where the trial was interrupted before that epoch was saved; the next best is taken then.
+    """
+    folder = plan.request.folder / CHECKPOINTS / row["trial_id"]
+    best = checkpoints.load_best(folder) if checkpoints.exists(folder) else None
+    if best is not None and best.epoch == row["best_epoch"]:
+        return best
+    if row["status"] in ("interrupted", "failed"):
         return None
-    value, row = leaders[0]
-    trial_id = row["trial_id"]
-    best = checkpoints.load_best(plan.request.folder / CHECKPOINTS / trial_id)
-    if best is None or best.epoch != row["best_epoch"]:
-        raise StudyError(
-            f"the checkpoint of the best trial, {trial_id}, is not of epoch {row['best_epoch']}",
-            "see whether the disk is full; the tables are complete",
-        )
+    raise StudyError(
+        f"the checkpoint of {row['trial_id']} is not of its best epoch, {row['best_epoch']}",
+        "see whether the disk is full; the tables are complete",
+    )
+
+
+def _export(plan: Plan, records: Records, row: Row, best: Best) -> None:
     params = {
         key.removeprefix("params."): item for key, item in row.items() if key.startswith("params.")
     }
@@ -100,20 +117,22 @@ def _export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
         file = plan.weights.found[config.model, config.weights]
         arrays = load_backbone(config.model, file)
         backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    at_best = records.epochs[trial_id][row["best_epoch"]]
-    folder = plan.request.folder / "best"
+    at_best = records.epochs[row["trial_id"]][row["best_epoch"]]
     about: dict[str, Any] = {
-        "trial": trial_id,
+        "trial": row["trial_id"],
         "epoch": row["best_epoch"],
         "validation": {k: v for k, v in at_best.items() if k.startswith("val_")},
         "data": plan.dataset.source,
         "synthetic": plan.dataset.synthetic,
     }
     bundle.export(
-        folder, config, plan.dataset, backbone=backbone, trained=best.weights, about=about
+        plan.request.folder / "best",
+        config,
+        plan.dataset,
+        backbone=backbone,
+        trained=best.weights,
+        about=about,
     )
-    _verify(plan, folder, value)
-    return value, row
 
 
 def _verify(plan: Plan, folder: Path, recorded: float) -> None:

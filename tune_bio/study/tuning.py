@@ -98,17 +98,19 @@ def _tuner(
     )
 
 
-def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
+def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int | None]:
     """`multiply_adds` for this data; the driver counts each architecture once."""
 
     @functools.cache
-    def count(model: str, size: int, width: object, depth: int, loss: str) -> int:
+    def count(model: str, size: int, width: object, depth: int, loss: str) -> int | None:
         params = {"model": model, "image_size": size, "loss": loss}
         params |= {"width": width, "depth": depth} if model == "ann" else {}
         params |= {"width": width} if model in ("cnn", "cnn_gap") else {}
-        return multiply_adds(
-            TrialConfig.of(params), len(plan.dataset.classes), plan.dataset.channels
-        )
+        classes, channels = len(plan.dataset.classes), plan.dataset.channels
+        try:
+            return multiply_adds(TrialConfig.of(params), classes, channels)
+        except RuntimeError:  # a model beyond any memory: the trial will tell
+            return None
 
     return lambda config: count(
         config.model, config.image_size, config.width, config.depth, config.loss

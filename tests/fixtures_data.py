@@ -1,0 +1,98 @@
+"""Small data and comparisons that several tests share."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import settings
+
+from tune_bio.config import TrialConfig
+from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.transforms import PreparedSplit, TrialData
+from tune_bio.models import build_model
+from tune_bio.training import EpochResult, Tensors
+
+MODELS = ("ann", "cnn", "cnn_gap", "resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
+PRETRAINED = ("resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
+CLOCK = ("seconds", "images_per_second")
+
+# The same examples on every machine, and no time limit on an example: both would make a failure
+# depend on where it runs.
+examples = settings(deadline=None, derandomize=True, max_examples=300)
+few_examples = settings(deadline=None, derandomize=True, max_examples=25)
+
+
+def config(model: str = "cnn_gap", **params: Any) -> TrialConfig:
+    """A configuration that trains in milliseconds."""
+    small = {"width": 8} if model in ("ann", "cnn", "cnn_gap") else {}
+    size = 16 if small else 32
+    return TrialConfig.of(
+        {"model": model, "image_size": size, "epochs": 2, "batch_size": 8} | small | params
+    )
+
+
+def prepared(n: int, size: int, channels: int, classes: int, seed: int) -> PreparedSplit:
+    """Noise with a class cue: brighter the higher the class, so that there is much to learn."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(n) % classes).astype(np.int64)
+    pixels = rng.integers(0, 200, (n, size, size, channels))
+    pixels[:, : size // 2, : size // 2] += (50 * labels // (classes - 1))[:, None, None, None]
+    return PreparedSplit(pixels.astype(np.uint8), labels)
+
+
+def trial_data(
+    config: TrialConfig, *, train: int = 24, val: int = 12, classes: int = 2, channels: int = 1
+) -> TrialData:
+    """Train and validation splits for a configuration."""
+    size = config.image_size
+    names = tuple(f"class{k}" for k in range(classes))
+    return TrialData(
+        prepared(train, size, channels, classes, seed=1),
+        prepared(val, size, channels, classes, seed=2),
+        names,
+        classes - 1,
+    )
+
+
+def dataset(n: int = 30, size: int = 20, channels: int = 1, classes: int = 2) -> Dataset:
+    """A data set of three splits whose images know their patients."""
+
+    def images(name: str, seed: int) -> Images:
+        split = prepared(n, size, channels, classes, seed)
+        names = np.array([f"{name}-{i}" for i in range(n)])
+        return Images(split.pixels, split.labels, names, names)
+
+    return Dataset(
+        source="made",
+        classes=tuple(f"class{k}" for k in range(classes)),
+        positive=classes - 1,
+        train=images("train", 1),
+        val=images("val", 2),
+        test=images("test", 3),
+        split="made",
+        patients_known=True,
+    )
+
+
+def foreign_backbone(config: TrialConfig, channels: int = 1) -> Tensors:
+    """Backbone weights that no seed of `config` draws: they stand for pretrained ones."""
+    drawn = config.model_copy(update={"seed": 987})
+    return build_model(drawn, 2, channels).backbone.state_dict()
+
+
+def timeless(results: list[EpochResult]) -> list[dict[str, Any]]:
+    """Epoch results without what the clock decides."""
+    rows = [dataclasses.asdict(result) for result in results]
+    return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
+
+
+def same(a: Tensors, b: Tensors) -> bool:
+    """Whether two sets of tensors have the same names and the same bits."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def is_one_line(error: BaseException) -> bool:
+    """Whether an error is told as one line: a fault, a colon, a remedy."""
+    fault, _, remedy = str(error).partition(": ")
+    return "\n" not in str(error) and bool(fault) and bool(remedy)

@@ -1,0 +1,262 @@
+"""Configurations: what is accepted round-trips, what is not is refused in one line."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.fixtures_data import MODELS, PRETRAINED, examples, is_one_line
+from tune_bio.config import (
+    ACTIVE,
+    HYPERPARAMETERS,
+    METRIC_MODES,
+    NOT_BUILT,
+    NOT_BUILT_NAMES,
+    SearchSettings,
+    TrialConfig,
+    is_inactive,
+    parse_assignment,
+)
+from tune_bio.errors import ConfigError, InputError, NotBuiltError
+
+POSITIVE = st.integers(1, 500)
+SHARE = st.floats(0, 1, exclude_max=True)
+DROPOUT = st.integers(0, 99).map(lambda percent: percent / 100)
+
+
+def _per_layer(number: st.SearchStrategy[Any], layers: int) -> st.SearchStrategy[Any]:
+    listed = st.lists(number, min_size=layers, max_size=layers).map(
+        lambda values: "-".join(f"{value:g}" for value in values)
+    )
+    return number | listed if layers > 1 else number
+
+
+@st.composite
+def possible(draw: st.DrawFn) -> dict[str, Any]:
+    """Hyperparameters that the contract allows together, each of them given or left out."""
+    model = draw(st.sampled_from(["ann", *MODELS]))
+    always = {
+        "loss": st.sampled_from(["cross_entropy", "bce"]),
+        "class_weights": st.sampled_from(["none", "balanced"]),
+        "label_smoothing": SHARE,
+        "lr": st.floats(1e-8, 100),
+        "weight_decay": st.floats(0, 1),
+        "warmup_epochs": st.integers(0, 5),
+        "batch_size": POSITIVE,
+        "patience": st.integers(0, 9),
+        "image_size": st.integers(8, 512),
+        "seed": st.integers(0, 2**63 - 1),
+    }
+    params = draw(st.fixed_dictionaries({"model": st.just(model)}, optional=always))
+    params["epochs"] = draw(POSITIVE)
+    params["optimizer"] = draw(st.sampled_from(["adam", "adamw", "sgd"]))
+    if params["optimizer"] == "sgd":
+        params["momentum"] = draw(SHARE)
+    params["lr_schedule"] = draw(st.sampled_from(["constant", "step", "cosine"]))
+    if params["lr_schedule"] == "step":
+        params |= {"step_size": draw(POSITIVE), "gamma": draw(st.floats(0.01, 1))}
+    if model in PRETRAINED:
+        params["weights"] = draw(st.sampled_from(["none", "imagenet"]))
+        params["dropout"] = draw(DROPOUT)
+        if params["weights"] != "none":
+            params["freeze"] = draw(st.sampled_from(["none", "backbone", "lp_ft"]))
+            if params["freeze"] == "lp_ft":
+                params["lp_epochs"] = draw(st.integers(0, params["epochs"]))
+        return params
+    layers = 3 if model != "ann" else draw(st.integers(1, 5))
+    params["width"] = draw(_per_layer(POSITIVE, layers))
+    params["dropout"] = draw(_per_layer(DROPOUT, layers))
+    if model == "ann" and "-" not in f"{params['width']}{params['dropout']}":
+        params["depth"] = layers  # a list of either is the depth
+    return params
+
+
+@examples
+@given(possible())
+def test_what_is_possible_is_kept_and_round_trips_through_json(params: dict[str, Any]) -> None:
+    config = TrialConfig.of(params)
+    stored = json.loads(json.dumps(config.params()))
+    assert TrialConfig.of({**stored, "seed": config.seed}) == config
+    assert None not in stored.values()
+    given = {name: value for name, value in params.items() if name not in ("seed", "lp_epochs")}
+    assert given.items() <= config.params().items()
+
+
+@examples
+@given(possible())
+def test_active_and_inactive_are_told_the_same_way_everywhere(params: dict[str, Any]) -> None:
+    active = TrialConfig.of(params).params()
+    for name in HYPERPARAMETERS:
+        assert is_inactive(name, {**active, name: active.get(name)}) == (name not in active), name
+
+
+@examples
+@given(possible())
+def test_widths_and_dropouts_have_one_entry_a_layer(params: dict[str, Any]) -> None:
+    config = TrialConfig.of(params)
+    assert len(config.widths) == len(config.dropouts) == config.layers
+    for name, values in (("width", config.widths), ("dropout", config.dropouts)):
+        written = str(config.params().get(name, getattr(config, name)))
+        assert {f"{float(part):g}" for part in written.split("-")} == {f"{v:g}" for v in values}
+
+
+@examples
+@given(st.text("0123456789-.einfa", max_size=8))
+def test_text_for_layers_is_read_as_written_or_refused(text: str) -> None:
+    try:
+        config = TrialConfig.of({"model": "ann", "width": text})
+        widths = config.widths
+    except ConfigError as error:
+        assert is_one_line(error)
+    else:
+        assert all(float(part) == w for part, w in zip(text.split("-"), widths, strict=False))
+        assert min(widths) >= 1
+
+
+def test_a_number_that_python_writes_with_an_exponent_is_one_number() -> None:
+    assert TrialConfig.of({"model": "ann", "dropout": 1e-5}).dropouts == (1e-5,) * 3
+
+
+def test_listed_dropouts_set_the_depth_that_is_recorded() -> None:
+    config = TrialConfig.of({"model": "ann", "dropout": "0.1-0.2"})
+    assert config.layers == 2
+    assert config.params().get("depth", 2) == 2
+    with pytest.raises(ConfigError):
+        TrialConfig.of({"model": "ann", "depth": 3, "dropout": "0.1-0.2"})
+
+
+INACTIVE = [
+    {"model": "resnet18", "freeze": "none", "lp_epochs": 2},
+    {"model": "cnn", "depth": 2},
+    {"model": "ann", "width": "64-32", "depth": 2},
+    {"model": "resnet18", "width": 64},
+    {"model": "ann", "optimizer": "adam", "momentum": 0.9},
+    {"model": "ann", "lr_schedule": "cosine", "step_size": 3},
+    {"model": "ann", "lr_schedule": "constant", "gamma": 0.5},
+]
+
+
+@pytest.mark.parametrize("params", INACTIVE, ids=lambda params: list(params)[-1])
+def test_a_hyperparameter_that_means_nothing_is_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=repr(list(params)[-1])) as caught:
+        TrialConfig.of(params)
+    assert is_one_line(caught.value)
+
+
+def test_every_conditional_hyperparameter_has_a_case_above() -> None:
+    assert {list(params)[-1] for params in INACTIVE} == set(ACTIVE)
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": "cnn", "lrr": 0.1}, "did you mean 'lr'"),
+        ({"model": "cnn", "qqq": 0.1}, "known: augment, batch_size"),
+        ({"model": "cnn", "optimizer": "adamm"}, "one of adam, adamw, sgd"),
+        ({"model": "cnn", "lr": 0.0}, "lr=0.0"),
+        ({"model": "cnn", "lr": float("nan")}, "lr=nan"),
+        ({"model": "cnn", "lr": "0.1"}, "lr='0.1'"),
+        ({"model": "cnn", "lr": True}, "lr=True"),
+        ({"model": "cnn", "epochs": True}, "epochs=True"),
+        ({"model": "cnn", "epochs": 2.5}, "epochs=2.5"),
+        ({"model": "cnn", "epochs": None}, "epochs=None"),
+        ({"model": "cnn", "dropout": 1.0}, r"dropout=1.0.*\[0, 1\)"),
+        ({"model": "cnn", "dropout": "0.1-x-0.2"}, "no list of numbers"),
+        ({"model": "cnn", "width": 0}, "width=0"),
+        ({"model": "cnn", "width": "32-32", "dropout": "0.1-0.1-0.1"}, "2 layers"),
+        ({"model": "resnet18", "dropout": "0.1-0.1"}, "2 layers"),
+        ({"model": "ann", "weights": "imagenet"}, "model='ann' with weights='imagenet'"),
+        ({"model": "resnet18", "freeze": "backbone"}, "weights are pretrained"),
+        (
+            {
+                "model": "resnet18",
+                "weights": "imagenet",
+                "freeze": "lp_ft",
+                "lp_epochs": 9,
+                "epochs": 8,
+            },
+            "lp_epochs=9",
+        ),
+        ({"model": "cnn", "seed": -1}, "seed=-1"),
+    ],
+)
+def test_what_is_impossible_is_refused_in_one_line(params: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        TrialConfig.of(params)
+    assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in NOT_BUILT.items() for value in values]
+    + [("freeze", "stages_2")]
+    + [(name, 1) for name in NOT_BUILT_NAMES],
+)
+def test_what_is_not_built_yet_is_told_as_that(name: str, value: Any) -> None:
+    of = SearchSettings.of if name in ("searcher", "scheduler") else TrialConfig.of
+    params = {} if name in ("searcher", "scheduler") else {"model": "resnet18"}
+    with pytest.raises(NotBuiltError, match="not built yet") as caught:
+        of({**params, name: value})
+    assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (4, 1), (5, 2), (20, 5), (21, 6)])
+def test_the_linear_probe_lasts_a_quarter_rounded_up(epochs: int, expected: int) -> None:
+    params = {"model": "resnet18", "weights": "imagenet", "freeze": "lp_ft", "epochs": epochs}
+    assert TrialConfig.of(params).params()["lp_epochs"] == expected
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        TrialConfig.of({"model": "cnn"}).lr = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("metric", METRIC_MODES)
+def test_only_losses_are_minimised(metric: str) -> None:
+    assert SearchSettings.of({"metric": metric}).mode == ("min" if "loss" in metric else "max")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"num_trial": 3}, "did you mean 'num_trials'"),
+        ({"metric": "auroc"}, "one of val_auroc, "),
+        ({"num_trials": 0}, "num_trials=0"),
+        ({"time_budget": -1.0}, "time_budget=-1"),
+        ({"max_epochs": 3, "grace_period": 4}, "grace_period=4"),
+    ],
+)
+def test_impossible_settings_are_refused_in_one_line(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        SearchSettings.of(values)
+    assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr=1e-3", ("lr", 1e-3)),
+        ("epochs=7", ("epochs", 7)),
+        ("width=512-256", ("width", "512-256")),
+        ("model=timm:tf_efficientnet_lite0", ("model", "timm:tf_efficientnet_lite0")),
+        ("weights=none", ("weights", "none")),
+        ("model=a=b", ("model", "a=b")),
+        ("model=null", ("model", "null")),
+    ],
+)
+def test_an_assignment_is_read_as_the_table_would_write_it(text: str, expected: Any) -> None:
+    name, value = parse_assignment(text)
+    assert (name, value) == expected
+    assert type(value) is type(expected[1])
+
+
+@pytest.mark.parametrize("text", ["lr", "lr=", "=3", "", "lrr=3", "crop=3"])
+def test_an_assignment_that_names_nothing_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_assignment(text)
+    assert is_one_line(caught.value)

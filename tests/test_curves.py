@@ -1,0 +1,62 @@
+"""From a curve to a row: each column its own optimum, NaN never the best."""
+
+from typing import Any
+
+import pytest
+
+from tune_bio.curves import best_value, summarize
+
+NAN = float("nan")
+
+
+def epoch(number: int, auroc: float, loss: float, accuracy: float, train: float) -> dict[str, Any]:
+    return {
+        "epoch": number,
+        "val_auroc": auroc,
+        "val_loss": loss,
+        "val_accuracy": accuracy,
+        "train_accuracy": train,
+        "train_loss": 0.1 * number,
+        "seconds": float(number),
+    }
+
+
+CURVE = [
+    epoch(1, 0.6, 0.9, 0.5, 0.5),
+    epoch(2, 0.8, 0.8, 0.9, 0.6),
+    epoch(3, 0.8, 0.7, 0.9, 0.9),
+    epoch(4, 0.7, 0.7, 0.6, 0.8),
+]
+
+
+def test_each_best_column_is_its_own_optimum_and_the_first_of_equals() -> None:
+    assert summarize(CURVE, "val_auroc", "max") == {
+        "epochs_run": 4,
+        "best_epoch": 2,
+        "best_val_auroc": 0.8,
+        "best_val_accuracy": 0.9,
+        "best_val_loss": 0.7,
+        "best_val_loss_epoch": 3,
+        "best_train_accuracy": 0.9,
+        "final_train_loss": pytest.approx(0.4),
+        "final_train_accuracy": 0.8,
+        "final_val_loss": 0.7,
+        "final_val_accuracy": 0.6,
+        "seconds": 10.0,
+        "seconds_per_epoch": 2.5,
+    }
+    assert summarize(CURVE, "val_loss", "min")["best_epoch"] == 3
+
+
+def test_a_diverged_epoch_is_the_last_and_never_the_best() -> None:
+    diverged = {"epoch": 5, "train_loss": NAN, "train_accuracy": 0.0, "seconds": 5.0}
+    row = summarize([*CURVE, diverged], "val_auroc", "max")
+    assert row["best_epoch"] == 2
+    assert row["epochs_run"] == 5
+    assert row["final_val_loss"] is None
+    assert summarize([diverged], "val_auroc", "max")["best_epoch"] is None
+    assert best_value([{**CURVE[0], "val_auroc": NAN}], "val_auroc", "max") is None
+
+
+def test_a_trial_without_an_epoch_has_no_columns() -> None:
+    assert summarize([], "val_auroc", "max") == {}

@@ -1,0 +1,62 @@
+"""Content keys: equal for equal content, different for anything else."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tests.fixtures_data import examples
+from tune_bio.config import TrialConfig
+from tune_bio.fingerprints import array_sha256, config_id, file_sha256
+
+BASE: dict[str, Any] = {"model": "ann", "lr": 0.01}
+
+
+def test_a_configuration_keeps_its_name_over_seeds_and_spelled_out_defaults() -> None:
+    name = config_id(TrialConfig.of(BASE))
+    assert len(name) == 12
+    assert int(name, 16) >= 0
+    assert config_id(TrialConfig.of({**BASE, "seed": 9})) == name
+    assert config_id(TrialConfig.of(TrialConfig.of(BASE).params())) == name
+    assert config_id(TrialConfig.of({"lr": 0.01, "model": "ann", "depth": 3})) == name
+    assert config_id(TrialConfig.of({"model": "ann", "weight_decay": 0})) == config_id(
+        TrialConfig.of({"model": "ann", "weight_decay": 0.0})
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lr": 0.011}, {"depth": 2}, {"dropout": 0.3}, {"loss": "bce"}, {"epochs": 19}],
+    ids=str,
+)
+def test_every_change_of_a_hyperparameter_changes_the_name(change: dict[str, Any]) -> None:
+    assert config_id(TrialConfig.of(BASE | change)) != config_id(TrialConfig.of(BASE))
+
+
+@examples
+@given(hnp.arrays(st.sampled_from([np.uint8, np.int64, np.float32]), hnp.array_shapes(min_side=0)))
+def test_an_array_is_named_by_its_content_and_not_by_its_memory(array: Any) -> None:
+    name = array_sha256(array)
+    assert array_sha256(np.asfortranarray(array)) == name
+    assert array_sha256(np.repeat(array, 2, axis=0)[::2]) == name
+    assert array_sha256(array.reshape(1, *array.shape)) != name
+    assert array_sha256(array, array) != name
+    assert array_sha256(array.astype(np.float64)) != name
+    if array.size:
+        other = array.copy()
+        other.flat[-1] = not other.flat[-1]
+        assert array_sha256(other) != name
+
+
+def test_text_arrays_have_names_too() -> None:
+    assert array_sha256(np.array(["a", "b"])) != array_sha256(np.array(["a", "c"]))
+
+
+def test_a_file_is_named_by_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc" * 100_000)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
