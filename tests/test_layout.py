@@ -85,7 +85,9 @@ def test_no_two_modules_import_each_other() -> None:
 @pytest.mark.parametrize("module", ["tune_bio", "tune_bio.search"])
 def test_the_face_and_the_command_line_cost_nothing_to_import(module: str) -> None:
     script = f"import {module}, sys; print([m for m in ('torch', 'ray') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

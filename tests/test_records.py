@@ -13,14 +13,58 @@ from tune_bio.config import TrialConfig, hyperparameter_names
 from tune_bio.errors import ResultsError
 from tune_bio.records import Records, read_epochs, read_manifest, read_predictions, read_trials
 
-TRIAL_COLUMNS = """trial_id config_id status error replicate seed epochs_run epochs_trained
-    reused_from best_epoch best_val_auroc best_val_accuracy best_val_loss best_val_loss_epoch
-    best_train_accuracy final_train_loss final_train_accuracy final_val_loss final_val_accuracy
-    generalization_gap epochs_to_plateau val_loss_jitter test_loss test_accuracy test_accuracy_low
-    test_accuracy_high test_auroc test_auroc_low test_auroc_high seconds seconds_per_epoch
-    parameters trainable_parameters multiply_adds node gpu""".split()
-EPOCH_COLUMNS = """trial_id epoch train_loss train_accuracy val_loss val_accuracy
-    val_balanced_accuracy val_macro_f1 val_auroc lr seconds images_per_second""".split()
+TRIAL_COLUMNS = [
+    "trial_id",
+    "config_id",
+    "status",
+    "error",
+    "replicate",
+    "seed",
+    "epochs_run",
+    "epochs_trained",
+    "reused_from",
+    "best_epoch",
+    "best_val_auroc",
+    "best_val_accuracy",
+    "best_val_loss",
+    "best_val_loss_epoch",
+    "best_train_accuracy",
+    "final_train_loss",
+    "final_train_accuracy",
+    "final_val_loss",
+    "final_val_accuracy",
+    "generalization_gap",
+    "epochs_to_plateau",
+    "val_loss_jitter",
+    "test_loss",
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+    "test_auroc",
+    "test_auroc_low",
+    "test_auroc_high",
+    "seconds",
+    "seconds_per_epoch",
+    "parameters",
+    "trainable_parameters",
+    "multiply_adds",
+    "node",
+    "gpu",
+]
+EPOCH_COLUMNS = [
+    "trial_id",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+    "val_auroc",
+    "lr",
+    "seconds",
+    "images_per_second",
+]
 WHOLE = {"epoch", "seed", "replicate", "parameters", "multiply_adds", "epochs_run", "best_epoch"}
 
 

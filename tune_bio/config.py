@@ -209,7 +209,9 @@ def parse_assignment(text: str) -> tuple[str, Value]:
         value = json.loads(raw)
     except json.JSONDecodeError:
         value = raw
-    return key, value if isinstance(value, (str, int, float, bool)) else raw
+    value = value if isinstance(value, (str, int, float, bool)) else raw
+    _validated(TrialConfig, {"model": "ann", key: value}, "hyperparameter")
+    return key, value
 
 
 def check_names(names: Collection[str], *, known: Collection[str], kind: str) -> None:

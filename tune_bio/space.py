@@ -148,6 +148,8 @@ class _Draw:
     def finish(self) -> Params:
         """All values, pins that mean something here included."""
         params = {**self._params, **self._space.pins}
+        if not self._runs(params):
+            raise DeadEnd(f"{params.get('model')} has no weights={params.get('weights')} here")
         pinned = {name for name in self._space.pins if name not in self._params}
         return {
             name: value

@@ -120,6 +120,10 @@ class _Walker:
 
 
 def _check(space: SearchSpace, params: Params, seen: list[tuple[str, Distribution]]) -> None:
+    if "model" not in params:
+        raise SpaceError(
+            f"{space.path.name} suggests no model", "suggest 'model' in it, or add --set model=NAME"
+        )
     highs = {name: int(d.high) if d.integer else d.high for name, d in seen if isinstance(d, Range)}
     try:
         TrialConfig.of(params)
@@ -141,10 +145,6 @@ def _refuse_idle_pins(space: SearchSpace, leaves: list[Params]) -> None:
 def _result(
     leaves: list[Params], found: dict[str, dict[Distribution, None]], *, complete: bool
 ) -> Survey:
-    if any("model" not in leaf for leaf in leaves):
-        raise SpaceError(
-            "the space suggests no model", "suggest 'model' in it, or add --set model=NAME"
-        )
     merged = {name: tuple(distributions) for name, distributions in found.items()}
     return Survey(tuple(leaves), merged, complete)
 

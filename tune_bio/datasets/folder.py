@@ -22,9 +22,7 @@ MAX_PIXELS = 100_000_000  # an image of 10,000 x 10,000; larger ones are refused
 # The naming of the paediatric chest X-ray set (Kermany 2018). The number alone is the patient:
 # the same number may name another child among "bacteria" and "virus", and one group too large
 # is safe where one too small would leak.
-_CHEST_XRAY = re.compile(
-    r"^(person\d+)_(?:bacteria|virus)_\d+$|^((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?$"
-)
+_CHEST_XRAY = re.compile(r"(person\d+)_(?:bacteria|virus)_|((?:NORMAL2-)?IM-\d+)-")
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,9 @@ def read_folder(
     pixels, notes = _decode_all(paths, decode_size, progress)
     patients, known = _patients(folder, paths)
     relative = np.array([path.relative_to(folder).as_posix() for path in paths], dtype=np.str_)
+    unnamed = len(set(patients) & set(relative.tolist())) if known else 0
+    if unnamed:
+        notes.append(f"{unnamed} file names carry no patient; each counts as a patient of its own")
     if ignored:
         notes.append(f"{ignored} files that are no images were left out")
     images = Images(pixels, labels, np.array(patients, dtype=np.str_), relative)
@@ -163,7 +164,12 @@ def _resize(pixels: Pixels, size: int) -> Pixels:
 
 
 def _patients(folder: Path, paths: list[Path]) -> tuple[list[str], bool]:
+    """Each image's patient, where the names tell; a name that does not is a patient of its own."""
     matches = [_CHEST_XRAY.match(path.stem) for path in paths]
-    if all(matches):
-        return [m.group(1) or m.group(2) for m in matches if m], True
-    return [path.relative_to(folder).as_posix() for path in paths], False
+    if sum(map(bool, matches)) < len(paths) / 2:  # another set, a few names of which look alike
+        return [path.relative_to(folder).as_posix() for path in paths], False
+    patients = [
+        (match.group(1) or match.group(2)) if match else path.relative_to(folder).as_posix()
+        for match, path in zip(matches, paths, strict=True)
+    ]
+    return patients, True

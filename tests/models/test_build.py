@@ -1,0 +1,137 @@
+"""What every model promises, run over every model; and what a configuration builds."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.fixtures_data import MODELS, config, is_one_line, same, trial_data
+from tune_bio.config import TrialConfig
+from tune_bio.errors import ConfigError
+from tune_bio.models import KNOWN_MODELS, build_model, check_model, input_transform, multiply_adds
+from tune_bio.optim import class_probabilities
+from tune_bio.training import TrainingState, predict, train_epoch
+
+
+def test_the_contract_below_is_run_over_every_model() -> None:
+    assert set(MODELS) == set(KNOWN_MODELS)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_builds_trains_a_step_and_is_evaluated(
+    model: str, loss: str, classes: int, channels: int
+) -> None:
+    chosen = config(model, loss=loss, batch_size=4)
+    data = trial_data(chosen, train=4, val=6, classes=classes, channels=channels)
+    state = TrainingState(chosen, data)
+    before = state.trained_weights()
+
+    images = state.transform.normalize(torch.from_numpy(data.val.pixels))
+    logits = state.model.eval()(images)
+    assert logits.shape == (6, 1 if loss == "bce" and classes == 2 else classes)
+    logs = class_probabilities(chosen)(logits.detach())
+    assert logs.dtype == torch.float64
+    np.testing.assert_allclose(logs.exp().sum(dim=1), 1)
+
+    result = train_epoch(state, data)
+    assert np.isfinite([result.train_loss, *result.val.values()]).all()
+    learnt = {name for name, _ in state.model.named_parameters()}
+    after = state.trained_weights()
+    moved = {name for name in learnt if not torch.equal(before[name], after[name])}
+    assert {"head." in name for name in moved} == {True, False}
+    p = predict(state.model, state.transform, chosen, data.val.pixels)
+    assert p.shape == (6, classes)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_weights_come_from_the_seed_alone(model: str) -> None:
+    torch.manual_seed(1)
+    first = build_model(config(model, seed=5), 2, 1).state_dict()
+    untouched = torch.initial_seed()
+    torch.manual_seed(2)
+    assert untouched == 1
+    assert same(build_model(config(model, seed=5), 2, 1).state_dict(), first)
+    assert not same(build_model(config(model, seed=6), 2, 1).state_dict(), first)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_is_scored_alike_alone_and_in_a_batch(model: str) -> None:
+    chosen = config(model)
+    pixels = trial_data(chosen, val=5).val.pixels
+    network, transform = build_model(chosen, 3, 1), input_transform(chosen, 1)
+    together = predict(network, transform, chosen, pixels)
+    alone = np.concatenate([predict(network, transform, chosen, one[None]) for one in pixels])
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-6)
+
+
+def _shapes(module: nn.Module, kind: type[nn.Module], name: str) -> list[Any]:
+    return [getattr(layer, name) for layer in module.modules() if isinstance(layer, kind)]
+
+
+def test_the_ann_has_the_widths_and_dropouts_that_are_listed() -> None:
+    chosen = TrialConfig.of(
+        {"model": "ann", "width": "32-16-8", "dropout": "0.9-0.5-0.1", "image_size": 10}
+    )
+    network = build_model(chosen, 3, 3)
+    assert _shapes(network, nn.Linear, "in_features") == [300, 32, 16, 8]
+    assert _shapes(network, nn.Linear, "out_features") == [32, 16, 8, 3]
+    assert _shapes(network, nn.Dropout, "p") == [0.9, 0.5, 0.1]
+    assert _shapes(network, nn.BatchNorm1d, "num_features") == [32, 16, 8]
+    deep = TrialConfig.of({"model": "ann", "depth": 5, "width": 7})
+    assert _shapes(build_model(deep, 2, 1), nn.Linear, "out_features") == [7] * 5 + [2]
+
+
+@pytest.mark.parametrize(("model", "inputs"), [("cnn", 12 * 2 * 2), ("cnn_gap", 12)])
+def test_the_cnns_have_the_channels_that_are_listed(model: str, inputs: int) -> None:
+    chosen = TrialConfig.of({"model": model, "width": "4-8-12", "image_size": 16})
+    network = build_model(chosen, 2, 3)
+    assert _shapes(network, nn.Conv2d, "out_channels") == [4, 8, 12]
+    assert _shapes(network.head, nn.Linear, "in_features")[0] == inputs
+
+
+def test_every_listed_dropout_of_a_cnn_is_used() -> None:
+    chosen = TrialConfig.of({"model": "cnn", "dropout": "0.1-0.2-0.3"})
+    assert set(_shapes(build_model(chosen, 2, 1), nn.Dropout, "p")) == {0.1, 0.2, 0.3}
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"model": "resnet81"}, "unknown model 'resnet81'.*did you mean 'resnet18'.*known: ann"),
+        ({"model": "resnet18", "image_size": 31}, "image_size=31 is too small.*32 px"),
+        ({"model": "cnn", "width": "4-4-4-4-4", "image_size": 16}, "5 poolings.*image_size"),
+        ({"model": "cnn_gap", "width": "4-4-4-4-4", "image_size": 16}, "5 poolings.*image_size"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(params: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        build_model(TrialConfig.of(params), 2, 1)
+    assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_smallest_size_that_is_accepted_can_be_trained(model: str) -> None:
+    size = next(size for size in range(1, 65) if _accepted(model, size))
+    chosen = config(model, image_size=size, batch_size=4)
+    data = trial_data(chosen, train=4, val=4)
+    assert train_epoch(TrainingState(chosen, data), data).val
+
+
+def _accepted(model: str, size: int) -> bool:
+    try:
+        check_model(model, size)
+    except ConfigError:
+        return False
+    return True
+
+
+def test_multiply_adds_are_those_counted_by_hand() -> None:
+    ann = TrialConfig.of({"model": "ann", "width": "32-16", "image_size": 10})
+    assert multiply_adds(ann, 3, 1) == 100 * 32 + 32 * 16 + 16 * 3
+    gap = TrialConfig.of({"model": "cnn_gap", "width": "4-8", "image_size": 16})
+    assert multiply_adds(gap, 2, 3) == 16**2 * 9 * 3 * 4 + 8**2 * 9 * 4 * 8 + 8 * 2

@@ -1,0 +1,279 @@
+"""The command line: what it refuses, in one line, with nothing started and nothing written."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+
+from tune_bio.search import main
+
+SPACE = """
+from tune_bio import SearchSettings, Trial
+
+SETTINGS = SearchSettings(data="phantom", num_trials=2, max_epochs=2)
+
+
+def search_space(trial: Trial) -> None:
+    trial.suggest_categorical("model", ["ann", "cnn"])
+    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.py"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command on bad input; returns its one line."""
+
+    def run(*arguments: object) -> str:
+        results = tmp_path / "results"
+        before = sorted(results.rglob("*")) if results.exists() else None
+        status = main([str(a) for a in arguments] + ["--results", str(results)])
+        output = capsys.readouterr()
+        assert status == 2, output.out + output.err
+        assert output.err.startswith("error: ")
+        assert output.err.count("\n") == 1, output.err
+        assert ": " in output.err.removeprefix("error: "), "fault and remedy"
+        assert "Traceback" not in output.out + output.err
+        assert not ray.is_initialized()
+        assert (sorted(results.rglob("*")) if results.exists() else None) == before
+        return output.err
+
+    return run
+
+
+def _image(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((32, 32), value, dtype=np.uint8)).save(path)
+
+
+def _npz(path: Path, **arrays: Any) -> Path:
+    n = 20
+    plain = {
+        f"{split}_{kind}": np.zeros((n, 16, 16), np.uint8) if kind == "images" else np.arange(n) % 2
+        for split in ("train", "val", "test")
+        for kind in ("images", "labels")
+    }
+    np.savez(path, **{**plain, **arrays})
+    return path
+
+
+def test_missing_folder(space: Path, refused: Any) -> None:
+    assert "does not exist" in refused(space, "--data", "/no/such/folder")
+
+
+def test_empty_folder(space: Path, refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in refused(space, "--data", tmp_path / "empty")
+
+
+def test_one_class(space: Path, refused: Any, tmp_path: Path) -> None:
+    _image(tmp_path / "images" / "normal" / "a.png")
+    assert "one class" in refused(space, "--data", tmp_path / "images")
+
+
+def test_unreadable_image(space: Path, refused: Any, tmp_path: Path) -> None:
+    for name in "abc":
+        _image(tmp_path / "images" / "normal" / f"{name}.png")
+        _image(tmp_path / "images" / "sick" / f"{name}.png")
+    broken = tmp_path / "images" / "sick" / "broken.png"
+    broken.write_text("no picture")
+    assert str(broken) in refused(space, "--data", tmp_path / "images")
+
+
+def test_text_named_npz(space: Path, refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "data.npz").write_text("no archive")
+    assert "no .npz file" in refused(space, "--data", tmp_path / "data.npz")
+
+
+def test_npz_with_pickled_objects(space: Path, refused: Any, tmp_path: Path) -> None:
+    data = _npz(tmp_path / "data.npz", train_labels=np.array([{"a": 1}] * 20, dtype=object))
+    assert "pickled" in refused(space, "--data", data)
+
+
+def test_labels_out_of_range(space: Path, refused: Any, tmp_path: Path) -> None:
+    data = _npz(tmp_path / "data.npz", val_labels=np.full(20, 7))
+    assert "outside 0 to 1" in refused(space, "--data", data)
+
+
+def test_unknown_model(space: Path, refused: Any) -> None:
+    line = refused(space, "--set", "model=resnet81")
+    assert "unknown model 'resnet81'" in line
+    assert "resnet18" in line
+
+
+def test_unknown_data_class(space: Path, refused: Any) -> None:
+    assert "negative, positive" in refused(space, "--positive-class", "sick")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1\n", "defines no search_space"),
+        ("def search_space(trial)\n    pass\n", "line 1"),
+        ("import nothing_of_that_name\ndef search_space(trial): pass\n", "line 1"),
+        ("def search_space(trial):\n    trial.suggest_float('lrr', 0, 1)\n", "did you mean 'lr'"),
+        ("def search_space(trial):\n    trial.suggest_float('lr', 1, 0)\n", "low <= high"),
+        ("def search_space(trial):\n    return 1 / 0\n", "line 2"),
+        ("def search_space(trial):\n    pass\n", "suggests no model"),
+        (
+            "def search_space(trial):\n"
+            "    trial.suggest_categorical('model', ['resnet18'])\n"
+            "    trial.suggest_categorical('freeze', ['none', 'backbone'])\n",
+            "impossible combination",
+        ),
+        (
+            "def search_space(trial):\n"
+            "    trial.suggest_categorical('model', ['resnet18'])\n"
+            "    trial.suggest_categorical('weights', ['IMAGENET1K_V2'])\n",
+            "resnet18 has IMAGENET1K_V1",
+        ),
+        ("SETTINGS = {'data': 'phantom'}\ndef search_space(trial): pass\n", "SearchSettings"),
+        (
+            "from tune_bio import SearchSettings\nSETTINGS = SearchSettings(metric='auc')\n",
+            "metric",
+        ),
+    ],
+)
+def test_faulty_search_spaces(refused: Any, tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "faulty.py"
+    path.write_text(text)
+    assert told in refused(path)
+
+
+def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) -> None:
+    assert "space.py" in refused(space.with_name("spaec.py"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--set", "lrr=1"), "did you mean 'lr'"),
+        (("--set", "lr"), "KEY=VALUE"),
+        (("--set", "lr=fast"), "lr='fast'"),
+        (("--set", "gamma=0.5"), "means nothing"),
+        (("--set", "freeze=gradual"), "not built yet"),
+        (("--num-trials", "-3"), "num_trials=-3"),
+        (("--num-trials", "three"), "--num-trials"),
+        (("--max-epochs", "0"), "max_epochs=0"),
+        (("--searcher", "annealing"), "tpe, random, grid"),
+        (("--searcher", "gp"), "not built yet"),
+        (("--searcher", "grid"), "a grid needs choices"),
+        (("--finalists", "2"), "not built yet"),
+        (("--resume",), "not built yet"),
+        (("--no-such-flag",), "--help"),
+        (("--name", "../escape"), "no name for a folder"),
+        (("--name", ".hidden"), "no name for a folder"),
+        (("--gpus-per-trial", "9"), "no node has them"),
+        (("--cpus-per-trial", "4096"), "no node has them"),
+        (("--configs", "/no/such/list.json"), "no file"),
+        (("--weights-dir", "/no/such/dir", "--set", "weights=imagenet"), "impossible combination"),
+    ],
+)
+def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], told: str) -> None:
+    assert told in refused(space, *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("not json", "no JSON"),
+        ("[]", "lists nothing"),
+        ('{"model": "ann"}', "no list of objects"),
+        ('[{"lr": 0.1}]', "no 'model'"),
+        ('[{"model": "ann"}, {"model": "ann", "depht": 2}]', "configuration 2"),
+        ('[{"model": "ann", "epochs": true}]', "epochs=True"),
+    ],
+)
+def test_faulty_lists(space: Path, refused: Any, tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "configs.json"
+    path.write_text(text)
+    assert told in refused(space, "--configs", path)
+
+
+def test_an_existing_results_folder_is_left_alone(
+    space: Path, refused: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "results" / "space" / "trials.parquet"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    assert "--name space-2" in refused(space)
+    assert kept.read_text() == "mine"
+
+
+def test_no_permission_to_write(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(space), "--results", "/proc/tune_bio"]) == 2
+    assert "nothing can be written to" in capsys.readouterr().err
+
+
+def test_weights_that_cannot_be_had_are_refused_under_error(space: Path, refused: Any) -> None:
+    line = refused(
+        space, "--set", "model=resnet18", "--set", "weights=imagenet", "--missing-weights", "error",
+        "--dry-run",
+    )  # fmt: skip
+    assert "weights cannot be had: resnet18" in line
+
+
+def test_nothing_left_to_search_is_refused_under_skip(space: Path, refused: Any) -> None:
+    line = refused(space, "--set", "model=resnet18", "--set", "weights=imagenet", "--dry-run")
+    assert "nothing is left to search" in line
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(
+    space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(space), "--results", str(tmp_path / "results"), "--dry-run"]) == 0
+    output = capsys.readouterr().out
+    for told in ("200 patients", "synthetic", "lr", "1e-04 ... 0.01 (log)", "estimated time"):
+        assert told in output.replace("0.0001 ...", "1e-04 ...")
+    assert not (tmp_path / "results").exists()
+    assert not ray.is_initialized()
+
+
+def test_help_and_bad_flags_answer_without_loading_pytorch() -> None:
+    script = (
+        "import sys; from tune_bio.search import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert main(['nowhere.py', '--num-trials', '-3']) == 2\n"
+        "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "examples:" in ran.stdout
+
+
+def test_a_machine_without_internet_is_told_soon(space: Path, tmp_path: Path) -> None:
+    """The probe may take 5 s; the rest is imports and the reading of data."""
+    started = time.monotonic()
+    ran = subprocess.run(
+        [
+            sys.executable, "-m", "tune_bio.search", str(space), "--set", "model=resnet18",
+            "--set", "weights=imagenet", "--results", str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "TORCH_HOME": str(tmp_path / "torch"),
+            # An address that drops packets, as a hospital's firewall does.
+            "https_proxy": "http://192.0.2.1:9",
+            "HTTPS_PROXY": "http://192.0.2.1:9",
+        },
+        timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert "cannot be reached" in ran.stderr
+    assert time.monotonic() - started < 90
