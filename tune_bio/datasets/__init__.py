@@ -11,7 +11,7 @@ from tune_bio.datasets.npz import read_npz
 from tune_bio.datasets.phantom import CLASSES, make_phantom
 from tune_bio.errors import DataError, NotBuiltError
 
-__all__ = ["Dataset", "Images", "open_dataset"]
+__all__ = ["Dataset", "Images", "open_dataset", "phantom_dataset"]
 
 UNKNOWN_PATIENTS = (
     "patients cannot be told from this source: images of one patient may stand in two splits, "
@@ -54,7 +54,7 @@ def _read(
     source: str, seed: int, decode_size: int, progress: Callable[[int, int], None]
 ) -> Dataset:
     if source == "phantom":
-        return _phantom()
+        return phantom_dataset()
     if source.startswith("phantom:"):
         raise NotBuiltError(f"the source {source!r} is not built yet", "use 'phantom'")
     path = Path(source).expanduser().absolute()
@@ -69,10 +69,11 @@ def _read(
     )
 
 
-def _phantom() -> Dataset:
+def phantom_dataset(seed: int = 0) -> Dataset:
+    """The embedded synthetic data; studies use seed 0, so that their results can be compared."""
     parts = {
         name: Images(as_pixels(part.pixels), part.labels, part.patients, part.names)
-        for name, part in make_phantom().items()
+        for name, part in make_phantom(seed).items()
     }
     return Dataset(
         source="phantom",

@@ -1,0 +1,41 @@
+"""What fits where."""
+
+from typing import Any
+
+import pytest
+
+from tune_bio.cluster import Node, allot
+from tune_bio.config import SearchSettings
+from tune_bio.errors import ResourceError
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "concurrent"),
+    [
+        ([Node(2, 0)], {}, 2),
+        ([Node(4, 2)], {}, 2),  # one GPU a trial where there are any
+        ([Node(4, 2)], {"gpus_per_trial": 0.5}, 4),
+        ([Node(64, 8)], {"gpus_per_trial": 0.15}, 48),  # not 53: a share lies on one GPU
+        ([Node(8, 0)], {"cpus_per_trial": 3}, 2),
+        ([Node(8, 0)], {"cpus_per_trial": 0.5}, 16),
+        ([Node(8, 0), Node(2, 0)], {"cpus_per_trial": 2}, 5),
+        ([Node(8, 4)], {"gpus_per_trial": 2}, 2),
+        ([Node(8, 1)], {"gpus_per_trial": 0}, 8),
+        ([Node(8, 0)], {"max_concurrent": 3}, 3),
+    ],
+)
+def test_concurrent_trials(nodes: list[Node], settings: dict[str, Any], concurrent: int) -> None:
+    assert allot(SearchSettings(**settings), tuple(nodes)).concurrent == concurrent
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings"),
+    [
+        ([Node(2, 0)], {"gpus_per_trial": 1}),
+        ([Node(2, 0), Node(2, 0)], {"cpus_per_trial": 3}),  # no single node has three
+        ([Node(8, 4)], {"gpus_per_trial": 1.5}),
+    ],
+)
+def test_what_no_node_has_is_refused(nodes: list[Node], settings: dict[str, Any]) -> None:
+    with pytest.raises(ResourceError, match="--gpus-per-trial"):
+        allot(SearchSettings(**settings), tuple(nodes))

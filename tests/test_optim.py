@@ -1,0 +1,159 @@
+"""Losses, optimizers and schedules against their definitions."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from tests.fixtures_data import config, examples
+from tune_bio.optim import (
+    build_loss,
+    build_optimizer,
+    build_schedule,
+    class_probabilities,
+    lr_factor,
+)
+
+CPU = torch.device("cpu")
+LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+
+
+def _loss(classes: int, **params: Any) -> Any:
+    labels = np.minimum(LABELS, classes - 1)
+    return build_loss(config(**params), labels, classes, CPU)
+
+
+def _batch(outputs: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(16, outputs, generator=generator)
+    return logits, torch.randint(classes, (16,), generator=generator)
+
+
+@pytest.mark.parametrize("params", [{}, {"class_weights": "balanced"}, {"label_smoothing": 0.2}])
+def test_one_logit_under_bce_is_two_logits_under_cross_entropy(params: dict[str, Any]) -> None:
+    logits, labels = _batch(1, 2)
+    two = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    binary, entropy = _loss(2, loss="bce", **params), _loss(2, **params)
+    torch.testing.assert_close(binary(logits, labels), entropy(two, labels))
+    torch.testing.assert_close(
+        class_probabilities(config(loss="bce"))(logits), class_probabilities(config())(two)
+    )
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_log_probabilities_are_finite_and_sum_to_one_however_large_the_logits(
+    loss: str, classes: int
+) -> None:
+    outputs = 1 if (loss, classes) == ("bce", 2) else classes
+    logits = torch.cat([_batch(outputs, classes)[0], torch.full((1, outputs), 1e4)])
+    logs = class_probabilities(config(loss=loss))(torch.cat([logits, -logits]))
+    assert logs.dtype == torch.float64
+    assert logs.shape == (34, classes)
+    assert torch.isfinite(logs).all()
+    torch.testing.assert_close(logs.exp().sum(dim=1), torch.ones(34, dtype=torch.float64))
+
+
+def test_several_classes_under_bce_are_normalised_sigmoids() -> None:
+    logits, _ = _batch(3, 3)
+    sigmoids = logits.double().sigmoid()
+    expected = sigmoids / sigmoids.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(class_probabilities(config(loss="bce"))(logits).exp(), expected)
+
+
+def test_bce_of_several_classes_is_one_binary_question_a_class() -> None:
+    logits, labels = _batch(3, 3)
+    asked = functional.one_hot(labels, 3).double()
+    p = logits.double().sigmoid()
+    expected = -(asked * p.log() + (1 - asked) * (1 - p).log()).sum(dim=1).mean()
+    torch.testing.assert_close(_loss(3, loss="bce")(logits, labels).double(), expected)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+def test_balanced_weights_are_the_inverse_shares_of_the_training_labels(loss: str) -> None:
+    logits, labels = _batch(3, 3)
+    weights = torch.tensor([8 / (3 * 5), 8 / (3 * 2), 8 / (3 * 1)])[labels]
+    plain = _loss(3, loss=loss)
+    each = torch.stack([plain(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))])
+    expected = (each * weights).sum() / weights.sum()
+    found = _loss(3, loss=loss, class_weights="balanced")(logits, labels)
+    torch.testing.assert_close(found, expected)
+
+
+def test_smoothing_moves_its_share_of_the_target_evenly_over_the_classes() -> None:
+    logits, labels = _batch(3, 3)
+    targets = 0.7 * functional.one_hot(labels, 3) + 0.3 / 3
+    expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(_loss(3, label_smoothing=0.3)(logits, labels), expected)
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "options"),
+    [
+        ({"optimizer": "adam", "weight_decay": 0.1}, torch.optim.Adam, {"weight_decay": 0.1}),
+        ({"optimizer": "adamw"}, torch.optim.AdamW, {"weight_decay": 0.0}),
+        ({"optimizer": "sgd", "momentum": 0.5}, torch.optim.SGD, {"momentum": 0.5}),
+    ],
+)
+def test_an_optimizer_has_its_hyperparameters(
+    params: dict[str, Any], kind: type, options: dict[str, float]
+) -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = build_optimizer(config(lr=0.03, **params), [parameter])
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert group["params"] == [parameter]
+    assert {**group, "lr": 0.03, **options} == group
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+@examples
+@given(epochs=st.integers(1, 60), warmup=st.integers(0, 70))
+def test_the_warm_up_rises_linearly_and_the_rest_never_rises(
+    schedule: str, epochs: int, warmup: int
+) -> None:
+    chosen = config(lr_schedule=schedule, epochs=epochs, warmup_epochs=warmup)
+    factors = [lr_factor(chosen, epoch, epochs) for epoch in range(epochs)]
+    assert min(factors) > 0
+    rise, rest = factors[:warmup], factors[warmup:]
+    if rest:
+        assert rest[0] == 1  # the peak is reached
+        assert all(a >= b for a, b in zip(rest, rest[1:], strict=False))
+        np.testing.assert_allclose(np.diff([0, *rise, 1]), 1 / (warmup + 1))
+    else:
+        assert factors[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"lr_schedule": "constant"}, [1, 1, 1, 1, 1, 1]),
+        ({"lr_schedule": "step", "step_size": 2, "gamma": 0.1}, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (
+            {"lr_schedule": "step", "step_size": 2, "gamma": 0.5, "warmup_epochs": 1},
+            [0.5, 1, 1, 0.5, 0.5, 0.25],
+        ),
+        (
+            {"lr_schedule": "cosine"},
+            [1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873],
+        ),
+        ({"lr_schedule": "cosine", "warmup_epochs": 4}, [0.2, 0.4, 0.6, 0.8, 1, 0.5]),
+    ],
+)
+def test_a_schedule_sets_the_rate_of_each_epoch(
+    params: dict[str, Any], expected: list[float]
+) -> None:
+    chosen = config(lr=0.2, epochs=6, **params)
+    optimizer = build_optimizer(chosen, [nn.Parameter(torch.ones(1))])
+    schedule = build_schedule(chosen, optimizer, 6)
+    rates = []
+    for _ in range(6):
+        rates.append(optimizer.param_groups[0]["lr"] / 0.2)
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(expected, abs=1e-6)
