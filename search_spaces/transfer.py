@@ -18,6 +18,6 @@ def search_space(trial: Trial) -> None:
     trial.suggest_categorical("model", ["resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0"])
     if trial.suggest_categorical("weights", ["none", "imagenet"]) != "none":
         trial.suggest_categorical("freeze", ["none", "backbone", "lp_ft"])
-    trial.suggest_float("lr", 1e-5, 1e-2, log=True)
+    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
     trial.suggest_categorical("batch_size", [16, 32, 64])
     trial.suggest_float("dropout", 0.0, 0.6)

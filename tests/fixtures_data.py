@@ -1,7 +1,8 @@
 """Small data and comparisons that several tests share."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from hypothesis import settings
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms import PreparedSplit, TrialData
+from tune_bio.errors import InputError
 from tune_bio.models import build_model
 from tune_bio.training import EpochResult, Tensors
 
 MODELS = ("ann", "cnn", "cnn_gap", "resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
 PRETRAINED = ("resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
 CLOCK = ("seconds", "images_per_second")
+T = TypeVar("T")
 
 # The same examples on every machine, and no time limit on an example: both would make a failure
 # depend on where it runs.
@@ -96,3 +99,13 @@ def is_one_line(error: BaseException) -> bool:
     """Whether an error is told as one line: a fault, a colon, a remedy."""
     fault, _, remedy = str(error).partition(": ")
     return "\n" not in str(error) and bool(fault) and bool(remedy)
+
+
+def outcome(call: Callable[[], T]) -> T | InputError:
+    """What a call gives, or the error in which it refuses its input in one line."""
+    try:
+        return call()
+    except InputError as error:
+        refusal = error
+    assert is_one_line(refusal)
+    return refusal

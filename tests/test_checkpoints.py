@@ -136,8 +136,8 @@ def test_a_save_that_is_cut_off_leaves_the_epoch_before(
     def killed(path: Path, text: str) -> None:
         raise OSError("killed")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
-        patch.setattr(checkpoints, "write_text", killed)
+    monkeypatch.setattr(checkpoints, "write_text", killed)
+    with pytest.raises(OSError, match="killed"):
         checkpoints.save(tmp_path, state)
     again = _start(chosen, data)
     checkpoints.load(tmp_path, again)

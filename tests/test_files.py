@@ -22,9 +22,14 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "table"
     write_text(path, "old")
-    with pytest.raises(OSError, match="disk full"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise OSError("disk full")
+
+    def fill_the_disk() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill_the_disk()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,5 +1,6 @@
 """Losses, optimizers and schedules against their definitions."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_the_warm_up_rises_linearly_and_the_rest_never_rises(
     rise, rest = factors[:warmup], factors[warmup:]
     if rest:
         assert rest[0] == 1  # the peak is reached
-        assert all(a >= b for a, b in zip(rest, rest[1:], strict=False))
+        assert all(a >= b for a, b in itertools.pairwise(rest))
         np.testing.assert_allclose(np.diff([0, *rise, 1]), 1 / (warmup + 1))
     else:
         assert factors[-1] == 1

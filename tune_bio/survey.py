@@ -19,12 +19,14 @@ WALK_LIMIT = 20_000
 class Survey:
     """What a walk over a space's branches found.
 
-    `leaves` holds one configuration a branch, a number from a range standing at its low end;
+    `leaves` holds one configuration a branch, a number from a range standing at its low end, and
+    `highs` the same with all of them at their high end;
     `distributions` what each hyperparameter may be, over all branches; `complete` is False where
     the walk ended at its limit.
     """
 
     leaves: tuple[Params, ...]
+    highs: tuple[Params, ...]
     distributions: Mapping[str, tuple[Distribution, ...]]
     complete: bool
 
@@ -46,21 +48,27 @@ def survey(space: SearchSpace, limit: int = WALK_LIMIT) -> Survey:
         SpaceError: nothing can be drawn, or a branch leads to an impossible combination.
     """
     leaves: list[Params] = []
+    highs: list[Params] = []
     distributions: dict[str, dict[Distribution, None]] = {}
     walker = _Walker()
     for _ in walker.branches():
         if len(leaves) == limit:
-            return _result(leaves, distributions, complete=False)
+            break
         try:
             params = space.run(walker)
         except DeadEnd:
             continue
         for name, distribution in walker.seen:
             distributions.setdefault(name, {})[distribution] = None
-        _check(space, params, walker.seen)
         leaves.append(params)
-    _refuse_idle_pins(space, leaves)
-    return _result(leaves, distributions, complete=True)
+        highs.append(_at_high_end(space, params, walker.seen))
+        _check(space, leaves[-1])
+        _check(space, highs[-1])
+    complete = walker.exhausted
+    if complete:
+        _refuse_idle_pins(space, leaves)
+    merged = {name: tuple(found) for name, found in distributions.items()}
+    return Survey(tuple(leaves), tuple(highs), merged, complete)
 
 
 def without(space: SearchSpace, missing: frozenset[Pair]) -> SearchSpace:
@@ -95,6 +103,7 @@ class _Walker:
         self._path: list[int] = []
         self._sizes: list[int] = []
         self.seen: list[tuple[str, Distribution]] = []
+        self.exhausted = False
 
     def branches(self) -> Iterator[None]:
         """Yield once a branch; between two, the last choice that has a successor moves on."""
@@ -105,6 +114,7 @@ class _Walker:
             while self._path and self._path[-1] + 1 == self._sizes[len(self._path) - 1]:
                 self._path.pop()
             if not self._path:
+                self.exhausted = True
                 return
             self._path[-1] += 1
 
@@ -119,15 +129,24 @@ class _Walker:
         return distribution.values[self._path[at]]
 
 
-def _check(space: SearchSpace, params: Params, seen: list[tuple[str, Distribution]]) -> None:
+def _at_high_end(
+    space: SearchSpace, params: Params, seen: list[tuple[str, Distribution]]
+) -> Params:
+    highs = {
+        name: int(d.high) if d.integer else d.high
+        for name, d in seen
+        if isinstance(d, Range) and name not in space.pins
+    }
+    return {**params, **highs}
+
+
+def _check(space: SearchSpace, params: Params) -> None:
     if "model" not in params:
         raise SpaceError(
             f"{space.path.name} suggests no model", "suggest 'model' in it, or add --set model=NAME"
         )
-    highs = {name: int(d.high) if d.integer else d.high for name, d in seen if isinstance(d, Range)}
     try:
         TrialConfig.of(params)
-        TrialConfig.of({**params, **{n: v for n, v in highs.items() if n not in space.pins}})
     except InputError as error:
         branch = ", ".join(f"{name}={value}" for name, value in params.items())
         raise type(error)(f"{error.fault} (reached at {branch})", error.remedy) from error
@@ -140,13 +159,6 @@ def _refuse_idle_pins(space: SearchSpace, leaves: list[Params]) -> None:
                 f"--set {name}={value} means nothing in {space.path.name}",
                 "no branch of the space has this hyperparameter; leave it out",
             )
-
-
-def _result(
-    leaves: list[Params], found: dict[str, dict[Distribution, None]], *, complete: bool
-) -> Survey:
-    merged = {name: tuple(distributions) for name, distributions in found.items()}
-    return Survey(tuple(leaves), merged, complete)
 
 
 def describe(found: Survey) -> dict[str, str]:

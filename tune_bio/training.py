@@ -1,6 +1,7 @@
 """Training: `fit` yields one result an epoch. It knows no Ray and no files."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -336,7 +337,8 @@ def _loss_and_accuracy(
 
 
 def _tensor(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """A view of the array; from Ray's object store it is read-only, and nothing here writes."""
-    if not pixels.flags.writeable:
-        return torch.frombuffer(pixels.data, dtype=torch.uint8).view(pixels.shape)
-    return torch.from_numpy(pixels)
+    """A view of the array, which is read-only where it lies in Ray's object store."""
+    with warnings.catch_warnings():
+        # torch warns that writing to such a tensor is undefined; nothing here writes to it.
+        warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
+        return torch.from_numpy(pixels)

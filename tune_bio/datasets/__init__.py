@@ -57,7 +57,7 @@ def _read(
         return phantom_dataset()
     if source.startswith("phantom:"):
         raise NotBuiltError(f"the source {source!r} is not built yet", "use 'phantom'")
-    path = Path(source).expanduser().absolute()
+    path = Path(source).expanduser().resolve()
     if path.is_dir():
         return _folder(path, seed, decode_size, progress)
     if path.suffix == ".npz" and path.is_file():

@@ -17,7 +17,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 GREY = {"1", "L", "LA"}
-MAX_PIXELS = 100_000_000  # an image of 10,000 x 10,000; larger ones are refused, not decoded
 
 # The naming of the paediatric chest X-ray set (Kermany 2018). The number alone is the patient:
 # the same number may name another child among "bacteria" and "virus", and one group too large
@@ -106,7 +105,11 @@ def _decode_all(
     paths: list[Path], decode_size: int, progress: Callable[[int, int], None]
 ) -> tuple[Pixels, list[str]]:
     decoded: list[Pixels] = []
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+    # Pillow decodes outside the interpreter's lock, so threads help. Images that Pillow merely
+    # warns of (89 million pixels and more) are refused; the filter is set here, once, because
+    # setting it is not safe in several threads.
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for pixels in pool.map(_decode, paths):
             decoded.append(pixels)
             progress(len(decoded), len(paths))
@@ -123,20 +126,13 @@ def _decode_all(
 def _decode(path: Path) -> Pixels:
     """(H, W, 1) for a grey image, also one that is stored as RGB; (H, W, 3) for colour."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.mode not in EIGHT_BIT:
-                    raise NotBuiltError(
-                        f"{path} has the pixel mode {image.mode}, which is not built yet",
-                        "this version reads 8-bit images; convert it",
-                    )
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(
-                        f"{path} has {image.width} x {image.height} pixels",
-                        f"images of more than {MAX_PIXELS:,} pixels are refused; scale it down",
-                    )
-                pixels = np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+        with Image.open(path) as image:
+            if image.mode not in EIGHT_BIT:
+                raise NotBuiltError(
+                    f"{path} has the pixel mode {image.mode}, which is not built yet",
+                    "this version reads 8-bit images; convert it",
+                )
+            pixels = np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
     except (
         UnidentifiedImageError,
         OSError,

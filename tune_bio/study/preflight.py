@@ -100,7 +100,7 @@ def preflight(
     check_folder(request)
     allotment = allot(settings, nodes)
     listed = _listed(space, settings, request)
-    found = survey(space) if listed is None else Survey(listed, {}, complete=True)
+    found = survey(space) if listed is None else Survey(listed, listed, {}, complete=True)
     sizes = [int(size) for size in found.values("image_size")]
     _check_branches(found, sizes)
     dataset = open_dataset(
@@ -110,7 +110,7 @@ def preflight(
         positive_class=request.positive_class,
         progress=progress,
     )
-    for leaf in found.leaves:
+    for leaf in (*found.leaves, *found.highs):
         complete = finish(leaf, settings, dataset)
         check_model(str(complete["model"]), int(complete["image_size"]))
     weights = resolve(found.pairs, request.weights_dir, download=download)
