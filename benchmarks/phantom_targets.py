@@ -11,12 +11,12 @@ import argparse
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tune_bio.config import TrialConfig
-from tune_bio.datasets import Dataset, phantom_dataset
+from tune_bio.datasets import Dataset, Images, phantom_dataset
 from tune_bio.datasets.transforms import prepare
 from tune_bio.metrics import auroc
 from tune_bio.models.pretrained import load_backbone, resolve
@@ -37,21 +37,20 @@ NETWORKS = {
 
 
 def logistic_regression(data: Dataset) -> float:
-    """Test AUROC of L2-regularised logistic regression on standardised pixels."""
-    train, test = data.train, data.test
-    model = make_pipeline(
-        StandardScaler(),
-        LogisticRegressionCV(
-            Cs=np.logspace(-5, 0, 6),
-            l1_ratios=(0,),
-            scoring="roc_auc",
-            max_iter=2000,
-            use_legacy_attributes=False,
-        ),
-    )
-    model.fit(train.pixels.reshape(len(train), -1), train.labels)
-    probabilities = model.predict_proba(test.pixels.reshape(len(test), -1))
-    return auroc(test.labels, probabilities, data.positive)
+    """Test AUROC of logistic regression on pixels, its strength of L2 chosen on validation."""
+
+    def score(model: Pipeline, split: Images) -> float:
+        probabilities = model.predict_proba(split.pixels.reshape(len(split), -1))
+        return auroc(split.labels, probabilities, data.positive)
+
+    pixels = data.train.pixels.reshape(len(data.train), -1)
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000)).fit(
+            pixels, data.train.labels
+        )
+        for c in np.logspace(-6, -1, 6)
+    ]
+    return score(max(models, key=lambda model: score(model, data.val)), data.test)
 
 
 def network(data: Dataset, params: dict[str, object], seed: int, backbone: Tensors) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
 import safetensors.torch
 import torch
 
@@ -72,12 +73,7 @@ def load_model(folder: str | Path) -> TrainedModel:
         raise ResultsError(
             f"no model can be loaded from {path} ({error})", "give results/NAME of a finished study"
         ) from error
-    config = TrialConfig.of(stored["hyperparameters"])
-    classes, channels = tuple(stored["classes"]), stored["channels"]
-    model = build_model(config, len(classes), channels)
-    model.load_state_dict(weights)
-    transform = Transform.from_json(stored["transform"])
-    return TrainedModel(model.eval(), config, transform, classes, channels, stored["validation"])
+    return _rebuild(path, stored, weights)
 
 
 def export(
@@ -119,3 +115,20 @@ def export(
         "torch": torch.__version__,
     }
     write_text(folder / CONFIG, json.dumps(described, indent=2) + "\n")
+
+
+def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedModel:
+    try:
+        config = TrialConfig.of(stored["hyperparameters"])
+        classes, channels = tuple(stored["classes"]), stored["channels"]
+        transform = Transform.from_json(stored["transform"])
+        model = build_model(config, len(classes), channels)
+        model.load_state_dict(weights)
+        return TrainedModel(
+            model.eval(), config, transform, classes, channels, stored["validation"]
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ResultsError(
+            f"{path / CONFIG} and {MODEL} do not fit together ({type(error).__name__})",
+            "give results/NAME of a finished study, as it was written",
+        ) from error

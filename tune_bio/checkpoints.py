@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 
@@ -89,7 +90,10 @@ def _write(path: Path, tensors: Tensors) -> None:
 
 
 def _read(path: Path) -> Tensors:
-    return dict(safetensors.torch.load_file(path))
+    try:
+        return dict(safetensors.torch.load_file(path))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ResultsError(f"{path} is damaged ({error})", "run the trial again") from error
 
 
 def _remove_all_but(folder: Path, kept: set[str]) -> None:

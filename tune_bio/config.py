@@ -72,7 +72,7 @@ class TrialConfig(_Frozen):
     step_size: Positive = 10
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    batch_size: Positive = 32
+    batch_size: Annotated[int, Field(ge=2)] = 32  # BatchNorm cannot train on one image
     epochs: Positive = 20
     patience: Annotated[int, Field(ge=0)] = 0  # 0: the trial never ends by itself before `epochs`
     augment: Literal["none"] = "none"
@@ -88,6 +88,8 @@ class TrialConfig(_Frozen):
             NotBuiltError: a value that the contract names and this version lacks.
         """
         check_names(params, known=HYPERPARAMETERS | {"seed"}, kind="hyperparameter")
+        # "64" and 64 are one configuration, and have one fingerprint.
+        params = {name: _one_number(name, value) for name, value in params.items()}
         values = {"width": DEFAULT_WIDTHS.get(str(params.get("model")), 64), **params}
         config = _validated(cls, values, "hyperparameter")
         if config.freeze == "lp_ft" and config.lp_epochs == 0:
@@ -117,8 +119,7 @@ class TrialConfig(_Frozen):
         """Hidden blocks of the ANN, convolutions of the CNNs; 1 for the model zoo's heads."""
         if self.model not in SMALL_MODELS:
             return 1
-        listed = max(len(per_layer("width", self.width)), len(per_layer("dropout", self.dropout)))
-        return listed if listed > 1 else (self.depth if self.model == "ann" else 3)
+        return _lists(self) or (self.depth if self.model == "ann" else 3)
 
 
 class SearchSettings(_Frozen):
@@ -187,13 +188,19 @@ def is_inactive(name: str, params: Mapping[str, Any]) -> bool:
 
 def per_layer(name: str, value: float | str) -> tuple[float, ...]:
     """Read "512-256-256" (or one number) into numbers; raises ConfigError."""
+    if not isinstance(value, str):
+        return (float(value),)
     try:
-        return tuple(float(part) for part in str(value).split("-"))
+        numbers = tuple(float(part) for part in value.split("-"))
     except ValueError:
+        numbers = ()
+    whole = name != "width" or all(number.is_integer() for number in numbers)
+    if not numbers or not whole or not all(map(math.isfinite, numbers)):
         raise ConfigError(
             f"{name}={value!r} is no number and no list of numbers",
             f"write one number, or one a layer joined by '-', as in {_EXAMPLES[name]!r}",
-        ) from None
+        )
+    return numbers
 
 
 _EXAMPLES = {"width": "512-256-256", "dropout": "0.9-0.9-0.8"}
@@ -212,6 +219,13 @@ def parse_assignment(text: str) -> tuple[str, Value]:
     value = value if isinstance(value, (str, int, float, bool)) else raw
     _validated(TrialConfig, {"model": "ann", key: value}, "hyperparameter")
     return key, value
+
+
+def _one_number(name: str, value: Any) -> Any:
+    if name not in _EXAMPLES or not isinstance(value, str) or "-" in value:
+        return value
+    (number,) = per_layer(name, value)
+    return int(number) if name == "width" else number
 
 
 def check_names(names: Collection[str], *, known: Collection[str], kind: str) -> None:
@@ -273,6 +287,11 @@ def _refuse_impossible(config: TrialConfig) -> None:
             f"lp_epochs={config.lp_epochs} is longer than epochs={config.epochs}",
             "the linear probe comes before fine-tuning; lower lp_epochs",
         )
+    if config.model != "ann" and len(per_layer("dropout", config.dropout)) > 1:
+        raise ConfigError(
+            f"dropout={config.dropout!r} lists layers, and {config.model} has one dropout",
+            "give one number",
+        )
     if any(width < 1 for width in per_layer("width", config.width)):
         raise ConfigError(f"width={config.width!r} is not possible", "every width is 1 or more")
     if any(not 0 <= p < 1 for p in per_layer("dropout", config.dropout)):
@@ -290,9 +309,16 @@ def _refuse_impossible(config: TrialConfig) -> None:
             )
 
 
+def _lists(config: TrialConfig) -> int:
+    """The length of the longest list of layers; 0 where single numbers stand for all layers."""
+    lengths = (len(per_layer(name, getattr(config, name))) for name in _EXAMPLES)
+    longest = max(lengths)
+    return longest if longest > 1 else 0
+
+
 def _is_active(name: str, config: TrialConfig) -> bool:
-    if name == "depth" and config.model == "ann" and len(per_layer("width", config.width)) > 1:
-        return False  # the list of widths is the depth
+    if name == "depth" and _lists(config):
+        return False  # the length of the list is the depth
     return name not in ACTIVE or ACTIVE[name][0](config)
 
 

@@ -132,6 +132,12 @@ class _Draw:
     def suggest_categorical(self, name: str, choices: Sequence[V]) -> V:
         if isinstance(choices, str) or not choices:
             raise SpaceError(f"{name!r} has no list of choices", f"write [{choices!r}, ...]")
+        strange = [choice for choice in choices if not isinstance(choice, str | int | float | bool)]
+        if strange:
+            raise SpaceError(
+                f"{name!r} has the choice {strange[0]!r}",
+                "choices are text, numbers, True or False; write layers as '512-256'",
+            )
         value: V = self._suggest(name, Choices(tuple(choices)))  # type: ignore[assignment]
         return value
 
@@ -159,6 +165,8 @@ class _Draw:
 
     def _suggest(self, name: str, distribution: Distribution) -> Value:
         check_names([name], known=HYPERPARAMETERS, kind="hyperparameter")
+        if name in self._params:
+            return self._params[name]  # asked again on one branch: the same answer, as in Optuna
         if name in self._space.pins:
             self._params[name] = self._space.pins[name]
             return self._space.pins[name]
@@ -192,7 +200,7 @@ def load_search_space(path: Path) -> SearchSpace:
     if not path.is_file():
         raise SpaceError(f"no search-space file {str(path)!r}", f"{_nearby(path)}")
     try:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
         code = compile(source, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise _failure_in(path, error) from error
@@ -209,7 +217,7 @@ def load_search_space(path: Path) -> SearchSpace:
         raise SpaceError(
             f"{path.name} defines no search_space", "add `def search_space(trial: Trial) -> None:`"
         )
-    settings = getattr(module, "SETTINGS", None) or SearchSettings()
+    settings = getattr(module, "SETTINGS", SearchSettings())
     if not isinstance(settings, SearchSettings):
         raise SpaceError(
             f"SETTINGS in {path.name} is {type(settings).__name__}",

@@ -45,7 +45,7 @@ def survey(space: SearchSpace, limit: int = WALK_LIMIT) -> Survey:
     """Walk `space` over every branch (at most `limit`), and check each configuration.
 
     Raises:
-        SpaceError: nothing can be drawn, or a branch leads to an impossible combination.
+        InputError: a branch leads to an impossible combination, or to no model.
     """
     leaves: list[Params] = []
     highs: list[Params] = []

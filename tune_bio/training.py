@@ -140,7 +140,7 @@ class TrainingState:
     def save(self) -> tuple[Tensors, Tensors, dict[str, Any]]:
         """(weights, optimizer tensors, JSON values) of this moment; `best` is apart."""
         optimizer = {
-            f"{index}.{name}": tensor
+            f"{index}.{name}": tensor.clone()
             for index, slots in self.optimizer.state_dict()["state"].items()
             for name, tensor in slots.items()
             if tensor is not None
@@ -166,6 +166,13 @@ class TrainingState:
         for key, tensor in optimizer.items():
             index, _, name = key.partition(".")
             slots.setdefault(int(index), {})[name] = tensor
+        for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
+            for slot, tensor in slots.get(number, {}).items():
+                if tensor.shape == parameter.shape:
+                    # Fused optimizers walk the memory of both side by side: in another memory
+                    # format the momentum of one weight would move another.
+                    like = torch.empty_like(parameter, requires_grad=False)
+                    slots[number][slot] = like.copy_(tensor)
         groups = self.optimizer.state_dict()["param_groups"]
         for group, lr in zip(groups, values["lr"], strict=True):
             group["lr"] = lr
@@ -241,6 +248,8 @@ def train_epoch(
     val: dict[str, float] = {}
     if not state.diverged:
         val = evaluate(data.val.labels, np.exp(val_logs), data.positive)
+        # From the logarithms, as train_loss is: exponentials of very wrong outputs are 0.
+        val["loss"] = _loss_and_accuracy(val_logs, data.val.labels)[0]
         state.consider(val[state.metric.removeprefix("val_")], np.exp(val_logs))
     return EpochResult(
         epoch=epoch,

@@ -28,7 +28,8 @@ def test_a_search_leaves_every_file_and_a_model_that_reproduces_its_score(study:
     assert {
         "trials.parquet", "epochs.parquet", "predictions.parquet", "experiment.json", "summary.md",
         "best/model.safetensors", "best/config.json", "figures/learning_curves.png",
-        "figures/learning_curves.svg", "figures/hyperparameters.png", "figures/trials_over_time.svg",
+        "figures/learning_curves.svg", "figures/hyperparameters.png",
+        "figures/trials_over_time.svg",
     } <= files  # fmt: skip
     trials = finished.trials
     assert len(trials) == 6
@@ -40,8 +41,8 @@ import json, numpy as np, tune_bio
 from sklearn.metrics import roc_auc_score
 model = tune_bio.load_model({str(finished.folder)!r})
 data = np.load({finished.manifest["data"]["source"]!r})
-p = model.predict(data["val_images"])
-print(json.dumps([roc_auc_score(data["val_labels"].ravel(), p[:, 1]), model.validation["val_auroc"]]))
+score = roc_auc_score(data["val_labels"].ravel(), model.predict(data["val_images"])[:, 1])
+print(json.dumps([score, model.validation["val_auroc"]]))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     again, recorded = json.loads(ran.stdout)

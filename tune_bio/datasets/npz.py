@@ -79,6 +79,8 @@ def _split(path: Path, arrays: Arrays, name: str) -> Images:
             f"{name}_images in {path} have the shape {images.shape}",
             "give (n, H, W) for grey or (n, H, W, 3) for colour",
         )
+    if images.size == 0:
+        raise DataError(f"{name}_images in {path} hold no pixels ({images.shape})", "add images")
     labels = labels.reshape(-1) if labels.shape in ((len(images),), (len(images), 1)) else None
     if labels is None:
         raise DataError(
@@ -103,4 +105,10 @@ def _classes(path: Path, splits: dict[str, Images]) -> tuple[str, ...]:
                 f"{name}_labels in {path} hold {int(outside[0])}, outside 0 to {count - 1}",
                 "labels count the classes of train from 0",
             )
+    found = len(np.unique(splits["train"].labels))
+    if found < count:
+        raise DataError(
+            f"train_labels in {path} go up to {count - 1} and hold {found} different classes",
+            "number the classes of train from 0 without gaps",
+        )
     return tuple(str(k) for k in range(count))

@@ -53,7 +53,13 @@ def fold_of(
     labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], folds: int, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Positions of the rest and of one fold, each sorted; a patient is in one of them."""
-    fewest = min(len(np.unique(patients[labels == label])) for label in np.unique(labels))
+    each = {k: len(np.unique(patients[labels == k])) for k in np.unique(labels)}
+    rarest, fewest = min(each.items(), key=lambda pair: pair[1])
+    if fewest < 2:
+        raise DataError(
+            f"class number {rarest} is left with {fewest} patient, who cannot be in two splits",
+            "add images of more patients",
+        )
     splitter = StratifiedGroupKFold(min(folds, max(2, fewest)), shuffle=True, random_state=seed)
     rest, fold = next(iter(splitter.split(labels, labels, patients)))
     return rest, fold

@@ -6,13 +6,16 @@ a probe tells within `PROBE_SECONDS`, and what cannot be had is told, never repl
 numbers.
 """
 
+import contextlib
 import functools
+import http.client
 import importlib
+import socket
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +34,7 @@ from tune_bio.models.zoo import ZOO
 from tune_bio.space import Pair
 
 PROBE_SECONDS = 5.0
+STALL_SECONDS = 60.0
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -132,6 +136,8 @@ def _read(file: WeightsFile) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = torch.load(
             file.path, map_location="cpu", weights_only=True
         )
+        if not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+            raise TypeError("it is no dictionary of tensors")
     except Exception as error:  # a damaged file raises whatever its bytes lead to
         first = str(error).strip().splitlines()[:1]
         raise WeightsError(
@@ -173,10 +179,22 @@ def _fetch(url: str) -> tuple[WeightsFile | None, str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The published name ends in the first digits of the SHA-256; a mismatch raises.
         prefix = target.stem.rpartition("-")[2]
-        torch.hub.download_url_to_file(url, str(target), hash_prefix=prefix, progress=True)
-    except (OSError, RuntimeError, urllib.error.URLError) as error:
+        with _stalls_end():
+            torch.hub.download_url_to_file(url, str(target), hash_prefix=prefix, progress=True)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
         return None, f"{target.name} could not be fetched from {host} ({error})"
     return WeightsFile(target, url), ""
+
+
+@contextlib.contextmanager
+def _stalls_end() -> Iterator[None]:
+    """Give up on a download from which nothing comes; torch.hub itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @functools.cache
@@ -194,7 +212,7 @@ def _reachable(scheme: str, host: str) -> bool:
             urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
         except urllib.error.HTTPError:
             pass  # an answer, if not a kind one
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return
         answered.set()
 
