@@ -4,9 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss, recall_score, roc_auc_score
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    multiclass_accuracy,
+    multiclass_auroc,
+    multiclass_f1_score,
+)
 
 from tests.fixtures_data import examples
 from tune_bio.metrics import METRICS, evaluate
@@ -62,3 +69,21 @@ def test_a_class_that_is_never_predicted_counts_as_zero() -> None:
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == found["auroc"] == 0.5
     assert found["macro_f1"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_a_second_implementation_agrees(classes: int) -> None:
+    """torchmetrics is written apart from scikit-learn."""
+    rng = np.random.default_rng(classes)
+    labels = np.arange(60) % classes
+    probabilities = rng.dirichlet(np.ones(classes), size=60)
+    scores = evaluate(labels, probabilities, positive=classes - 1)
+    p, y = torch.from_numpy(probabilities), torch.from_numpy(labels)
+    each = {"num_classes": classes, "average": "macro"}
+    assert scores["accuracy"] == pytest.approx(
+        multiclass_accuracy(p, y, num_classes=classes, average="micro").item()
+    )
+    assert scores["balanced_accuracy"] == pytest.approx(multiclass_accuracy(p, y, **each).item())
+    assert scores["macro_f1"] == pytest.approx(multiclass_f1_score(p, y, **each).item())
+    area = binary_auroc(p[:, 1], y) if classes == 2 else multiclass_auroc(p, y, **each)
+    assert scores["auroc"] == pytest.approx(area.item())

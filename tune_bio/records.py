@@ -135,10 +135,11 @@ class Records:
 
     def write(self) -> None:
         """Write every table, whole."""
-        rows = [row for curve in self.epochs.values() for row in curve.values()]
+        trials = [self.trials[trial_id] for trial_id in sorted(self.trials)]
+        rows = [row for trial_id in sorted(self.epochs) for row in self.curve(trial_id)]
         _write(
             self.folder / TRIALS,
-            pa.Table.from_pylist(list(self.trials.values()), self._trial_schema()),
+            pa.Table.from_pylist(trials, self._trial_schema()),
         )
         _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(_EPOCH_COLUMNS)))
         _write(self.folder / PREDICTIONS, self._prediction_table())
