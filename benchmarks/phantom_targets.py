@@ -23,17 +23,14 @@ from tune_bio.models.pretrained import load_backbone, resolve
 from tune_bio.training import Tensors, TrainingState, fit, predict
 
 LITE = "timm:tf_efficientnet_lite0"
-NETWORKS = {
+PRETRAINED = {"model": LITE, "weights": "imagenet"}
+NETWORKS: dict[str, dict[str, object]] = {
     "small CNN": {"model": "cnn", "dropout": 0.0, "lr": 1e-3, "epochs": 30},
-    "frozen": {
-        "model": LITE,
-        "weights": "imagenet",
-        "freeze": "backbone",
-        "lr": 3e-3,
-        "epochs": 20,
+    "frozen": {**PRETRAINED, "freeze": "backbone", "lr": 3e-3, "epochs": 20},
+    "fine-tuned": {
+        **PRETRAINED, "lr": 1e-3, "lr_schedule": "cosine", "label_smoothing": 0.1, "epochs": 10
     },
-    "fine-tuned": {"model": LITE, "weights": "imagenet", "lr": 1e-3, "epochs": 8},
-}
+}  # fmt: skip
 
 
 def logistic_regression(data: Dataset) -> float:

@@ -179,7 +179,8 @@ def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) 
         (("--gpus-per-trial", "9"), "no node has them"),
         (("--cpus-per-trial", "4096"), "no node has them"),
         (("--configs", "/no/such/list.json"), "no file"),
-        (("--weights-dir", "/no/such/dir", "--set", "weights=imagenet"), "impossible combination"),
+        (("--weights-dir", "/no/such/dir"), "is no folder"),
+        (("--set", "weights=imagenet"), "impossible combination"),
     ],
 )
 def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], told: str) -> None:

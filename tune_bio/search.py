@@ -161,6 +161,7 @@ def _choices(name: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m tune_bio.search",
+        usage="%(prog)s SPACE.py [options]",
         description="Search the hyperparameters of image classifiers: Ray Tune schedules the "
         "trials of a search-space file over this machine or a cluster.",
         epilog=EPILOG,

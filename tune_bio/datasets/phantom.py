@@ -44,8 +44,8 @@ SPICULES = (6, 10)  # range of their number, the end excluded
 SPICULE_SHARPNESS = 25  # a spicule's half width is about 1 / sqrt of this, in radians
 NODULE_RADIUS = (0.18, 0.24)  # range, in half image widths
 NODULE_SOFTNESS = 0.18  # width of the nodule's edge, as a share of its radius
-NODULE_BRIGHTNESS = (0.28, 0.38)  # range, above the lung it lies in
-MARKING_CONTRAST = 0.07  # standard deviation of the lung markings
+NODULE_BRIGHTNESS = (0.34, 0.44)  # range, above the lung it lies in
+MARKING_CONTRAST = 0.055  # standard deviation of the lung markings
 FINE_SIGMA = (0.6, 1.2)  # px: the pass band of fine markings (difference of two Gaussians)
 COARSE_SIGMA = (1.4, 3.0)  # px: the pass band of coarse markings
 

@@ -98,6 +98,10 @@ def preflight(
         InputError: whatever is wrong, with its remedy.
     """
     check_folder(request)
+    if request.weights_dir is not None and not request.weights_dir.is_dir():
+        raise WeightsError(
+            f"--weights-dir {str(request.weights_dir)!r} is no folder", "give one that exists"
+        )
     allotment = allot(settings, nodes)
     listed = _listed(space, settings, request)
     found = survey(space) if listed is None else Survey(listed, listed, {}, complete=True)
