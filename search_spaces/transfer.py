@@ -1,6 +1,6 @@
 """Transfer learning: which backbone, which weights, frozen or not?
 
-python -m tune_bio.search search_spaces/transfer.py
+    python -m tune_bio.search search_spaces/transfer.py
 """
 
 from tune_bio import SearchSettings, Trial
@@ -9,15 +9,17 @@ SETTINGS = SearchSettings(
     data="phantom",
     metric="val_auroc",
     num_trials=24,
-    max_epochs=20,
+    max_epochs=12,
     grace_period=2,
 )
 
 
 def search_space(trial: Trial) -> None:
-    trial.suggest_categorical("model", ["resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0"])
+    # Weights before the model: half of the trials are pretrained, also on a machine that has
+    # the weights of one model only.
     if trial.suggest_categorical("weights", ["none", "imagenet"]) != "none":
         trial.suggest_categorical("freeze", ["none", "backbone", "lp_ft"])
+    trial.suggest_categorical("model", ["resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0"])
     trial.suggest_float("lr", 1e-4, 1e-2, log=True)
     trial.suggest_categorical("batch_size", [16, 32, 64])
     trial.suggest_float("dropout", 0.0, 0.6)

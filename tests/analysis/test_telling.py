@@ -95,7 +95,7 @@ def test_small_studies_are_drawn_too(tmp_path: Path, count: int) -> None:
 def test_the_hyperparameter_figure_has_a_panel_for_each_that_varied(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS, STATUSES)
     study = read_study(tmp_path)
-    assert {"model", "weights", "freeze", "lr", "width", "depth"} == set(study.searched)
+    assert {"model", "weights", "freeze", "lr", "width"} == set(study.searched)
     titles = {axes.get_title() for axes in FIGURES["hyperparameters"](study).axes if axes.axison}
     assert titles == set(study.searched)
 

@@ -38,9 +38,13 @@ class StudyRecords:
 
     @property
     def searched(self) -> list[str]:
-        """Hyperparameters that took more than one value, in the order of the tables."""
+        """Hyperparameters that took more than one value, in the order of the tables.
+
+        One that is there on some trials only, with one value, tells nothing beside what made it
+        appear.
+        """
         columns = [column for column in self.trials.columns if column.startswith(PARAMS)]
-        varied = [c for c in columns if self.trials[c].nunique(dropna=False) > 1]
+        varied = [c for c in columns if self.trials[c].nunique() > 1]
         return [column.removeprefix(PARAMS) for column in varied]
 
 
