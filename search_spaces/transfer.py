@@ -1,6 +1,6 @@
 """Transfer learning: which backbone, which weights, frozen or not?
 
-    python -m tune_bio.search search_spaces/transfer.py
+python -m tune_bio.search search_spaces/transfer.py
 """
 
 from tune_bio import SearchSettings, Trial

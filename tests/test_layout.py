@@ -20,7 +20,7 @@ FLOORS = (
         "models",
     ),
     ("optim",),
-    ("training", "checkpoints", "bundle"),
+    ("training", "training_state", "checkpoints", "bundle"),
     (
         "trainable", "searchers", "schedulers", "sharing", "recorder", "progress", "cluster",
         "failures", "driver_only",

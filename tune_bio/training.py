@@ -10,23 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tune_bio.config import METRIC_MODES, TrialConfig
+from tune_bio.config import TrialConfig
 from tune_bio.datasets.transforms import PreparedSplit, Transform, TrialData
 from tune_bio.metrics import evaluate
-from tune_bio.models import Classifier, build_model, input_transform
-from tune_bio.models.freezing import (
-    backbone_is_frozen,
-    freeze,
-    phase,
-    trainable,
-    trained_part,
-)
-from tune_bio.optim import build_loss, build_optimizer, build_schedule, class_probabilities
+from tune_bio.models import Classifier
+from tune_bio.optim import class_probabilities
 from tune_bio.seeding import generator, global_seed
+from tune_bio.training_state import CPU, Best, Tensors, TrainingState
 
-Tensors = dict[str, torch.Tensor]
+__all__ = ["Best", "EpochResult", "Tensors", "TrainingState", "fit", "predict", "train_epoch"]
+
 EVALUATION_PIXELS = 2**22  # pixels in one evaluation batch: 1,024 images of 64 px
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -57,149 +51,6 @@ class EpochResult:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
         }
-
-
-@dataclass(frozen=True)
-class Best:
-    """The first epoch with the best value of the metric.
-
-    `weights` is the trained part of the model, on the CPU; `probabilities` are the validation
-    split's, (n, classes) float32.
-    """
-
-    epoch: int
-    value: float
-    weights: Tensors
-    probabilities: npt.NDArray[np.float32]
-
-
-class TrainingState:
-    """Everything that the next epoch depends on; saves to plain tensors and JSON values."""
-
-    def __init__(
-        self,
-        config: TrialConfig,
-        data: TrialData,
-        *,
-        metric: str = "val_auroc",
-        backbone: Tensors | None = None,
-        device: torch.device = CPU,
-    ) -> None:
-        """Start a trial before its first epoch.
-
-        `backbone` holds the pretrained weights that `config.weights` names; it must be given
-        exactly where that is not "none".
-        """
-        if (backbone is None) != (config.weights == "none"):
-            raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
-        self.config, self.metric, self.device = config, metric, device
-        self.model = build_model(config, len(data.classes), data.channels)
-        if backbone is not None:
-            self.model.backbone.load_state_dict(backbone)
-        self.model.to(device)
-        self.transform = input_transform(config, data.channels)
-        self.loss = build_loss(config, data.train.labels, len(data.classes), device)
-        self.epoch = 0
-        self.best: Best | None = None
-        self.diverged = False
-        self._enter_phase()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the trial ends by itself here: its length, its patience, or NaN."""
-        waited = self.epoch - (self.best.epoch if self.best else 0)
-        out_of_patience = 0 < self.config.patience <= waited
-        return self.epoch >= self.config.epochs or out_of_patience or self.diverged
-
-    def trained_weights(self) -> Tensors:
-        """A copy, on the CPU, of the part of the model that training changes."""
-        prefix = trained_part(self.config)
-        state = self.model.state_dict()
-        return {
-            name: tensor.detach().to("cpu", copy=True)
-            for name, tensor in state.items()
-            if name.startswith(prefix)
-        }
-
-    def advance(self) -> None:
-        """Count an epoch as done: the schedule moves, and the next phase may begin."""
-        self.epoch += 1
-        self.schedule.step()
-        if self.epoch < self.config.epochs and phase(self.config, self.epoch + 1)[0] == (
-            self.epoch + 1
-        ):
-            self._enter_phase()
-
-    def consider(self, value: float, probabilities: npt.NDArray[np.float64]) -> None:
-        """Keep this epoch's weights where its metric is strictly better than all before."""
-        sign = 1 if METRIC_MODES[self.metric] == "max" else -1
-        if self.best is None or sign * value > sign * self.best.value:
-            weights = self.trained_weights()
-            self.best = Best(self.epoch, value, weights, probabilities.astype(np.float32))
-
-    def save(self) -> tuple[Tensors, Tensors, dict[str, Any]]:
-        """(weights, optimizer tensors, JSON values) of this moment; `best` is apart."""
-        optimizer = {
-            f"{index}.{name}": tensor.clone()
-            for index, slots in self.optimizer.state_dict()["state"].items()
-            for name, tensor in slots.items()
-            if tensor is not None
-        }
-        schedule = self.schedule.state_dict()
-        values = {
-            "epoch": self.epoch,
-            "diverged": self.diverged,
-            "lr": [group["lr"] for group in self.optimizer.param_groups],
-            "schedule": {k: v for k, v in schedule.items() if k != "lr_lambdas"},
-        }
-        return self.trained_weights(), optimizer, values
-
-    def load(
-        self, weights: Tensors, optimizer: Tensors, values: dict[str, Any], best: Best | None
-    ) -> None:
-        """Continue from what `save` gave: what follows is what would have followed."""
-        self.epoch, self.diverged = values["epoch"], values["diverged"]
-        self.best = best
-        self._enter_phase()
-        self._load_weights(weights)
-        slots: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in optimizer.items():
-            index, _, name = key.partition(".")
-            slots.setdefault(int(index), {})[name] = tensor
-        for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
-            for slot, tensor in slots.get(number, {}).items():
-                if tensor.shape == parameter.shape:
-                    # Fused optimizers walk the memory of both side by side: in another memory
-                    # format the momentum of one weight would move another.
-                    like = torch.empty_like(parameter, requires_grad=False)
-                    slots[number][slot] = like.copy_(tensor)
-        groups = self.optimizer.state_dict()["param_groups"]
-        for group, lr in zip(groups, values["lr"], strict=True):
-            group["lr"] = lr
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        self.schedule.load_state_dict({**values["schedule"], "lr_lambdas": [None]})
-
-    def with_best_weights(self) -> Classifier:
-        """The model, holding its best epoch's weights until `with_last_weights`."""
-        assert self.best is not None
-        self._last = self.trained_weights()
-        self._load_weights(self.best.weights)
-        return self.model
-
-    def with_last_weights(self) -> Classifier:
-        """The model, holding its last epoch's weights again."""
-        self._load_weights(self._last)
-        return self.model
-
-    def _enter_phase(self) -> None:
-        """Freeze what this phase freezes; a phase has a fresh optimizer and schedule."""
-        epoch = min(self.epoch + 1, self.config.epochs)
-        freeze(self.model, frozen=backbone_is_frozen(self.config, epoch))
-        self.optimizer = build_optimizer(self.config, trainable(self.model))
-        self.schedule = build_schedule(self.config, self.optimizer, phase(self.config, epoch)[1])
-
-    def _load_weights(self, weights: Tensors) -> None:
-        self.model.load_state_dict({**self.model.state_dict(), **weights})
 
 
 def fit(

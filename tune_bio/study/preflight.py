@@ -1,13 +1,9 @@
 """Preflight: everything that can refuse a study does so here, before anything is started."""
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from tune_bio.cluster import Allotment, Node, allot
 from tune_bio.config import Params, SearchSettings, TrialConfig
@@ -16,8 +12,8 @@ from tune_bio.errors import ConfigError, InputError, ResultsError, UsageError, W
 from tune_bio.fingerprints import config_id
 from tune_bio.models import check_model
 from tune_bio.models.pretrained import Resolved, resolve, source_url
-from tune_bio.records import TRIALS
-from tune_bio.space import Pair, SearchSpace
+from tune_bio.space import Pair, Range, SearchSpace
+from tune_bio.study.listed import read_configurations
 from tune_bio.survey import Survey, describe, grid, survey, without
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -186,55 +182,13 @@ def _listed(
     return None
 
 
-def read_configurations(path: Path) -> list[Params]:
-    """`--configs`: a JSON list of flat objects, or a trials.parquet.
-
-    Raises:
-        ConfigError: neither of the two.
-    """
-    if not path.is_file():
-        raise ConfigError(
-            f"no file {str(path)!r}", "give a JSON list of objects, or a trials.parquet"
-        )
-    if path.suffix == ".parquet":
-        return _from_table(path)
-    try:
-        listed: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error})", "give a list of flat objects") from error
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise ConfigError(f"{path} holds no list of objects", 'write [{"model": "ann"}, ...]')
-    if not listed:
-        raise ConfigError(f"{path} lists nothing", "list one configuration or more")
-    return listed
-
-
-def _from_table(path: Path) -> list[Params]:
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error})", f"give a {TRIALS}") from error
-    columns = [c for c in table.columns if c.startswith("params.") or c == "seed"]
-    integers = {n for n, f in TrialConfig.model_fields.items() if f.annotation is int}
-    configurations: list[Params] = []
-    for _, row in table[columns].iterrows():
-        params = {c.removeprefix("params."): row[c] for c in columns if pd.notna(row[c])}
-        # A column of numbers has one type: whole widths come back as 64.0.
-        whole = {k for k, v in params.items() if k == "width" and not isinstance(v, str)}
-        configurations.append(
-            {k: int(v) if k in integers | whole else v for k, v in params.items()}
-        )
-    return configurations
-
-
 def _check_branches(found: Survey, sizes: list[int]) -> None:
     if not found.leaves:
         raise ConfigError("the search space is empty", "suggest at least a model")
-    for name in ("image_size",):
-        if any(not hasattr(d, "values") for d in found.distributions.get(name, ())):
-            raise ConfigError(
-                f"{name!r} is a range", "use suggest_categorical: images are resized once a size"
-            )
+    if any(isinstance(d, Range) for d in found.distributions.get("image_size", ())):
+        raise ConfigError(
+            "'image_size' is a range", "use suggest_categorical: images are resized once a size"
+        )
     for model in found.values("model"):
         check_model(str(model), max(sizes, default=4096))
     for model, weights in found.pairs:
