@@ -16,6 +16,7 @@ import torch
 from ray import tune
 
 from tune_bio import checkpoints
+from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, TrialConfig
 from tune_bio.models.freezing import trained_part
 from tune_bio.sharing import Shared
@@ -37,6 +38,7 @@ class TrialContext:
     """
 
     shared: Shared
+    allotment: Allotment
     metric: str
     rungs: frozenset[int]
     checkpoints: Path
@@ -48,10 +50,9 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
         self.context = context
-        resources = ray.get_runtime_context().get_assigned_resources()
         # Ray sets OMP_NUM_THREADS from its own count, which torch may have read too early.
-        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-        self.gpu = _gpu_name() if resources.get("GPU") else None
+        torch.set_num_threads(max(1, int(context.allotment.cpus)))
+        self.gpu = _gpu_name() if context.allotment.gpus else None
         self.device = torch.device("cuda" if self.gpu else "cpu")
         self.reset_config(config)
 

@@ -48,6 +48,7 @@ def search(plan: Plan, records: Records, view: View) -> Interruption:
     settings, folder = plan.settings, plan.request.folder
     context = TrialContext(
         shared=share_plan(plan),
+        allotment=plan.allotment,
         metric=settings.metric,
         rungs=frozenset(rungs(settings)),
         checkpoints=folder / CHECKPOINTS,
