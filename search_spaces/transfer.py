@@ -8,8 +8,8 @@ from tune_bio import SearchSettings, Trial
 SETTINGS = SearchSettings(
     data="phantom",
     metric="val_auroc",
-    num_trials=24,
-    max_epochs=12,
+    num_trials=20,
+    max_epochs=10,
     grace_period=2,
 )
 
