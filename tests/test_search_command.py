@@ -174,6 +174,8 @@ def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) 
         (("--finalists", "2"), "not built yet"),
         (("--resume",), "not built yet"),
         (("--no-such-flag",), "--help"),
+        (("--address", "127.0.0.1:1"), "no Ray cluster answers"),
+        (("--address", "somewhere:port"), "no Ray cluster answers"),
         (("--name", "../escape"), "no name for a folder"),
         (("--name", ".hidden"), "no name for a folder"),
         (("--gpus-per-trial", "9"), "no node has them"),

@@ -1,27 +1,19 @@
 """The connection to Ray, and what the machine or cluster has."""
 
 import logging
-import os
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import joblib
 import ray
 import torch
 
 from tune_bio.config import SearchSettings
+from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
-
-_ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 0.25 s a trial for files that nobody reads
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never restored
-    "RAY_USAGE_STATS_ENABLED": "0",  # a hospital's machine tells nobody what it does
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -99,12 +91,14 @@ def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str |
 
     A connection that is there already (a notebook's) is used, and left as it is.
     """
-    os.environ.update({key: os.environ.get(key, value) for key, value in _ENVIRONMENT.items()})
+    prepare_environment(address)
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told by us
     if ray.is_initialized():
         yield None
         return
+    if address is not None:
+        _refuse_silence(address)
     (node,) = local_nodes()
     start_here = {
         "num_cpus": int(node.cpus),
@@ -133,9 +127,18 @@ def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str |
         ray.shutdown()
 
 
-def token_path() -> Path:
-    """Where Ray keeps the token that the dashboard asks for."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+def _refuse_silence(address: str) -> None:
+    """Ray would knock at a closed port for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator:
+        return  # "auto" and the like: Ray looks the address up on this machine
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ResourceError(
+            f"no Ray cluster answers at {address} ({error})",
+            "start one with `ray start --head`, or leave --address out",
+        ) from error
 
 
 def _tighten_token() -> None:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from tune_bio import __version__
 from tune_bio.config import METRIC_MODES, SearchSettings, parse_assignment
+from tune_bio.environment import prepare_environment
 from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
 from tune_bio.space import SearchSpace, load_search_space
 
@@ -76,6 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     space = replace(space, pins=dict(parse_assignment(text) for text in options.set))
     console = Console(highlight=False, quiet=options.quiet)
     # Nothing above takes time; what follows imports PyTorch and Ray.
+    prepare_environment(options.address)
     from tune_bio.cluster import Node, available_nodes, connected
     from tune_bio.study import carry_out
     from tune_bio.study.preflight import check_folder, preflight

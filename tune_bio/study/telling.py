@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from tune_bio.cluster import token_path
+from tune_bio.environment import token_path
 from tune_bio.progress import describe
 from tune_bio.records import Row
 from tune_bio.study.estimate import estimate
