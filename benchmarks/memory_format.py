@@ -1,0 +1,65 @@
+"""What channels_last and bfloat16 do to a training step on this CPU, as ratios in one run.
+
+python benchmarks/memory_format.py
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tune_bio.config import TrialConfig
+from tune_bio.models import build_model
+from tune_bio.optim import build_optimizer
+
+MODELS = ("resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0", "cnn")
+BATCH, SIZE, STEPS, ROUNDS = 32, 64, 3, 5
+
+
+def training_step(
+    name: str, memory_format: torch.memory_format, *, half: bool
+) -> Callable[[], None]:
+    """One step of Adam on a fixed random batch."""
+    config = TrialConfig.of({"model": name, "image_size": SIZE})
+    model = build_model(config, 2, 3).to(memory_format=memory_format)
+    optimizer = build_optimizer(config, model.parameters())
+    images = torch.rand(BATCH, 3, SIZE, SIZE).contiguous(memory_format=memory_format)
+    labels = torch.arange(BATCH) % 2
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print("| model | channels_last | channels_last and bfloat16 |\n|---|---|---|")
+    for name in MODELS:
+        steps = [
+            training_step(name, torch.contiguous_format, half=False),
+            training_step(name, torch.channels_last, half=False),
+            training_step(name, torch.channels_last, half=True),
+        ]
+        for step in steps:
+            step()
+        # The variants take turns, so that a slow moment of the machine hits all of them.
+        rounds = [[seconds(step) for step in steps] for _ in range(ROUNDS)]
+        plain, last, half = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
+        print(f"| {name} | {plain / last:.2f} | {plain / half:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
