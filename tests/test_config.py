@@ -45,7 +45,7 @@ def possible(draw: st.DrawFn) -> dict[str, Any]:
         "lr": st.floats(1e-8, 100),
         "weight_decay": st.floats(0, 1),
         "warmup_epochs": st.integers(0, 5),
-        "batch_size": POSITIVE,
+        "batch_size": st.integers(2, 500),
         "patience": st.integers(0, 9),
         "image_size": st.integers(8, 512),
         "seed": st.integers(0, 2**63 - 1),
@@ -68,7 +68,7 @@ def possible(draw: st.DrawFn) -> dict[str, Any]:
         return params
     layers = 3 if model != "ann" else draw(st.integers(1, 5))
     params["width"] = draw(_per_layer(POSITIVE, layers))
-    params["dropout"] = draw(_per_layer(DROPOUT, layers))
+    params["dropout"] = draw(_per_layer(DROPOUT, layers) if model == "ann" else DROPOUT)
     if model == "ann" and "-" not in f"{params['width']}{params['dropout']}":
         params["depth"] = layers  # a list of either is the depth
     return params
@@ -164,8 +164,9 @@ def test_every_conditional_hyperparameter_has_a_case_above() -> None:
         ({"model": "cnn", "dropout": 1.0}, r"dropout=1.0.*\[0, 1\)"),
         ({"model": "cnn", "dropout": "0.1-x-0.2"}, "no list of numbers"),
         ({"model": "cnn", "width": 0}, "width=0"),
-        ({"model": "cnn", "width": "32-32", "dropout": "0.1-0.1-0.1"}, "2 layers"),
-        ({"model": "resnet18", "dropout": "0.1-0.1"}, "2 layers"),
+        ({"model": "cnn", "width": "32-32", "dropout": "0.1-0.1-0.1"}, "cnn has one dropout"),
+        ({"model": "resnet18", "dropout": "0.1-0.1"}, "resnet18 has one dropout"),
+        ({"model": "ann", "batch_size": 1}, "batch_size=1"),
         ({"model": "ann", "weights": "imagenet"}, "model='ann' with weights='imagenet'"),
         ({"model": "resnet18", "freeze": "backbone"}, "weights are pretrained"),
         (

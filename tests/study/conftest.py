@@ -78,6 +78,7 @@ def cluster() -> Iterator[None]:
         # Ray's own start leaves sockets and uses deprecated calls; neither is ours to mend.
         warnings.simplefilter("ignore")
         ray.init(
+            address="local",
             num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False,
             logging_level="ERROR",
         )  # fmt: skip
