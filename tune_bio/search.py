@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return EXIT_TRIALS_FAILED
     except KeyboardInterrupt:
-        errors.print("interrupted before the search began; nothing was recorded")
+        errors.print("interrupted before the search began; no trial was recorded")
         return 128 + signal.SIGINT
 
 
