@@ -9,14 +9,20 @@ import torch
 from hypothesis import settings
 
 from tune_bio.config import TrialConfig
-from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.array_source import ArraySource
+from tune_bio.datasets.cache import default_folder
+from tune_bio.datasets.images import Dataset, Images, Pixels
+from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import PreparedSplit, TrialData
 from tune_bio.errors import InputError
 from tune_bio.models import build_model
 from tune_bio.training import EpochResult, Tensors
 
-MODELS = ("ann", "cnn", "cnn_gap", "resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
-PRETRAINED = ("resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0")
+PRETRAINED = (
+    "resnet18", "squeezenet1_0", "mobilenet_v3_small", "timm:tf_efficientnet_lite0",
+    "timm:convnext_atto",
+)  # fmt: skip
+MODELS = ("ann", "cnn", "cnn_gap", *PRETRAINED)
 CLOCK = ("seconds", "images_per_second")
 T = TypeVar("T")
 
@@ -55,7 +61,14 @@ def trial_data(
         prepared(val, size, channels, classes, seed=2),
         names,
         classes - 1,
+        PixelFormat(channels),
     )
+
+
+def as_images(pixels: Pixels, labels: Any, patients: Any, names: Any) -> Images:
+    """All of an array's images, (n, H, W, C), as a split."""
+    source = ArraySource([pixels], ["made"], default_folder())
+    return Images(source, np.arange(len(labels)), labels, patients, names)
 
 
 def dataset(n: int = 30, size: int = 20, channels: int = 1, classes: int = 2) -> Dataset:
@@ -64,7 +77,7 @@ def dataset(n: int = 30, size: int = 20, channels: int = 1, classes: int = 2) ->
     def images(name: str, seed: int) -> Images:
         split = prepared(n, size, channels, classes, seed)
         names = np.array([f"{name}-{i}" for i in range(n)])
-        return Images(split.pixels, split.labels, names, names)
+        return as_images(split.pixels, split.labels, names, names)
 
     return Dataset(
         source="made",

@@ -14,17 +14,22 @@ import torch
 from tests.fixtures_data import config, dataset, foreign_backbone, is_one_line
 from tune_bio.bundle import export, load_model
 from tune_bio.config import TrialConfig
-from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms import prepare
 from tune_bio.errors import DataError, ResultsError
 from tune_bio.metrics import evaluate
 from tune_bio.training import TrainingState, fit
 
 
+def originals(images: Images) -> Any:
+    return np.stack(list(images.originals()))
+
+
 def _trained(folder: Path, chosen: TrialConfig, data: Dataset) -> dict[str, float]:
     """Train, export the best epoch, and return the scores that were recorded with it."""
     backbone = None if chosen.weights == "none" else foreign_backbone(chosen)
-    prepared = prepare(data, chosen.image_size)
+    prepared = prepare(data, Geometry.of(chosen))
     state = TrainingState(chosen, prepared, backbone=backbone)
     results = list(fit(chosen, prepared, state))
     assert state.best is not None
@@ -53,7 +58,7 @@ def test_an_exported_model_reproduces_its_recorded_scores(
     model = load_model(tmp_path)
     assert model.config == chosen
     assert model.classes == data.classes
-    found = evaluate(data.val.labels, model.predict(data.val.pixels), data.positive)
+    found = evaluate(data.val.labels, model.predict(originals(data.val)), data.positive)
     assert found == pytest.approx(recorded, rel=1e-6)
     assert model.validation == recorded
 
@@ -61,7 +66,7 @@ def test_an_exported_model_reproduces_its_recorded_scores(
 def test_a_fresh_process_needs_the_folder_alone(tmp_path: Path) -> None:
     data = dataset()
     recorded = _trained(tmp_path / "best", config("ann", epochs=3), data)
-    np.save(tmp_path / "images.npy", data.val.pixels[..., 0])
+    np.save(tmp_path / "images.npy", originals(data.val)[..., 0])
     script = (
         "import json, sys, numpy, torch, tune_bio; torch.set_num_threads(1);"
         "print(json.dumps(tune_bio.load_model('best').predict(numpy.load('images.npy')).tolist()));"
@@ -87,8 +92,9 @@ def test_the_folder_tells_what_the_model_is(exported: Path) -> None:
     assert stored["classes"] == ["class0", "class1"]
     assert stored["positive_class"] == "class1"
     assert stored["trial"] == "abc"
-    assert stored["transform"]["image_size"] == 16
+    assert stored["transform"]["geometry"]["image_size"] == 16
     assert stored["threshold"] is None
+    assert stored["dtype"] == "uint8"
     assert {path.name for path in exported.iterdir()} == {"config.json", "model.safetensors"}
 
 
@@ -103,6 +109,7 @@ def test_images_of_any_size_are_accepted_and_one_image_is_enough(exported: Path)
     ("images", "told"),
     [
         (np.zeros((2, 16, 16)), "float64"),
+        (np.zeros((2, 16, 16), np.uint16), "uint16.*give uint8"),
         (np.zeros((16, 16), np.uint8), r"\(16, 16\)"),
         (np.zeros((2, 16, 16, 3), np.uint8), "3 channels.*trained on 1"),
     ],

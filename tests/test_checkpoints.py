@@ -26,6 +26,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lp_ft": {"model": "resnet18", "weights": "imagenet", "freeze": "lp_ft", "lp_epochs": 2,
               "lr_schedule": "cosine", "dropout": 0.5},
     "backbone": {"model": "resnet18", "weights": "imagenet", "freeze": "backbone"},
+    "backbone_bn": {"model": "resnet18", "weights": "imagenet", "freeze": "backbone_bn"},
+    "stages": {"model": "mobilenet_v3_small", "weights": "imagenet", "freeze": "stages_3"},
+    "gradual": {"model": "resnet18", "weights": "imagenet", "freeze": "gradual",
+                "unfreeze_every": 1, "lr_schedule": "cosine"},
+    "mnasnet": {"model": "mnasnet0_5"},
+    "onecycle": {"model": "cnn", "lr_schedule": "onecycle", "optimizer": "sgd"},
+    "augmented": {"model": "cnn", "augment": "trivial", "dropout": 0.5},
 }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tune_bio.cluster import Node, allot
-from tune_bio.config import SearchSettings
 from tune_bio.errors import ResourceError
+from tune_bio.settings import SearchSettings
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,12 @@ from tune_bio.config import (
     ACTIVE,
     HYPERPARAMETERS,
     METRIC_MODES,
-    NOT_BUILT,
-    NOT_BUILT_NAMES,
-    SearchSettings,
     TrialConfig,
     is_inactive,
     parse_assignment,
 )
-from tune_bio.errors import ConfigError, InputError, NotBuiltError
+from tune_bio.errors import ConfigError, InputError
+from tune_bio.settings import SearchSettings
 
 POSITIVE = st.integers(1, 500)
 SHARE = st.floats(0, 1, exclude_max=True)
@@ -48,27 +46,37 @@ def possible(draw: st.DrawFn) -> dict[str, Any]:
         "batch_size": st.integers(2, 500),
         "patience": st.integers(0, 9),
         "image_size": st.integers(8, 512),
+        "augment": st.sampled_from(["none", "flip", "jitter", "affine", "trivial"]),
+        "resize": st.integers(100, 512),
         "seed": st.integers(0, 2**63 - 1),
     }
     params = draw(st.fixed_dictionaries({"model": st.just(model)}, optional=always))
     params["epochs"] = draw(POSITIVE)
     params["optimizer"] = draw(st.sampled_from(["adam", "adamw", "sgd"]))
-    if params["optimizer"] == "sgd":
+    params["lr_schedule"] = draw(st.sampled_from(["constant", "step", "cosine", "onecycle"]))
+    if params["lr_schedule"] == "onecycle":
+        params.pop("warmup_epochs", None)
+    elif params["optimizer"] == "sgd":
         params["momentum"] = draw(SHARE)
-    params["lr_schedule"] = draw(st.sampled_from(["constant", "step", "cosine"]))
     if params["lr_schedule"] == "step":
         params |= {"step_size": draw(POSITIVE), "gamma": draw(st.floats(0.01, 1))}
     if model in PRETRAINED:
         params["weights"] = draw(st.sampled_from(["none", "imagenet"]))
         params["dropout"] = draw(DROPOUT)
         if params["weights"] != "none":
-            params["freeze"] = draw(st.sampled_from(["none", "backbone", "lp_ft"]))
+            params["freeze"] = draw(
+                st.sampled_from(["none", "backbone", "backbone_bn", "stages_2", "lp_ft", "gradual"])
+            )
+            if params["freeze"] == "gradual":
+                params["unfreeze_every"] = draw(POSITIVE)
             if params["freeze"] == "lp_ft":
                 params["lp_epochs"] = draw(st.integers(0, params["epochs"]))
         return params
     layers = 3 if model != "ann" else draw(st.integers(1, 5))
     params["width"] = draw(_per_layer(POSITIVE, layers))
-    params["dropout"] = draw(_per_layer(DROPOUT, layers) if model == "ann" else DROPOUT)
+    params["dropout"] = draw(_per_layer(DROPOUT, layers + (model != "ann")))
+    if model != "ann":
+        params["head_width"] = draw(st.integers(0, 99))
     if model == "ann" and "-" not in f"{params['width']}{params['dropout']}":
         params["depth"] = layers  # a list of either is the depth
     return params
@@ -97,10 +105,12 @@ def test_active_and_inactive_are_told_the_same_way_everywhere(params: dict[str, 
 @given(possible())
 def test_widths_and_dropouts_have_one_entry_a_layer(params: dict[str, Any]) -> None:
     config = TrialConfig.of(params)
-    assert len(config.widths) == len(config.dropouts) == config.layers
+    assert len(config.widths) == config.layers
+    assert len(config.dropouts) == config.layers + (config.model in ("cnn", "cnn_gap"))
     for name, values in (("width", config.widths), ("dropout", config.dropouts)):
         written = str(config.params().get(name, getattr(config, name)))
-        assert {f"{float(part):g}" for part in written.split("-")} == {f"{v:g}" for v in values}
+        told = {f"{float(part):g}" for part in written.split("-")}
+        assert told <= {f"{value:g}" for value in values} <= told | {"0"}
 
 
 @examples
@@ -132,6 +142,9 @@ INACTIVE = [
     {"model": "ann", "optimizer": "adam", "momentum": 0.9},
     {"model": "ann", "lr_schedule": "cosine", "step_size": 3},
     {"model": "ann", "lr_schedule": "constant", "gamma": 0.5},
+    {"model": "ann", "lr_schedule": "onecycle", "warmup_epochs": 2},
+    {"model": "resnet18", "weights": "imagenet", "freeze": "lp_ft", "unfreeze_every": 2},
+    {"model": "ann", "head_width": 8},
 ]
 
 
@@ -164,7 +177,10 @@ def test_every_conditional_hyperparameter_has_a_case_above() -> None:
         ({"model": "cnn", "dropout": 1.0}, r"dropout=1.0.*\[0, 1\)"),
         ({"model": "cnn", "dropout": "0.1-x-0.2"}, "no list of numbers"),
         ({"model": "cnn", "width": 0}, "width=0"),
-        ({"model": "cnn", "width": "32-32", "dropout": "0.1-0.1-0.1"}, "cnn has one dropout"),
+        ({"model": "cnn", "width": "32-32", "dropout": "0-0-0.1-0.1"}, "3 dropouts|4 dropouts"),
+        ({"model": "ann", "width": "32-32", "dropout": "0-0-0.1"}, "do not fit together"),
+        ({"model": "cnn", "crop": 9}, "crop=9 without resize"),
+        ({"model": "cnn", "resize": 20, "crop": 21}, "crop=21 is larger than resize=20"),
         ({"model": "resnet18", "dropout": "0.1-0.1"}, "resnet18 has one dropout"),
         ({"model": "ann", "batch_size": 1}, "batch_size=1"),
         ({"model": "ann", "weights": "imagenet"}, "model='ann' with weights='imagenet'"),
@@ -188,18 +204,30 @@ def test_what_is_impossible_is_refused_in_one_line(params: dict[str, Any], told:
     assert is_one_line(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name, values in NOT_BUILT.items() for value in values]
-    + [("freeze", "stages_2")]
-    + [(name, 1) for name in NOT_BUILT_NAMES],
-)
-def test_what_is_not_built_yet_is_told_as_that(name: str, value: Any) -> None:
-    of = SearchSettings.of if name in ("searcher", "scheduler") else TrialConfig.of
-    params = {} if name in ("searcher", "scheduler") else {"model": "resnet18"}
-    with pytest.raises(NotBuiltError, match="not built yet") as caught:
-        of({**params, name: value})
-    assert is_one_line(caught.value)
+@pytest.mark.parametrize("value", ["stages_0", "stages_", "stages_1.5", "head", "stages_K"])
+def test_an_unknown_freeze_strategy_is_refused_with_those_there_are(value: str) -> None:
+    params = {"model": "resnet18", "weights": "imagenet", "freeze": value}
+    with pytest.raises(ConfigError, match=r"backbone_bn, stages_K .*, lp_ft, gradual"):
+        TrialConfig.of(params)
+
+
+@pytest.mark.parametrize(("freeze", "stages"), [("stages_3", 3), ("stages_12", 12), ("none", 0)])
+def test_the_number_of_frozen_stages_is_read(freeze: str, stages: int) -> None:
+    params = {"model": "resnet18", "weights": "imagenet", "freeze": freeze}
+    assert TrialConfig.of(params).frozen_stages == stages
+
+
+@pytest.mark.parametrize(("model", "hidden"), [("cnn", 48), ("cnn_gap", 0)])
+def test_the_head_of_a_cnn_is_that_of_the_report_unless_said(model: str, hidden: int) -> None:
+    params = {"model": model, "width": "8-16-48"}
+    assert TrialConfig.of(params).params()["head_width"] == hidden
+    assert TrialConfig.of({**params, "head_width": 0}).head_width == 0
+
+
+def test_one_dropout_of_a_cnn_stands_after_its_last_convolution_and_before_its_output() -> None:
+    assert TrialConfig.of({"model": "cnn", "dropout": 0.6}).dropouts == (0, 0, 0.6, 0.6)
+    listed = TrialConfig.of({"model": "cnn", "dropout": "0-0.1-0.2-0.3"})
+    assert (listed.dropouts, listed.layers) == ((0, 0.1, 0.2, 0.3), 3)
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (4, 1), (5, 2), (20, 5), (21, 6)])
@@ -252,7 +280,7 @@ def test_an_assignment_is_read_as_the_table_would_write_it(text: str, expected: 
     assert type(value) is type(expected[1])
 
 
-@pytest.mark.parametrize("text", ["lr", "lr=", "=3", "", "lrr=3", "crop=3"])
+@pytest.mark.parametrize("text", ["lr", "lr=", "=3", "", "lrr=3", "crop=x"])
 def test_an_assignment_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_assignment(text)

@@ -14,20 +14,20 @@ PACKAGE = Path(tune_bio.__file__).parent
 RAY_FLOOR = 4
 NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
 FLOORS = (
-    ("errors", "files", "environment", "config"),
+    ("errors", "files", "environment", "validation", "config", "settings"),
     (
         "space", "survey", "seeding", "metrics", "curves", "records", "fingerprints", "datasets",
         "models",
     ),
-    ("optim",),
-    ("training", "training_state", "checkpoints", "bundle"),
+    ("optim", "schedules", "devices"),
+    ("training", "training_state", "checkpoints", "bundle", "evaluation"),
     (
         "trainable", "searchers", "schedulers", "sharing", "recorder", "progress", "cluster",
         "failures", "driver_only",
     ),
     ("analysis",),
     ("study",),
-    ("search", "__init__"),  # __init__ is the face: it hands out what lies below
+    ("search", "notebook", "__init__"),  # __init__ is the face: it hands out what lies below
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -93,13 +93,17 @@ def test_the_face_and_the_command_line_cost_nothing_to_import(module: str) -> No
 
 def test_the_public_names_are_these() -> None:
     assert sorted(tune_bio.__all__) == [
+        "Evaluation",
+        "SearchResult",
         "SearchSettings",
         "TrainedModel",
         "Trial",
         "TrialConfig",
         "TuneBioError",
         "__version__",
+        "evaluate",
         "load_model",
+        "run_search",
     ]
     for name in tune_bio.__all__:
         assert getattr(tune_bio, name) is not None

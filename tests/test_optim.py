@@ -1,23 +1,18 @@
 """Losses, optimizers and schedules against their definitions."""
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from tests.fixtures_data import config, examples
+from tests.fixtures_data import config
 from tune_bio.optim import (
     build_loss,
     build_optimizer,
-    build_schedule,
     class_probabilities,
-    lr_factor,
 )
 
 CPU = torch.device("cpu")
@@ -105,56 +100,8 @@ def test_an_optimizer_has_its_hyperparameters(
     params: dict[str, Any], kind: type, options: dict[str, float]
 ) -> None:
     parameter = nn.Parameter(torch.ones(2))
-    optimizer = build_optimizer(config(lr=0.03, **params), [parameter])
+    optimizer = build_optimizer(config(lr=0.03, **params), [[parameter]])
     assert type(optimizer) is kind
     (group,) = optimizer.param_groups
     assert group["params"] == [parameter]
     assert {**group, "lr": 0.03, **options} == group
-
-
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
-@examples
-@given(epochs=st.integers(1, 60), warmup=st.integers(0, 70))
-def test_the_warm_up_rises_linearly_and_the_rest_never_rises(
-    schedule: str, epochs: int, warmup: int
-) -> None:
-    chosen = config(lr_schedule=schedule, epochs=epochs, warmup_epochs=warmup)
-    factors = [lr_factor(chosen, epoch, epochs) for epoch in range(epochs)]
-    assert min(factors) > 0
-    rise, rest = factors[:warmup], factors[warmup:]
-    if rest:
-        assert rest[0] == 1  # the peak is reached
-        assert all(a >= b for a, b in itertools.pairwise(rest))
-        np.testing.assert_allclose(np.diff([0, *rise, 1]), 1 / (warmup + 1))
-    else:
-        assert factors[-1] == 1
-
-
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        ({"lr_schedule": "constant"}, [1, 1, 1, 1, 1, 1]),
-        ({"lr_schedule": "step", "step_size": 2, "gamma": 0.1}, [1, 1, 0.1, 0.1, 0.01, 0.01]),
-        (
-            {"lr_schedule": "step", "step_size": 2, "gamma": 0.5, "warmup_epochs": 1},
-            [0.5, 1, 1, 0.5, 0.5, 0.25],
-        ),
-        (
-            {"lr_schedule": "cosine"},
-            [1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873],
-        ),
-        ({"lr_schedule": "cosine", "warmup_epochs": 4}, [0.2, 0.4, 0.6, 0.8, 1, 0.5]),
-    ],
-)
-def test_a_schedule_sets_the_rate_of_each_epoch(
-    params: dict[str, Any], expected: list[float]
-) -> None:
-    chosen = config(lr=0.2, epochs=6, **params)
-    optimizer = build_optimizer(chosen, [nn.Parameter(torch.ones(1))])
-    schedule = build_schedule(chosen, optimizer, 6)
-    rates = []
-    for _ in range(6):
-        rates.append(optimizer.param_groups[0]["lr"] / 0.2)
-        optimizer.step()
-        schedule.step()
-    assert rates == pytest.approx(expected, abs=1e-6)

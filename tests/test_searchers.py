@@ -1,19 +1,32 @@
 """Searchers: asked and told without Ray's processes."""
 
+import math
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from ray.tune.search import Searcher
 
-from tune_bio.config import SearchSettings, TrialConfig
+from tune_bio.config import TrialConfig
 from tune_bio.errors import SpaceError
-from tune_bio.searchers import ListSearcher, OptunaSearcher
+from tune_bio.searchers import (
+    GaussianProcessSearcher,
+    ListSearcher,
+    OptunaSearcher,
+    build_searcher,
+)
+from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, Trial
 from tune_bio.survey import without
 
 LITE = "timm:tf_efficientnet_lite0"
+COMPLETE, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+FAIL, RUNNING = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING
 
 
 def transfer(trial: Trial) -> None:
@@ -37,11 +50,40 @@ def draws(searcher: Any, count: int) -> list[dict[str, Any]]:
     return [searcher.suggest(f"tune{i}")["params"] for i in range(count)]
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+def searcher_of(function: Any, name: str, seed: int = 0, **settings: Any) -> Any:
+    chosen = SearchSettings(searcher=name, seed=seed, **settings)
+    return build_searcher(space_of(function), chosen, None, dict)
+
+
+def play(
+    searcher: Any, value: Callable[[dict[str, Any]], float], trials: int, side_by_side: int = 1
+) -> list[dict[str, Any]]:
+    """Ask for `trials` configurations and tell their values; the last ones stay open.
+
+    Every third one is stopped early, as a scheduler would.
+    """
+    drawn: list[dict[str, Any]] = []
+    running: deque[int] = deque()
+    for number in range(trials):
+        drawn.append(searcher.suggest(f"tune{number}")["params"])
+        running.append(number)
+        if len(running) == side_by_side:
+            first = running.popleft()
+            found = value(drawn[first])
+            result = {"epoch": 1, "val_auroc": found, "best": found, "finished": first % 3 > 0}
+            searcher.on_trial_complete(f"tune{first}", result)
+    return drawn
+
+
+def goodness(params: dict[str, Any]) -> float:
+    """Rises steadily towards a learning rate of 0.003, of which it says most."""
+    return 1 - abs(math.log10(params["lr"]) + 2.5) / 3 - 0.01 * len(params["model"]) / 30
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "gp"])
 def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
     def draw(seed: int) -> list[dict[str, Any]]:
-        settings = SearchSettings(searcher=name, seed=seed)
-        return draws(OptunaSearcher(space_of(transfer), settings, dict), 30)
+        return play(searcher_of(transfer, name, seed), goodness, 24, side_by_side=3)
 
     first = draw(0)
     assert first == draw(0) != draw(1)
@@ -51,11 +93,12 @@ def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
         assert params["patience"] in (1, 3, 5, 7, 9)
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["tpe", "random", "gp"])
 def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "imagenet")})
     space = without(space_of(transfer), missing)
-    drawn = draws(OptunaSearcher(space, SearchSettings(searcher=name), dict), 60)
+    searcher = build_searcher(space, SearchSettings(searcher=name), None, dict)
+    drawn = draws(searcher, 40) + play(searcher, goodness, 20)
     pairs = {(params["model"], params["weights"]) for params in drawn}
     assert pairs == {
         ("resnet18", "none"), ("squeezenet1_0", "none"), (LITE, "none"), (LITE, "imagenet")
@@ -104,9 +147,7 @@ def test_optuna_is_told_complete_pruned_and_failed_trials_as_such() -> None:
     )
     searcher.on_trial_complete("tune2", error=True)
     states = [trial.state for trial in searcher._study.trials]
-    running, complete = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.COMPLETE
-    pruned, fail = optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
-    assert states == [complete, pruned, fail, running]
+    assert states == [COMPLETE, PRUNED, FAIL, RUNNING]
     assert searcher._study.best_value == 0.8
     assert searcher._study.trials[1].intermediate_values == {2: 0.6}
 
@@ -125,6 +166,73 @@ def test_tpe_learns_where_random_does_not() -> None:
         return good / 30
 
     assert share_of_good("tpe") > 2 * share_of_good("random")
+
+
+def learning_rate_only(trial: Trial) -> None:
+    trial.suggest_categorical("model", ["ann"])
+    trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+
+
+def test_gp_finds_better_values_than_random_in_as_many_trials() -> None:
+    def mean_best(name: str) -> float:
+        played = [
+            play(searcher_of(learning_rate_only, name, seed), goodness, 20) for seed in range(5)
+        ]
+        return float(np.mean([max(map(goodness, drawn)) for drawn in played]))
+
+    ceiling = goodness({"lr": 10**-2.5, "model": "ann"})
+    random, found = mean_best("random"), mean_best("gp")
+    assert found > random
+    assert ceiling - found < (ceiling - random) / 4
+
+
+def test_gp_goes_where_it_is_good_in_a_conditional_space_with_trials_side_by_side() -> None:
+    drawn = play(searcher_of(transfer, "gp"), goodness, 36, side_by_side=4)
+    early, late = (np.mean([goodness(p) for p in part]) for part in (drawn[:12], drawn[-12:]))
+    assert late > early + 0.1
+    rates = [params["lr"] for params in drawn[-4:]]
+    assert len(set(rates)) == 4  # what is still running is not proposed again
+
+
+def test_gp_keeps_out_of_where_weights_are_missing() -> None:
+    """It never learns of a dead end, and where nobody has been looks promising."""
+    everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
+    space = without(space_of(weights_first), everything)
+    searcher = build_searcher(space, SearchSettings(searcher="gp"), None, dict)
+    for number in range(16):
+        assert searcher.suggest(f"tune{number}")["params"]["model"] == "ann"
+        result = {"epoch": 1, "val_auroc": 0.5, "best": 0.5, "finished": True}
+        searcher.on_trial_complete(f"tune{number}", result)
+    assert len(searcher._study.trials) < 100  # it was not tried over and over
+
+
+def test_gp_leaves_the_global_generators_and_threads_alone() -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    numpy_state = np.random.get_state()[1]
+    searcher = searcher_of(learning_rate_only, "gp")
+    assert type(searcher) is GaussianProcessSearcher
+    play(searcher, goodness, 13)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_gp_learns_from_stopped_trials_and_bears_diverged_ones() -> None:
+    searcher = searcher_of(transfer, "gp", metric="val_loss")
+    draws(searcher, 5)
+
+    def end(number: int, best: float, **result: bool) -> None:
+        told = {"epoch": 2, "val_loss": best, "best": best, **result}
+        searcher.on_trial_complete(f"tune{number}", told)
+
+    end(0, 1e6, finished=True, diverged=True)  # nothing to compare it with
+    end(1, 0.4, finished=True)
+    end(2, 0.9, finished=False)
+    end(3, 1e6, finished=True, diverged=True)
+    told = [(trial.state, trial.value) for trial in searcher._study.trials]
+    assert told[0] == (FAIL, None)
+    assert told[1:4] == [(COMPLETE, 0.4), (COMPLETE, 0.9), (COMPLETE, 0.9)]
+    assert told[4][0] == RUNNING
 
 
 def test_a_list_is_run_in_order_and_ends() -> None:

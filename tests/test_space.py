@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.fixtures_data import is_one_line
-from tune_bio.config import SearchSettings, Value
+from tune_bio.config import Value
 from tune_bio.errors import ConfigError, InputError, SpaceError
+from tune_bio.settings import SearchSettings
 from tune_bio.space import Choices, DeadEnd, Distribution, Range, SearchSpace, load_search_space
 
 Function = Callable[[Any], None]

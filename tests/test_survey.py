@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures_data import examples, is_one_line
-from tune_bio.config import SearchSettings
 from tune_bio.errors import ConfigError, InputError, SpaceError
+from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
 from tune_bio.survey import describe, grid, survey, without
 

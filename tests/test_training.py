@@ -1,5 +1,6 @@
 """Training: exact, honest about its scores, and finished when it says so."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ VARIANTS: list[dict[str, Any]] = [
     {"model": "ann", "dropout": 0.5, "optimizer": "sgd", "weight_decay": 0.01},
     {"model": "cnn_gap", "loss": "bce", "class_weights": "balanced", "label_smoothing": 0.1},
     {"model": "squeezenet1_0", "weights": "imagenet", "freeze": "lp_ft", "dropout": 0.3},
+    {"model": "resnet18", "weights": "imagenet", "freeze": "gradual", "unfreeze_every": 1},
+    {"model": "mobilenet_v3_small", "weights": "imagenet", "freeze": "backbone_bn"},
+    {"model": "cnn_gap", "lr_schedule": "onecycle", "augment": "affine"},
+    {"model": "ann", "lr_schedule": "onecycle", "optimizer": "sgd", "augment": "trivial"},
 ]
 
 
@@ -35,7 +40,7 @@ def _start(chosen: TrialConfig, data: TrialData, **options: Any) -> TrainingStat
     return TrainingState(chosen, data, backbone=backbone, **options)
 
 
-@pytest.mark.parametrize("params", VARIANTS, ids=lambda params: params["model"])
+@pytest.mark.parametrize("params", VARIANTS, ids=lambda params: "-".join(map(str, params.values())))
 def test_the_same_configuration_gives_the_same_bits(params: dict[str, Any]) -> None:
     chosen = config(**params)
     data = trial_data(chosen)
@@ -106,7 +111,7 @@ def test_a_model_learns_what_there_is_to_learn() -> None:
 def test_the_positive_class_decides_what_auroc_means() -> None:
     chosen = config("cnn")
     data = trial_data(chosen)
-    other = TrialData(data.train, data.val, data.classes, positive=0)
+    other = replace(data, positive=0)
     first, second = (list(fit(chosen, d))[-1].val for d in (data, other))
     assert first["auroc"] == pytest.approx(second["auroc"])  # p and 1 - p rank alike
     assert first["loss"] == second["loss"]
@@ -118,9 +123,7 @@ def test_every_image_is_trained_on_once_and_none_alone(n: int, batch_size: int) 
     chosen = config("cnn", batch_size=batch_size, epochs=1)
     data = trial_data(chosen, train=18, val=4)
     pixels = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
-    data = TrialData(
-        PreparedSplit(pixels, (np.arange(n) % 2).astype(np.int64)), data.val, data.classes, 1
-    )
+    data = replace(data, train=PreparedSplit(pixels, (np.arange(n) % 2).astype(np.int64)))
     state = TrainingState(chosen, data)
     seen: list[list[float]] = []
 
@@ -210,7 +213,9 @@ def test_the_first_epoch_with_the_best_metric_is_kept(metric: str) -> None:
     assert same(state.best.weights, weights[state.best.epoch - 1])
 
 
-@pytest.mark.parametrize("params", VARIANTS[1:], ids=lambda params: params["model"])
+@pytest.mark.parametrize(
+    "params", VARIANTS[1:], ids=lambda params: "-".join(map(str, params.values()))
+)
 def test_scoring_the_best_epoch_leaves_the_training_as_it_was(params: dict[str, Any]) -> None:
     chosen = config(**params, epochs=4)
     data = trial_data(chosen)
@@ -253,3 +258,25 @@ def test_pretrained_weights_are_given_exactly_where_they_are_named(backbone: boo
     given = foreign_backbone(chosen) if backbone else None
     with pytest.raises(ValueError, match="do not fit"):
         TrainingState(chosen, trial_data(chosen), backbone=given)
+
+
+@pytest.mark.parametrize("name", ["flip", "jitter", "affine", "trivial"])
+def test_training_images_are_augmented_anew_in_every_epoch_and_validation_never(name: str) -> None:
+    chosen = config("cnn_gap", augment=name, lr=STILL, optimizer="sgd", dropout=0.0, epochs=3)
+    plain = chosen.model_copy(update={"augment": "none"})
+    data = trial_data(chosen)
+    augmented, unchanged = (list(fit(c, data)) for c in (chosen, plain))
+    assert len({round(result.train_loss, 6) for result in augmented}) == 3
+    assert len({round(result.train_loss, 6) for result in unchanged}) == 1
+    assert [r.val for r in augmented] == [r.val for r in unchanged]
+
+
+def test_onecycle_moves_the_rate_within_an_epoch_and_ends_low() -> None:
+    chosen = config("cnn", lr_schedule="onecycle", epochs=2, lr=0.1)
+    state = TrainingState(chosen, trial_data(chosen))
+    rates = [state.set_rate(batch, 3) for batch in range(3)]
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert len(set(rates)) == 3
+    for _ in fit(chosen, trial_data(chosen), state):
+        pass
+    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 25 / 1e4)

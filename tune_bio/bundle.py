@@ -13,11 +13,16 @@ import safetensors.torch
 import torch
 
 from tune_bio.config import TrialConfig
-from tune_bio.datasets.images import Dataset, as_pixels
+from tune_bio.datasets.array_source import as_pixels
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.transforms import Transform
 from tune_bio.errors import DataError, ResultsError
 from tune_bio.files import replacing, write_text
 from tune_bio.models import Classifier, build_model, input_transform
+from tune_bio.models.classifier import load_over
+from tune_bio.models.pretrained import fit_backbone
 from tune_bio.training import Tensors, predict
 
 MODEL, CONFIG = "model.safetensors", "config.json"
@@ -27,35 +32,45 @@ MODEL, CONFIG = "model.safetensors", "config.json"
 class TrainedModel:
     """A trained classifier with everything that its use needs.
 
-    `validation` holds the scores that were recorded when it was trained.
+    `positive` is the index of the positive class; `validation` holds the scores that were
+    recorded when it was trained.
     """
 
     model: Classifier
     config: TrialConfig
     transform: Transform
     classes: tuple[str, ...]
+    positive: int
     channels: int
+    dtype: np.dtype[np.uint8 | np.uint16]
     validation: Mapping[str, float]
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Class probabilities, (n, classes), of images (n, H, W) or (n, H, W, C), uint8.
+    def predict(self, images: Pixels) -> npt.NDArray[np.float64]:
+        """Class probabilities, (n, classes), of images (n, H, W) or (n, H, W, C).
+
+        The images are uint8 or uint16, as those that the model was trained on.
 
         Raises:
             DataError: another dtype, shape or number of channels than it was trained on.
         """
         wanted = "(n, H, W)" if self.channels == 1 else "(n, H, W, 3)"
-        if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        if images.dtype != self.dtype or images.ndim not in (3, 4):
             raise DataError(
-                f"images are {images.dtype} of shape {images.shape}", f"give uint8, {wanted}"
+                f"images are {images.dtype} of shape {images.shape}",
+                f"give {self.dtype}, {wanted}, as the model was trained on",
             )
-        pixels = as_pixels(images)
+        pixels = as_pixels(images, "the images")
         if pixels.shape[3] != self.channels:
             raise DataError(
                 f"images have {pixels.shape[3]} channels and the model was trained on "
                 f"{self.channels}",
                 f"give {wanted}",
             )
-        return predict(self.model, self.transform, self.config, self.transform.resize(pixels))
+        return self.predict_prepared(self.transform.geometry.apply(pixels))
+
+    def predict_prepared(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+        """Class probabilities, (n, classes), of images that are at the model's geometry."""
+        return predict(self.model, self.transform, self.config, pixels)
 
 
 def load_model(folder: str | Path) -> TrainedModel:
@@ -90,7 +105,7 @@ def export(
     Args:
         folder: made if need be.
         config: rebuilds the architecture.
-        dataset: gives the classes and the number of channels.
+        dataset: gives the classes, and what the numbers in its images mean.
         backbone: the pretrained backbone, where the trained part is the head alone.
         trained: the part of the weights that training changed.
         about: further values for config.json: trial, epoch, recorded scores.
@@ -98,8 +113,8 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     model = build_model(config, len(dataset.classes), dataset.channels)
     if backbone is not None:
-        model.backbone.load_state_dict(backbone)
-    model.load_state_dict({**model.state_dict(), **trained})
+        fit_backbone(config.model, model.backbone, backbone)
+    load_over(model, trained)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / MODEL) as temporary:
         safetensors.torch.save_file(weights, temporary)
@@ -109,7 +124,8 @@ def export(
         "classes": list(dataset.classes),
         "positive_class": dataset.classes[dataset.positive],
         "channels": dataset.channels,
-        "transform": input_transform(config, dataset.channels).to_json(),
+        "dtype": dataset.dtype.name,
+        "transform": input_transform(config, dataset.pixel_format(Geometry.of(config))).to_json(),
         # Fixed on validation before the test set is opened; until then there is none.
         "threshold": None,
         "torch": torch.__version__,
@@ -123,11 +139,22 @@ def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedMod
         classes, channels = tuple(stored["classes"]), stored["channels"]
         transform = Transform.from_json(stored["transform"])
         model = build_model(config, len(classes), channels)
-        model.load_state_dict(weights)
+        if weights.keys() != model.state_dict().keys():
+            raise KeyError("the weights have other names")
+        load_over(model, weights)
+        dtype = np.dtype(stored["dtype"])
+        positive = classes.index(stored["positive_class"])
         return TrainedModel(
-            model.eval(), config, transform, classes, channels, stored["validation"]
+            model.eval(),
+            config,
+            transform,
+            classes,
+            positive,
+            channels,
+            dtype,
+            stored["validation"],
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ResultsError(
             f"{path / CONFIG} and {MODEL} do not fit together ({type(error).__name__})",
             "give results/NAME of a finished study, as it was written",

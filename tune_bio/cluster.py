@@ -6,22 +6,29 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import joblib
+import psutil
 import ray
 import torch
 
-from tune_bio.config import SearchSettings
 from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
+from tune_bio.settings import SearchSettings
 
 
 @dataclass(frozen=True)
 class Node:
-    """One machine: logical CPUs and GPUs that Ray schedules on."""
+    """One machine: logical CPUs and GPUs that Ray schedules on, and memory in bytes.
+
+    `gpu_memory` is that of one GPU; 0 where it is not known.
+    """
 
     cpus: float
     gpus: float
+    memory: float = 0.0
+    gpu_memory: float = 0.0
 
     def slots(self, cpus: float, gpus: float) -> int:
         """How many trials of this size fit at once. A share of a GPU cannot span two GPUs."""
@@ -47,7 +54,9 @@ class Allotment:
 
 def local_nodes() -> tuple[Node, ...]:
     """This machine, within the limits that the operating system sets for this process."""
-    return (Node(joblib.cpu_count(), torch.cuda.device_count()),)
+    gpus = torch.cuda.device_count()
+    gpu_memory = torch.cuda.get_device_properties(0).total_memory if gpus else 0
+    return (Node(joblib.cpu_count(), gpus, _memory_limit(), gpu_memory),)
 
 
 def available_nodes(address: str | None = None) -> tuple[Node, ...]:
@@ -58,7 +67,21 @@ def available_nodes(address: str | None = None) -> tuple[Node, ...]:
     if not ray.is_initialized():
         return local_nodes()
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return tuple(Node(node.get("CPU", 0), node.get("GPU", 0)) for node in alive)
+    return tuple(_node(resources) for resources in alive)
+
+
+def _node(resources: dict[str, float]) -> Node:
+    # Ray divides a node's memory into what processes may use and the object store.
+    memory = resources.get("memory", 0) + resources.get("object_store_memory", 0)
+    return Node(resources.get("CPU", 0), resources.get("GPU", 0), memory)
+
+
+def _memory_limit() -> float:
+    """The memory of this machine in bytes, or the limit of the container that this runs in."""
+    total = float(psutil.virtual_memory().total)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else ""
+    return min(total, float(told)) if told.isdigit() else total
 
 
 def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:

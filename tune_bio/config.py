@@ -1,19 +1,19 @@
-"""What one trial trains, and what one study searches: frozen, validated, nothing else.
+"""What one trial trains: frozen, validated, nothing else.
 
 `TrialConfig.of(params)` is the one way to a configuration: it refuses keys that are unknown,
 values that are out of range, combinations that are impossible, and hyperparameters that mean
 nothing beside the others (`gamma` under a cosine schedule). `params()` gives back what is active.
 """
 
-import difflib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from tune_bio.errors import ConfigError, NotBuiltError
+from tune_bio.errors import ConfigError
+from tune_bio.validation import Count, Frozen, NonNegative, Positive, check_names, validated
 
 Value = str | int | float | bool
 Params = dict[str, Value]
@@ -27,39 +27,32 @@ METRIC_MODES = {
     "val_macro_f1": "max",
     "val_loss": "min",
 }
-
-# Values that the contract names and this version lacks: said as such, not as "unknown".
-NOT_BUILT: dict[str, tuple[str, ...]] = {
-    "freeze": ("backbone_bn", "gradual"),
-    "lr_schedule": ("onecycle",),
-    "augment": ("flip", "jitter", "affine", "trivial"),
-    "searcher": ("gp",),
-    "scheduler": ("median",),
-}
-NOT_BUILT_NAMES = ("resize", "crop", "unfreeze_every")
-
-M = TypeVar("M", bound=BaseModel)
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+# Under these the learning rate at an epoch depends on how long the trial will be.
+LENGTH_BOUND_SCHEDULES = ("cosine", "onecycle")
+FREEZE = ("none", "backbone", "backbone_bn", "stages_K (K from 1)", "lp_ft", "gradual")
 
 
-class _Frozen(BaseModel):
-    # Exact types: `True` is not a number of epochs, and "3" in a JSON file is a mistake.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
-class TrialConfig(_Frozen):
+class TrialConfig(Frozen):
     """One trial's hyperparameters. The field's names and units are those of the tables.
 
-    Per-layer values are written "512-256-256": the number of entries is then the depth.
+    Per-layer values are written "512-256-256": the number of entries is then the number of
+    layers. The CNNs take one dropout a convolution and a last one, before the output.
     """
 
     model: Annotated[str, Field(min_length=1)]
     weights: Literal["none", "imagenet", "IMAGENET1K_V1", "IMAGENET1K_V2"] = "none"
-    freeze: Literal["none", "backbone", "lp_ft"] = "none"
-    lp_epochs: Annotated[int, Field(ge=0)] = 0  # 0: a quarter of `epochs`, rounded up
+    freeze: Annotated[
+        str,
+        Field(
+            pattern=r"^(none|backbone|backbone_bn|lp_ft|gradual|stages_[1-9][0-9]?)$",
+            examples=list(FREEZE),
+        ),
+    ] = "none"
+    lp_epochs: Count = 0  # 0: a quarter of `epochs`, rounded up
+    unfreeze_every: Positive = 2  # epochs from one stage to the next under `gradual`
     depth: Annotated[int, Field(ge=1, le=64)] = 3
     width: int | str = 64
+    head_width: Count = 0  # of the hidden layer in the CNNs' head; 0: there is none
     dropout: float | str = 0.2
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"
     class_weights: Literal["none", "balanced"] = "none"
@@ -68,15 +61,17 @@ class TrialConfig(_Frozen):
     lr: Annotated[float, Field(gt=0, le=100)] = 1e-3
     weight_decay: NonNegative = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    lr_schedule: Literal["constant", "step", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "step", "cosine", "onecycle"] = "constant"
     step_size: Positive = 10
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: Count = 0
     batch_size: Annotated[int, Field(ge=2)] = 32  # BatchNorm cannot train on one image
     epochs: Positive = 20
-    patience: Annotated[int, Field(ge=0)] = 0  # 0: the trial never ends by itself before `epochs`
-    augment: Literal["none"] = "none"
+    patience: Count = 0  # 0: the trial never ends by itself before `epochs`
+    augment: Literal["none", "flip", "jitter", "affine", "trivial"] = "none"
     image_size: Annotated[int, Field(ge=8, le=4096)] = 64
+    resize: Annotated[int, Field(ge=0, le=8192)] = 0  # 0: straight to `image_size`
+    crop: Annotated[int, Field(ge=0, le=8192)] = 0  # 0: nothing is cut
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @classmethod
@@ -85,15 +80,16 @@ class TrialConfig(_Frozen):
 
         Raises:
             ConfigError: unknown, inactive or out-of-range key, or an impossible combination.
-            NotBuiltError: a value that the contract names and this version lacks.
         """
         check_names(params, known=HYPERPARAMETERS | {"seed"}, kind="hyperparameter")
         # "64" and 64 are one configuration, and have one fingerprint.
         params = {name: _one_number(name, value) for name, value in params.items()}
         values = {"width": DEFAULT_WIDTHS.get(str(params.get("model")), 64), **params}
-        config = _validated(cls, values, "hyperparameter")
+        config = validated(cls, values, "hyperparameter")
         if config.freeze == "lp_ft" and config.lp_epochs == 0:
             config = config.model_copy(update={"lp_epochs": math.ceil(config.epochs / 4)})
+        if config.model == "cnn" and "head_width" not in params:
+            config = config.model_copy(update={"head_width": config.widths[-1]})
         _refuse_inactive(config, params)
         _refuse_impossible(config)
         return config
@@ -110,55 +106,30 @@ class TrialConfig(_Frozen):
 
     @property
     def dropouts(self) -> tuple[float, ...]:
-        """One dropout probability a layer."""
+        """One dropout probability a layer; the CNNs have one more, before the output.
+
+        A single number stands in every hidden block of the ANN; in the CNNs it stands after the
+        last convolution and before the output, as in the course report that they come from.
+        """
         given = per_layer("dropout", self.dropout)
-        return given if len(given) > 1 else given * self.layers
+        if len(given) > 1:
+            return given
+        if self.model in ("cnn", "cnn_gap"):
+            return (0.0,) * (self.layers - 1) + given * 2
+        return given * self.layers
 
     @property
     def layers(self) -> int:
         """Hidden blocks of the ANN, convolutions of the CNNs; 1 for the model zoo's heads."""
         if self.model not in SMALL_MODELS:
             return 1
-        return _lists(self) or (self.depth if self.model == "ann" else 3)
-
-
-class SearchSettings(_Frozen):
-    """What a study does; everything here can be overridden on the command line."""
-
-    data: Annotated[str, Field(min_length=1)] = "phantom"
-    metric: Literal[
-        "val_auroc", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_loss"
-    ] = "val_auroc"
-    num_trials: Positive = 24
-    max_epochs: Positive = 20
-    searcher: Literal["tpe", "random", "grid"] = "tpe"
-    scheduler: Literal["asha", "none"] = "asha"
-    grace_period: Positive = 1
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    time_budget: Annotated[float, Field(gt=0)] | None = None  # seconds
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_trial: NonNegative | None = None  # None: one where the cluster has any, else none
-    max_concurrent: Positive | None = None  # None: as many as fit
-    stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a finished batch
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings; raises ConfigError as `TrialConfig.of` does."""
-        check_names(values, known=set(cls.model_fields), kind="setting")
-        settings = _validated(cls, values, "setting")
-        if settings.grace_period > settings.max_epochs:
-            raise ConfigError(
-                f"grace_period={settings.grace_period} is longer than max_epochs="
-                f"{settings.max_epochs}",
-                "no trial could be stopped early; lower --grace-period or raise --max-epochs",
-            )
-        return settings
+        return _listed_layers(self) or (self.depth if self.model == "ann" else 3)
 
     @property
-    def mode(self) -> str:
-        """ "max" or "min": which way the metric improves."""
-        return METRIC_MODES[self.metric]
+    def frozen_stages(self) -> int:
+        """K of freeze="stages_K", else 0."""
+        prefix, _, number = self.freeze.partition("stages_")
+        return int(number) if number and not prefix else 0
 
 
 _FIELD_ORDER = tuple(name for name in TrialConfig.model_fields if name != "seed")
@@ -167,11 +138,20 @@ HYPERPARAMETERS: frozenset[str] = frozenset(_FIELD_ORDER)
 # When a hyperparameter means something; those not named here always do.
 ACTIVE: dict[str, tuple[Callable[[TrialConfig], bool], str]] = {
     "lp_epochs": (lambda c: c.freeze == "lp_ft", "freeze='lp_ft'"),
+    "unfreeze_every": (lambda c: c.freeze == "gradual", "freeze='gradual'"),
     "depth": (lambda c: c.model == "ann", "model='ann'"),
     "width": (lambda c: c.model in SMALL_MODELS, "the models ann, cnn and cnn_gap"),
-    "momentum": (lambda c: c.optimizer == "sgd", "optimizer='sgd'"),
+    "head_width": (lambda c: c.model in ("cnn", "cnn_gap"), "the models cnn and cnn_gap"),
+    "momentum": (
+        lambda c: c.optimizer == "sgd" and c.lr_schedule != "onecycle",
+        "optimizer='sgd' under a schedule other than onecycle, which moves it",
+    ),
     "step_size": (lambda c: c.lr_schedule == "step", "lr_schedule='step'"),
     "gamma": (lambda c: c.lr_schedule == "step", "lr_schedule='step'"),
+    "warmup_epochs": (
+        lambda c: c.lr_schedule != "onecycle",
+        "the schedules constant, step and cosine (onecycle warms up by itself)",
+    ),
 }
 
 
@@ -217,8 +197,16 @@ def parse_assignment(text: str) -> tuple[str, Value]:
     except json.JSONDecodeError:
         value = raw
     value = value if isinstance(value, (str, int, float, bool)) else raw
-    _validated(TrialConfig, {"model": "ann", key: value}, "hyperparameter")
+    check_pins({key: value})
     return key, value
+
+
+def check_pins(pins: Mapping[str, Any]) -> Params:
+    """Hyperparameters that are to hold for every trial; raises ConfigError for what is not one."""
+    check_names(pins, known=HYPERPARAMETERS | {"seed"}, kind="hyperparameter")
+    for name, value in pins.items():
+        validated(TrialConfig, {"model": "ann", name: value}, "hyperparameter")
+    return dict(pins)
 
 
 def _one_number(name: str, value: Any) -> Any:
@@ -226,39 +214,6 @@ def _one_number(name: str, value: Any) -> Any:
         return value
     (number,) = per_layer(name, value)
     return int(number) if name == "width" else number
-
-
-def check_names(names: Collection[str], *, known: Collection[str], kind: str) -> None:
-    """Raise ConfigError for the first name that is not `known`, with the nearest that is."""
-    for name in names:
-        if name in NOT_BUILT_NAMES:
-            raise NotBuiltError(f"the {kind} {name!r} is not built yet", "leave it out")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"unknown {kind} {name!r}", f"{hint}known: {_listed(known)}")
-
-
-def _validated(cls: type[M], values: Mapping[str, Any], kind: str) -> M:
-    for name, unbuilt in NOT_BUILT.items():
-        value = values.get(name)
-        staged = name == "freeze" and str(value).startswith("stages_")
-        if name in cls.model_fields and (value in unbuilt or staged):
-            raise NotBuiltError(f"{name}={value!r} is not built yet", f"use {_allowed(cls, name)}")
-    try:
-        return cls.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else kind
-        if first["type"] == "missing":
-            raise ConfigError(f"no {name!r} is given", f"every trial needs a {name}") from None
-        remedy = _allowed(cls, name) or first["msg"][:1].lower() + first["msg"][1:]
-        raise ConfigError(f"{name}={first['input']!r} is not possible", remedy) from None
-
-
-def _allowed(cls: type[BaseModel], name: str) -> str:
-    schema = cls.model_json_schema()["properties"][name]
-    return "one of " + ", ".join(schema["enum"]) if "enum" in schema else ""
 
 
 def _refuse_inactive(config: TrialConfig, params: Mapping[str, Any]) -> None:
@@ -271,6 +226,26 @@ def _refuse_inactive(config: TrialConfig, params: Mapping[str, Any]) -> None:
 
 
 def _refuse_impossible(config: TrialConfig) -> None:
+    _refuse_impossible_weights(config)
+    _refuse_impossible_layers(config)
+    if config.freeze == "lp_ft" and config.lp_epochs > config.epochs:
+        raise ConfigError(
+            f"lp_epochs={config.lp_epochs} is longer than epochs={config.epochs}",
+            "the linear probe comes before fine-tuning; lower lp_epochs",
+        )
+    if config.crop and not config.resize:
+        raise ConfigError(
+            f"crop={config.crop} without resize",
+            "the crop is measured on the resized image; give resize too, as resize=256, crop=224",
+        )
+    if config.crop > config.resize:
+        raise ConfigError(
+            f"crop={config.crop} is larger than resize={config.resize}",
+            "the central square is cut from the resized image; lower crop",
+        )
+
+
+def _refuse_impossible_weights(config: TrialConfig) -> None:
     if config.weights != "none" and config.model in SMALL_MODELS:
         raise ConfigError(
             f"impossible combination: model={config.model!r} with weights={config.weights!r}",
@@ -282,45 +257,44 @@ def _refuse_impossible(config: TrialConfig) -> None:
             "freezing random weights learns nothing; suggest `freeze` only where weights are "
             "pretrained, or add --set weights=imagenet",
         )
-    if config.freeze == "lp_ft" and config.lp_epochs > config.epochs:
-        raise ConfigError(
-            f"lp_epochs={config.lp_epochs} is longer than epochs={config.epochs}",
-            "the linear probe comes before fine-tuning; lower lp_epochs",
-        )
-    if config.model != "ann" and len(per_layer("dropout", config.dropout)) > 1:
+
+
+def _refuse_impossible_layers(config: TrialConfig) -> None:
+    widths = per_layer("width", config.width)
+    dropouts = per_layer("dropout", config.dropout)
+    if config.model not in SMALL_MODELS and len(dropouts) > 1:
         raise ConfigError(
             f"dropout={config.dropout!r} lists layers, and {config.model} has one dropout",
             "give one number",
         )
-    if any(width < 1 for width in per_layer("width", config.width)):
+    if any(width < 1 for width in widths):
         raise ConfigError(f"width={config.width!r} is not possible", "every width is 1 or more")
-    if any(not 0 <= p < 1 for p in per_layer("dropout", config.dropout)):
+    if any(not 0 <= p < 1 for p in dropouts):
         raise ConfigError(
             f"dropout={config.dropout!r} is not possible", "every probability is in [0, 1)"
         )
-    for name, count in (
-        ("width", len(per_layer("width", config.width))),
-        ("dropout", len(per_layer("dropout", config.dropout))),
-    ):
-        if count not in (1, config.layers):
-            raise ConfigError(
-                f"{name} lists {count} layers and the model has {config.layers}",
-                "give one number for all layers, or lists of the same length",
-            )
+    wanted = config.layers + _dropouts_beside_layers(config)
+    if len(widths) not in (1, config.layers) or len(dropouts) not in (1, wanted):
+        raise ConfigError(
+            f"width={config.width!r} and dropout={config.dropout!r} do not fit together",
+            f"{config.model} takes {config.layers} widths and {wanted} dropouts here, or one "
+            "number for all layers",
+        )
 
 
-def _lists(config: TrialConfig) -> int:
-    """The length of the longest list of layers; 0 where single numbers stand for all layers."""
-    lengths = (len(per_layer(name, getattr(config, name))) for name in _EXAMPLES)
-    longest = max(lengths)
-    return longest if longest > 1 else 0
+def _listed_layers(config: TrialConfig) -> int:
+    """How many layers the lists tell; 0 where single numbers stand for all layers."""
+    widths = len(per_layer("width", config.width))
+    dropouts = len(per_layer("dropout", config.dropout)) - _dropouts_beside_layers(config)
+    return max((n for n in (widths, dropouts) if n > 1), default=0)
+
+
+def _dropouts_beside_layers(config: TrialConfig) -> int:
+    """The CNNs have one dropout more than convolutions: the one before the output."""
+    return int(config.model in ("cnn", "cnn_gap"))
 
 
 def _is_active(name: str, config: TrialConfig) -> bool:
-    if name == "depth" and _lists(config):
+    if name == "depth" and _listed_layers(config):
         return False  # the length of the list is the depth
     return name not in ACTIVE or ACTIVE[name][0](config)
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(sorted(names))

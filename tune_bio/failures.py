@@ -24,13 +24,15 @@ def error_of(trial: Any) -> BaseException | None:
     return error
 
 
-def explain(error: BaseException | None, folder: Path) -> str:
+def explain(error: BaseException | None, folder: Path, batch_size: int) -> str:
     """One line: the cause and the remedy.
 
     Args:
         error: what Tune caught, or None where it is lost.
         folder: the trial's checkpoint folder, where a hung process leaves its last words.
+        batch_size: the trial's, from which the one to try is told where memory ran out.
     """
+    less = _less(batch_size)
     stalled = _last_words(folder / STALL_FILE)
     cause = _cause(error)
     if isinstance(cause, TuneBioError):
@@ -41,20 +43,24 @@ def explain(error: BaseException | None, folder: Path) -> str:
             f"{stalled}); raise --stall-timeout if the batches are slow"
         )
     if isinstance(cause, ray.exceptions.OutOfMemoryError):
-        return "out of memory: Ray ended the process to save the node; " + _LESS
+        return f"out of memory: Ray ended the process to save the node; {less}"
     if any(words in str(cause).lower() for words in _NO_MEMORY):
-        return f"out of memory: {_last_line(cause)}; {_LESS}"
+        return f"out of memory: {_last_line(cause)}; {less}"
     died = isinstance(cause, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError)
     if died and "creation task" not in str(cause):
         return (
             "the process died: it was killed, or the machine ran out of memory; see the system's "
-            f"log, and {_LESS}"
+            f"log, and {less}"
         )
     kind = "" if died or cause is None else f"{type(cause).__name__}: "
     return f"{kind}{_last_line(cause)}; an error of the trial itself: run it alone to look closer"
 
 
-_LESS = "lower batch_size, image_size, width or --max-concurrent"
+def _less(batch_size: int) -> str:
+    """What to try with less memory; the batch's share of it goes with its size."""
+    half = 2 ** max(1, (batch_size - 1).bit_length() - 1)
+    smaller = f"try batch_size={half}, or lower " if half < batch_size else "lower "
+    return smaller + "image_size, width or --max-concurrent"
 
 
 def _cause(error: BaseException | None) -> BaseException | None:

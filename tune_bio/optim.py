@@ -1,7 +1,6 @@
 """Losses, optimizers and learning-rate schedules, from a configuration."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +8,6 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 
 from tune_bio.config import TrialConfig
 
@@ -54,10 +52,10 @@ def build_loss(
 
 
 def build_optimizer(
-    config: TrialConfig, parameters: Iterable[nn.Parameter]
+    config: TrialConfig, groups: Sequence[Sequence[nn.Parameter]]
 ) -> torch.optim.Optimizer:
-    """The optimizer; fused, so that one step is one pass over the parameters."""
-    parameters = list(parameters)
+    """The optimizer over groups of parameters; fused: one step is one pass over them."""
+    parameters = [{"params": list(group)} for group in groups]
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             parameters,
@@ -68,28 +66,6 @@ def build_optimizer(
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-def build_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer, epochs: int) -> LambdaLR:
-    """The learning rate over a phase of `epochs`, stepped once an epoch."""
-    return LambdaLR(optimizer, lambda epoch: lr_factor(config, epoch, epochs))
-
-
-def lr_factor(config: TrialConfig, epoch: int, epochs: int) -> float:
-    """Learning rate over `config.lr` in `epoch` (from 0) of `epochs`.
-
-    `warmup_epochs` rise linearly to it. Then `cosine` anneals towards 0 over what is left
-    (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), and `step` multiplies by
-    `gamma` every `step_size` epochs.
-    """
-    warmup = min(config.warmup_epochs, epochs - 1)
-    if epoch < warmup:
-        return (epoch + 1) / (warmup + 1)
-    if config.lr_schedule == "step":
-        return float(config.gamma ** ((epoch - warmup) // config.step_size))
-    if config.lr_schedule == "cosine":
-        return (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
-    return 1.0
 
 
 def _binary_loss(weight: torch.Tensor | None, smoothing: float) -> Loss:

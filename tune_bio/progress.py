@@ -2,19 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.progress import Progress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tune_bio.config import SearchSettings
 from tune_bio.records import Records, Row
+from tune_bio.settings import SearchSettings
 
 WORDS = ("model", "weights", "freeze")  # their values speak for themselves
 ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
@@ -214,3 +215,18 @@ def _cells(
         epoch,
         escape(describe(row, shown)),
     )
+
+
+@contextmanager
+def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for the reading of images; it appears with the first one."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task("reading images", total=total)
+            bar.update(task, completed=done)
+
+        yield tell

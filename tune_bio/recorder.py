@@ -10,13 +10,14 @@ from typing import Any, ParamSpec
 from ray import tune
 
 from tune_bio import checkpoints
-from tune_bio.config import SearchSettings, TrialConfig
+from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.driver_only import DriverOnly
 from tune_bio.failures import error_of, explain
 from tune_bio.fingerprints import config_id
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
+from tune_bio.settings import SearchSettings
 
 WRITE_SECONDS = 2.0
 # A large study takes longer to write; the driver spends at most a twentieth of its time on it.
@@ -48,7 +49,7 @@ class Recorder(DriverOnly, tune.Callback):
         settings: SearchSettings,
         rungs: frozenset[int],
         checkpoint_folder: Path,
-        count_operations: Callable[[TrialConfig], int | None],
+        count_operations: Callable[[TrialConfig], int],
     ) -> None:
         self._records = records
         self._view = view
@@ -107,7 +108,9 @@ class Recorder(DriverOnly, tune.Callback):
         trial_id = trial.config["trial"]
         if trial_id not in self._records.trials:  # it failed before it started
             self.on_trial_start(iteration, trials, trial)
-        error = explain(error_of(trial), self._checkpoints / trial_id)
+        error = explain(
+            error_of(trial), self._checkpoints / trial_id, trial.config["params"]["batch_size"]
+        )
         self._end(trial_id, "failed", error)
 
     @_never_raises

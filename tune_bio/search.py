@@ -3,24 +3,23 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from tune_bio import __version__
-from tune_bio.config import METRIC_MODES, SearchSettings, parse_assignment
+from tune_bio.config import METRIC_MODES, Params, parse_assignment
 from tune_bio.environment import prepare_environment
 from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
+from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, load_search_space
 
 if TYPE_CHECKING:
-    from tune_bio.study.preflight import Plan, Request
+    from tune_bio.study.request import Request
 
 EXIT_OK, EXIT_TRIALS_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
@@ -30,7 +29,7 @@ examples:
       the default study, on synthetic images that tune_bio makes itself
   python -m tune_bio.search search_spaces/transfer.py --data scans/ --name scans --dry-run
       look first: what would run, on what, for how long
-  python -m tune_bio.search search_spaces/transfer.py --data scans/ --set image_size=128
+  python -m tune_bio.search search_spaces/transfer.py --data scans/ --image-size 128
       a folder with one folder a class; every trial at 128 px
   python -m tune_bio.search search_spaces/transfer.py --configs mine.json
       exactly the configurations of a list, instead of a search
@@ -49,8 +48,6 @@ NOT_BUILT: dict[str, tuple[Any, ...]] = {
     "resume": (False,),
     "allow_leakage": (False,),
     "resplit": (False,),
-    "patient_pattern": (None,),
-    "cache_dir": (None,),
 }
 
 
@@ -74,33 +71,24 @@ def _run(options: argparse.Namespace) -> int:
     _refuse_unbuilt(options)
     space = load_search_space(Path(options.space))
     settings = _settings(space, options)
-    space = replace(space, pins=dict(parse_assignment(text) for text in options.set))
+    space = replace(space, pins=_pins(options))
     console = Console(highlight=False, quiet=options.quiet)
     # Nothing above takes time; what follows imports PyTorch and Ray.
     prepare_environment(options.address)
-    from tune_bio.cluster import Node, available_nodes, connected
-    from tune_bio.study import carry_out
-    from tune_bio.study.preflight import check_folder, preflight
-    from tune_bio.study.telling import introduce, show
+    from tune_bio.cluster import available_nodes
+    from tune_bio.study import check, run_study
+    from tune_bio.study.request import check_folder
+    from tune_bio.study.telling import show
 
     request = _request(space, options)
     check_folder(request)
-
-    def plan_for(nodes: tuple[Node, ...]) -> "Plan":
-        with _decoding(console) as progress:
-            return preflight(
-                space, settings, request, nodes, download=not options.dry_run, progress=progress
-            )
-
     if options.dry_run:
-        show(plan_for(available_nodes(options.address)), console)
+        nodes = available_nodes(options.address)
+        show(check(space, settings, request, nodes, console, download=False), console)
         return EXIT_OK
-    # Without a cluster to ask, everything that can be refused is refused before Ray starts.
-    plan = plan_for(available_nodes()) if options.address is None else None
-    with connected(options.address, dashboard=options.dashboard) as dashboard:
-        plan = plan or plan_for(available_nodes())
-        introduce(plan, dashboard, console)
-        outcome = carry_out(plan, console)
+    outcome = run_study(
+        space, settings, request, console, address=options.address, dashboard=options.dashboard
+    )
     if outcome.signal is not None:
         return 128 + outcome.signal
     return EXIT_TRIALS_FAILED if outcome.failed else EXIT_OK
@@ -116,7 +104,7 @@ def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings
 
 
 def _request(space: SearchSpace, options: argparse.Namespace) -> "Request":
-    from tune_bio.study.preflight import Request
+    from tune_bio.study.request import Request
 
     return Request(
         name=options.name if options.name is not None else space.path.stem,
@@ -125,8 +113,23 @@ def _request(space: SearchSpace, options: argparse.Namespace) -> "Request":
         weights_dir=options.weights_dir,
         missing_weights=options.missing_weights,
         positive_class=options.positive_class,
+        patient_pattern=options.patient_pattern,
+        cache_dir=options.cache_dir,
         quiet=options.quiet,
     )
+
+
+def _pins(options: argparse.Namespace) -> Params:
+    """The hyperparameters that the command line pins."""
+    pins = dict(parse_assignment(text) for text in options.set)
+    if options.image_size is None:
+        return pins
+    name, size = parse_assignment(f"image_size={options.image_size}")
+    if pins.setdefault(name, size) != size:
+        raise UsageError(
+            f"--image-size {size} contradicts --set image_size={pins[name]}", "give one of them"
+        )
+    return pins
 
 
 def _refuse_unbuilt(options: argparse.Namespace) -> None:
@@ -134,21 +137,6 @@ def _refuse_unbuilt(options: argparse.Namespace) -> None:
         if getattr(options, name) not in allowed:
             flag = "--" + name.replace("_", "-")
             raise NotBuiltError(f"{flag} is not built yet", "leave it out")
-
-
-@contextmanager
-def _decoding(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for the reading of images; it appears with the first one."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = None
-
-        def tell(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task("reading images", total=total)
-            bar.update(task, completed=done)
-
-        yield tell
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,7 +164,20 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="SOURCE",
-        help="'phantom', a MedMNIST-layout .npz, or a folder of class folders",
+        help="'phantom' (also phantom:CLASSES, phantom:shortcut), a MedMNIST-layout .npz, or a "
+        "folder: of class folders, of train/val/test of them, with a metadata.csv, or of one .npy "
+        "a class",
+    )
+    add(
+        "--image-size",
+        metavar="N",
+        type=int,
+        help="every trial at N px (the same as --set image_size=N)",
+    )
+    add(
+        "--patient-pattern",
+        metavar="REGEX",
+        help=r"finds the patient in an image's path, such as '(patient\d+)_'",
     )
     add(
         "--positive-class",
@@ -200,8 +201,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-trials", metavar="N", type=int, help="trials of the search")
     add("--max-epochs", metavar="N", type=int, help="longest trial")
     add("--metric", help=f"what trials are ranked by: {', '.join(METRIC_MODES)}")
-    add("--searcher", help=f"{_choices('searcher')} (grid: every combination of the choices)")
-    add("--scheduler", help=f"{_choices('scheduler')} (asha: stop the worse ones early)")
+    add(
+        "--searcher",
+        help=f"{_choices('searcher')} (grid: every combination; gp: Gaussian process)",
+    )
+    add("--scheduler", help=f"{_choices('scheduler')} (asha, median: stop the worse ones early)")
     add("--grace-period", metavar="N", type=int, help="epochs before a trial may be stopped")
     add("--reduction-factor", metavar="N", type=int, help="one in N goes on from rung to rung")
     add("--seed", metavar="N", type=int, help="of the search, the splits and every trial")
@@ -213,6 +217,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         default="results",
         help="folder of all studies (default: results)",
+    )
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        type=Path,
+        help="where decoded images are kept (default: ~/.cache/tune_bio)",
     )
     add = parser.add_argument_group("resources").add_argument
     add("--cpus-per-trial", metavar="X", type=float, help="CPU threads of one trial (default: 1)")
@@ -255,8 +265,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true")
     add("--allow-leakage", action="store_true")
     add("--resplit", action="store_true")
-    add("--patient-pattern", metavar="REGEX")
-    add("--cache-dir", metavar="DIR")
     return parser
 
 

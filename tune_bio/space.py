@@ -6,6 +6,7 @@ pinned, and which pretrained weights cannot be had, so that no such choice is ev
 """
 
 import hashlib
+import inspect
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar
 
-from tune_bio.config import (
-    HYPERPARAMETERS,
-    Params,
-    SearchSettings,
-    Value,
-    check_names,
-    is_inactive,
-)
+from tune_bio.config import HYPERPARAMETERS, Params, Value, is_inactive
 from tune_bio.errors import InputError, SpaceError
+from tune_bio.settings import SearchSettings
+from tune_bio.validation import check_names
 
 V = TypeVar("V", str, int, float, bool)
 Pair = tuple[str, str]  # a model and its weights
@@ -224,6 +220,32 @@ def load_search_space(path: Path) -> SearchSpace:
             "write SETTINGS = SearchSettings(...)",
         )
     return SearchSpace(path=path, source=source, function=function, settings=settings)
+
+
+def space_of(
+    function: Callable[[Trial], None], settings: SearchSettings | None = None
+) -> SearchSpace:
+    """A search space from the function itself, as in a notebook.
+
+    Raises:
+        SpaceError: no function of one argument.
+    """
+    if not callable(function):
+        raise SpaceError(
+            f"the search space is {type(function).__name__}",
+            "give a function search_space(trial), or the path of a file that defines it",
+        )
+    name = getattr(function, "__name__", "search_space")
+    try:
+        source, file = inspect.getsource(function), inspect.getsourcefile(function)
+    except (OSError, TypeError):  # typed at a prompt, or built by a program
+        source, file = repr(function), None
+    return SearchSpace(
+        path=Path(file or name).with_stem(name),
+        source=source,
+        function=function,
+        settings=settings or SearchSettings(),
+    )
 
 
 def _range(

@@ -18,7 +18,6 @@ from ray import tune
 from tune_bio import checkpoints
 from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, TrialConfig
-from tune_bio.models.freezing import trained_part
 from tune_bio.sharing import Shared
 from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at_best
 
@@ -121,11 +120,7 @@ class TrialActor(tune.Trainable):
             "node": ray.util.get_node_ip_address(),
             "gpu": self.gpu,
             "parameters": sum(p.numel() for p in state.model.parameters()),
-            "trainable_parameters": sum(
-                p.numel()
-                for name, p in state.model.named_parameters()
-                if name.startswith(trained_part(state.config))
-            ),
+            "trainable_parameters": state.trainable_parameters,
         }
         if decisive and state.best is not None and state.best.epoch != self.reported_best:
             # Only where the trial may end: this costs a pass over the training images.

@@ -1,7 +1,6 @@
 """Training: `fit` yields one result an epoch. It knows no Ray and no files."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,9 @@ import numpy.typing as npt
 import torch
 
 from tune_bio.config import TrialConfig
+from tune_bio.datasets.images import Pixels
 from tune_bio.datasets.transforms import PreparedSplit, Transform, TrialData
+from tune_bio.devices import as_tensor, gather, precision
 from tune_bio.metrics import evaluate
 from tune_bio.models import Classifier
 from tune_bio.optim import class_probabilities
@@ -85,7 +86,7 @@ def train_epoch(
     """Train one epoch, score it on validation, and advance the state."""
     started = time.perf_counter()
     epoch, config = state.epoch + 1, state.config
-    lr = float(state.optimizer.param_groups[0]["lr"])
+    lr = state.set_rate()
     batches = _training_batches(config, len(data.train), epoch)
     with global_seed(config.seed, "dropout", epoch):
         train_logs = run_epoch(state, data.train, batches, on_batch, training=True)
@@ -125,21 +126,27 @@ def run_epoch(
 
     The same function trains and evaluates, so that the two cannot drift apart.
     """
+    pixels = as_tensor(split.pixels)
+    labels = torch.from_numpy(np.array(split.labels)).to(state.device)
+    draws = generator(state.config.seed, "augment", state.epoch + 1)
     to_logs = class_probabilities(state.config)
-    pixels, labels = _tensor(split.pixels), torch.from_numpy(np.array(split.labels))
     state.model.train(training)
     logs = []
-    for batch in batches:
-        images = state.transform.normalize(pixels[batch].to(state.device, non_blocking=True))
-        with torch.inference_mode(not training):
-            logits = state.model(images)
+    for number, batch in enumerate(batches):
+        images = state.transform.scale(gather(pixels, batch, state.device))
         if training:
+            images = state.augment(images, draws)
+        images = state.transform.standardize(images)
+        with precision(state.device, training=training), torch.inference_mode(not training):
+            logits = state.model(images).float()
+        if training:
+            state.set_rate(number, len(batches))
             state.optimizer.zero_grad(set_to_none=True)
-            state.loss(logits, labels[batch].to(state.device)).backward()
+            state.loss(logits, labels[batch.to(state.device)]).backward()
             state.optimizer.step()
-        logs.append(to_logs(logits.detach()).cpu())
+        logs.append(to_logs(logits.detach()))
         on_batch()
-    result: npt.NDArray[np.float64] = torch.cat(logs).numpy()
+    result: npt.NDArray[np.float64] = torch.cat(logs).cpu().numpy()
     return result
 
 
@@ -154,7 +161,7 @@ def train_accuracy_at_best(
 
 
 def predict(
-    model: Classifier, transform: Transform, config: TrialConfig, pixels: npt.NDArray[np.uint8]
+    model: Classifier, transform: Transform, config: TrialConfig, pixels: Pixels
 ) -> npt.NDArray[np.float64]:
     """Class probabilities, (n, classes), of resized pixels (n, S, S, C)."""
     to_logs = class_probabilities(config)
@@ -162,10 +169,15 @@ def predict(
     logs = []
     for batch in _evaluation_batches(len(pixels), config.image_size):
         with torch.inference_mode():
-            images = transform.normalize(_tensor(pixels)[batch])
+            images = transform.normalize(as_tensor(pixels)[batch])
             logs.append(to_logs(model(images)))
     probabilities: npt.NDArray[np.float64] = torch.cat(logs).exp().numpy()
     return probabilities
+
+
+def evaluation_batch(size: int) -> int:
+    """How many images of `size` px are evaluated at once."""
+    return max(16, EVALUATION_PIXELS // size**2)
 
 
 def _evaluate(
@@ -185,7 +197,7 @@ def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Ten
 
 
 def _evaluation_batches(n: int, size: int) -> Sequence[torch.Tensor]:
-    batches: Sequence[torch.Tensor] = torch.arange(n).split(max(16, EVALUATION_PIXELS // size**2))
+    batches: Sequence[torch.Tensor] = torch.arange(n).split(evaluation_batch(size))
     return batches
 
 
@@ -194,11 +206,3 @@ def _loss_and_accuracy(
 ) -> tuple[float, float]:
     loss = -float(logs[np.arange(len(labels)), labels].mean())
     return loss, float((logs.argmax(axis=1) == labels).mean())
-
-
-def _tensor(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """A view of the array, which is read-only where it lies in Ray's object store."""
-    with warnings.catch_warnings():
-        # torch warns that writing to such a tensor is undefined; nothing here writes to it.
-        warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
-        return torch.from_numpy(pixels)

@@ -8,16 +8,14 @@ import numpy.typing as npt
 import torch
 
 from tune_bio.config import METRIC_MODES, TrialConfig
+from tune_bio.datasets.augmentation import build_augmentation
 from tune_bio.datasets.transforms import TrialData
 from tune_bio.models import Classifier, build_model, input_transform
-from tune_bio.models.freezing import (
-    backbone_is_frozen,
-    freeze,
-    phase,
-    trainable,
-    trained_part,
-)
-from tune_bio.optim import build_loss, build_optimizer, build_schedule
+from tune_bio.models.classifier import load_over
+from tune_bio.models.freezing import freeze, phase, trainable_groups, trained_names
+from tune_bio.models.pretrained import fit_backbone
+from tune_bio.optim import build_loss, build_optimizer
+from tune_bio.schedules import Step, apply_schedule
 
 Tensors = dict[str, torch.Tensor]
 CPU = torch.device("cpu")
@@ -57,11 +55,13 @@ class TrainingState:
         if (backbone is None) != (config.weights == "none"):
             raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
         self.config, self.metric, self.device = config, metric, device
-        self.model = build_model(config, len(data.classes), data.channels)
+        self.model = build_model(config, len(data.classes), data.format.channels)
         if backbone is not None:
-            self.model.backbone.load_state_dict(backbone)
+            fit_backbone(config.model, self.model.backbone, backbone)
         self.model.to(device)
-        self.transform = input_transform(config, data.channels)
+        self.trained = trained_names(self.model, config)
+        self.transform = input_transform(config, data.format)
+        self.augment = build_augmentation(config.augment)
         self.loss = build_loss(config, data.train.labels, len(data.classes), device)
         self.epoch = 0
         self.best: Best | None = None
@@ -75,24 +75,35 @@ class TrainingState:
         out_of_patience = 0 < self.config.patience <= waited
         return self.epoch >= self.config.epochs or out_of_patience or self.diverged
 
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers training changes, at whatever epoch."""
+        named = self.model.named_parameters()
+        return sum(parameter.numel() for name, parameter in named if name in self.trained)
+
     def trained_weights(self) -> Tensors:
-        """A copy, on the CPU, of the part of the model that training changes."""
-        prefix = trained_part(self.config)
+        """A copy, on the CPU, of the part of the model's state that training changes."""
         state = self.model.state_dict()
-        return {
-            name: tensor.detach().to("cpu", copy=True)
-            for name, tensor in state.items()
-            if name.startswith(prefix)
-        }
+        return {name: state[name].detach().to("cpu", copy=True) for name in sorted(self.trained)}
+
+    def set_rate(self, batch: int = 0, batches: int = 1) -> float:
+        """Set the learning rate for a batch (from 0) of the next epoch; returns it."""
+        first, length = phase(self.config, self.epoch + 1)
+        step = Step(self.epoch + 1 - first, length, batch, batches)
+        return apply_schedule(self.config, self.optimizer, step)
 
     def advance(self) -> None:
-        """Count an epoch as done: the schedule moves, and the next phase may begin."""
+        """Count an epoch as done; what the next one frees joins the optimizer."""
         self.epoch += 1
-        self.schedule.step()
-        if self.epoch < self.config.epochs and phase(self.config, self.epoch + 1)[0] == (
-            self.epoch + 1
-        ):
+        if self.epoch >= self.config.epochs:
+            return
+        if phase(self.config, self.epoch + 1)[0] == self.epoch + 1:
             self._enter_phase()
+            return
+        freeze(self.model, self.config, self.epoch + 1)
+        groups = trainable_groups(self.model)
+        for group in groups[len(self.optimizer.param_groups) :]:
+            self.optimizer.add_param_group({"params": group})
 
     def consider(self, value: float, probabilities: npt.NDArray[np.float64]) -> None:
         """Keep this epoch's weights where its metric is strictly better than all before."""
@@ -109,13 +120,7 @@ class TrainingState:
             for name, tensor in slots.items()
             if tensor is not None
         }
-        schedule = self.schedule.state_dict()
-        values = {
-            "epoch": self.epoch,
-            "diverged": self.diverged,
-            "lr": [group["lr"] for group in self.optimizer.param_groups],
-            "schedule": {k: v for k, v in schedule.items() if k != "lr_lambdas"},
-        }
+        values = {"epoch": self.epoch, "diverged": self.diverged}
         return self.trained_weights(), optimizer, values
 
     def load(
@@ -130,7 +135,8 @@ class TrainingState:
         for key, tensor in optimizer.items():
             index, _, name = key.partition(".")
             slots.setdefault(int(index), {})[name] = tensor
-        for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, parameter in enumerate(parameters):
             for slot, tensor in slots.get(number, {}).items():
                 if tensor.shape == parameter.shape:
                     # Fused optimizers walk the memory of both side by side: in another memory
@@ -138,10 +144,7 @@ class TrainingState:
                     like = torch.empty_like(parameter, requires_grad=False)
                     slots[number][slot] = like.copy_(tensor)
         groups = self.optimizer.state_dict()["param_groups"]
-        for group, lr in zip(groups, values["lr"], strict=True):
-            group["lr"] = lr
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        self.schedule.load_state_dict({**values["schedule"], "lr_lambdas": [None]})
 
     def with_best_weights(self) -> Classifier:
         """The model, holding its best epoch's weights until `with_last_weights`."""
@@ -156,11 +159,9 @@ class TrainingState:
         return self.model
 
     def _enter_phase(self) -> None:
-        """Freeze what this phase freezes; a phase has a fresh optimizer and schedule."""
-        epoch = min(self.epoch + 1, self.config.epochs)
-        freeze(self.model, frozen=backbone_is_frozen(self.config, epoch))
-        self.optimizer = build_optimizer(self.config, trainable(self.model))
-        self.schedule = build_schedule(self.config, self.optimizer, phase(self.config, epoch)[1])
+        """Freeze what the next epoch freezes; a phase has a fresh optimizer and schedule."""
+        freeze(self.model, self.config, min(self.epoch + 1, self.config.epochs))
+        self.optimizer = build_optimizer(self.config, trainable_groups(self.model))
 
     def _load_weights(self, weights: Tensors) -> None:
-        self.model.load_state_dict({**self.model.state_dict(), **weights})
+        load_over(self.model, weights)

@@ -12,10 +12,11 @@ from rich.console import Console
 from tune_bio.analysis.figures import FIGURES, draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import markdown_table, write_summary
-from tune_bio.config import SearchSettings, TrialConfig
+from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.progress import describe, duration, ranked, showing
 from tune_bio.records import Records, write_manifest
+from tune_bio.settings import SearchSettings
 
 SETTINGS = SearchSettings()
 CONFIGS = [

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures_data import is_one_line
 from tune_bio.datasets import open_dataset
+from tune_bio.datasets.geometry import Geometry
 from tune_bio.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8)).astype(np.uint8)
@@ -33,7 +34,7 @@ def test_given_splits_are_kept_in_order(tmp_path: Path, shape: tuple[int, ...]) 
     }
     found = open_dataset(_write(tmp_path, **arrays))
     for name, split in found.splits.items():
-        assert np.array_equal(split.pixels[..., 0], GIVEN[f"{name}_images"])
+        assert np.array_equal(split.at(Geometry(8))[..., 0], GIVEN[f"{name}_images"])
         assert split.labels.tolist() == GIVEN[f"{name}_labels"].tolist()
     assert found.classes == ("0", "1")
     assert "given" in found.split
@@ -67,7 +68,7 @@ def test_colour_is_kept(tmp_path: Path) -> None:
     colour[..., 0] = 7
     found = open_dataset(_write(tmp_path, train_images=colour, train_labels=LABELS))
     assert found.channels == 3
-    assert found.train.pixels.shape == (18, 8, 8, 3)
+    assert found.train.at(Geometry(8)).shape == (18, 8, 8, 3)
 
 
 def change(**arrays: Any) -> dict[str, Any]:
@@ -92,7 +93,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "text labels": (change(train_labels=LABELS.astype(str)), "<U.*whole numbers"),
     "too few labels": (change(train_labels=LABELS[:9]), "do not fit its 30 images"),
     "several labels": (change(train_labels=np.ones((30, 2), int)), "do not fit its 30 images"),
-    "uint16": (change(train_images=IMAGES.astype(np.uint16)), "uint16.*8-bit"),
+    "int32": (change(train_images=IMAGES.astype(np.int32)), "int32.*uint8"),
+    "one split of 16 bit": (change(train_images=IMAGES.astype(np.uint16)), "differ.*uint16.*uint8"),
     "float images": (change(train_images=IMAGES / 255), "float64.*uint8"),
     "flat images": (change(train_images=IMAGES.reshape(30, 64)), r"\(30, 64\)"),
     "four channels": (change(train_images=np.ones((30, 8, 8, 4), np.uint8)), r"\(30, 8, 8, 4\)"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures_data import examples, is_one_line, outcome
+from tests.fixtures_data import as_images, examples, is_one_line, outcome
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.splits import complete, fold_of
 from tune_bio.errors import DataError, InputError
@@ -24,7 +24,7 @@ def images(sizes: list[list[int]], order: int = 0, prefix: str = "p") -> Images:
     shuffled = np.random.default_rng(order).permutation(len(labels))
     names = np.array([f"{prefix}{i}" for i in range(len(labels))])
     pixels = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Images(pixels, np.array(labels)[shuffled], np.array(patients)[shuffled], names)
+    return as_images(pixels, np.array(labels)[shuffled], np.array(patients)[shuffled], names)
 
 
 def _classes(sizes: list[list[int]]) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def test_a_patient_with_images_of_several_classes_stays_whole(
     patients = [f"p{i}" for i, of_patient in enumerate(held) for _ in of_patient]
     n = len(patients)
     names = np.array([f"{i}" for i in range(n)])
-    whole = Images(np.zeros((n, 1, 1, 1), np.uint8), labels[1], np.array(patients), names)
+    whole = as_images(np.zeros((n, 1, 1, 1), np.uint8), labels[1], np.array(patients), names)
     classes = tuple(map(str, labels[0]))
     made = outcome(lambda: complete(whole, None, None, classes, seed))
     if isinstance(made, InputError):

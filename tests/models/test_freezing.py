@@ -1,58 +1,118 @@
 """Freeze strategies: what moves in which epoch, and what an optimizer holds."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from tests.fixtures_data import PRETRAINED, config, foreign_backbone, same, trial_data
-from tune_bio.models import Classifier
-from tune_bio.models.freezing import backbone_is_frozen, phase
+from tests.fixtures_data import config, foreign_backbone, is_one_line, same, trial_data
+from tune_bio.errors import ConfigError
+from tune_bio.models import Classifier, build_model
+from tune_bio.models.freezing import frozen_groups, phase
 from tune_bio.training import TrainingState, train_epoch
 
-# Whether the backbone trains in epochs 1 and 2, of two; one of them is lp_ft's linear probe.
-TRAINS = {"none": (True, True), "backbone": (False, False), "lp_ft": (False, True)}
+SMALL_FAMILIES = (
+    "resnet18", "squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5",
+    "timm:tf_efficientnet_lite0", "timm:convnext_atto",
+)  # fmt: skip
+LARGE_FAMILIES = (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet",
+    "inception_v3", "maxvit_t", "mobilenet_v2", "regnet_x_400mf", "swin_t", "swin_v2_t", "vgg11_bn",
+    "timm:resnet18", "timm:mobilenetv3_small_050", "timm:regnetx_002",
+)  # fmt: skip
+WITHOUT_STAGES = ("vit_b_32", "timm:vit_tiny_patch16_224")
+SIZES = {"alexnet": 64, "inception_v3": 75, "maxvit_t": 224}
+
+FAMILIES = [
+    *SMALL_FAMILIES,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_FAMILIES),
+]
+# How many of `n` groups (the stem first) are frozen in epochs 1 and 2.
+FROZEN = {
+    "none": lambda n: (0, 0),
+    "backbone": lambda n: (n, n),
+    "backbone_bn": lambda n: (n, n),
+    "stages_1": lambda n: (2, 2),
+    "lp_ft": lambda n: (n, 0),
+    "gradual": lambda n: (n, n - 1),
+}
 
 
-def _parts(model: Classifier) -> tuple[dict[str, torch.Tensor], ...]:
-    """Copies of the backbone's parameters, its buffers, and the head's parameters."""
-    named = (
-        model.backbone.named_parameters(),
-        model.backbone.named_buffers(),
-        model.head.named_parameters(),
-    )
-    return tuple({name: tensor.detach().clone() for name, tensor in part} for part in named)
+def _configured(model: str, freeze: str, **params: Any) -> Any:
+    more = {"unfreeze_every": 1} if freeze == "gradual" else {}
+    size = {"image_size": SIZES.get(model, 32)}
+    return config(model, weights="imagenet", freeze=freeze, **(size | more | params))
 
 
-@pytest.mark.parametrize("freeze", TRAINS)
-@pytest.mark.parametrize("model", PRETRAINED)
+def _started(chosen: Any, train: int = 8) -> tuple[TrainingState, Any]:
+    data = trial_data(chosen, train=train, val=8)
+    return TrainingState(chosen, data, backbone=foreign_backbone(chosen)), data
+
+
+def _copy(model: Classifier) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _frozen_names(model: Classifier, groups: int) -> set[str]:
+    return {f"backbone.{name}" for group in model.stages[:groups] for name in group}
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("freeze", FROZEN)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_only_what_the_strategy_frees_changes(model: str, freeze: str) -> None:
-    chosen = config(model, weights="imagenet", freeze=freeze, lr=0.01, weight_decay=0.1)
-    data = trial_data(chosen, train=8, val=8)
-    pretrained = foreign_backbone(chosen)
-    state = TrainingState(chosen, data, backbone=pretrained)
-    assert same(state.model.backbone.state_dict(), pretrained)
-    for trains in TRAINS[freeze]:
-        parameters, buffers, head = _parts(state.model)
-        in_epoch = state.optimizer
+    chosen = _configured(model, freeze, lr=0.01, weight_decay=0.1)
+    state, data = _started(chosen)
+    parameters = {name for name, _ in state.model.named_parameters()}
+    ever: set[str] = set()
+    for groups in FROZEN[freeze](len(state.model.stages)):
+        frozen = _frozen_names(state.model, groups)
+        still = {_owner(name) for name in frozen}
+        optimizer, before = state.optimizer, _copy(state.model)
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        named = dict(state.model.named_parameters())
+        assert held == {id(p) for name, p in named.items() if name not in frozen}
         train_epoch(state, data)
-        new_parameters, new_buffers, new_head = _parts(state.model)
-        assert same(parameters, new_parameters) != trains
-        # Running statistics and batch counts stand still with the weights that they belong to.
-        assert same(buffers, new_buffers) == (not trains or not buffers)
-        assert not same(head, new_head)
-        stepped = len(list(state.model.head.parameters()))
-        stepped += len(parameters) if trains else 0
-        assert len(in_epoch.state) == stepped
-        assert sum(len(group["params"]) for group in in_epoch.param_groups) == stepped
+        after = _copy(state.model)
+        changed = {name for name in after if not torch.equal(before[name], after[name])}
+        assert not changed & frozen  # neither gradients nor weight decay
+        assert {id(p) for p in optimizer.state} <= held
+        free = parameters - frozen
+        # A dead unit's bias may stand still, and what lies behind a weight that begins at zero.
+        assert len(changed & free) > 0.75 * len(free)
+        for name in after.keys() - parameters:  # BatchNorm's running statistics and counts
+            fixed = _owner(name) in still and freeze != "backbone_bn"
+            if fixed or "running" in name:
+                assert (name in changed) != fixed, name
+        ever |= changed
+    assert ever <= state.trained
+    assert state.trainable_parameters == sum(
+        p.numel() for name, p in state.model.named_parameters() if name in state.trained
+    )
 
 
-@pytest.mark.parametrize("model", PRETRAINED)
+@pytest.mark.parametrize("freeze", FROZEN)
+def test_what_training_changes_is_what_is_kept(freeze: str) -> None:
+    state, data = _started(_configured("resnet18", freeze))
+    original = _copy(state.model)
+    for _ in range(2):
+        train_epoch(state, data)
+    kept = state.trained_weights()
+    rest = {name: tensor for name, tensor in state.model.state_dict().items() if name not in kept}
+    assert same(rest, {name: original[name] for name in rest})
+    assert ("backbone.conv1.weight" in kept) == (freeze in ("none", "lp_ft"))
+    assert ("backbone.bn1.running_mean" in kept) == (freeze in ("none", "lp_ft", "backbone_bn"))
+
+
+@pytest.mark.parametrize("model", SMALL_FAMILIES)
 def test_a_frozen_backbone_gives_the_same_features_in_training_as_in_evaluation(
     model: str,
 ) -> None:
-    chosen = config(model, weights="imagenet", freeze="backbone")
-    data = trial_data(chosen, train=8, val=4)
-    state = TrainingState(chosen, data, backbone=foreign_backbone(chosen))
+    state, data = _started(_configured(model, "backbone"))
     images = state.transform.normalize(torch.from_numpy(data.val.pixels))
     evaluated = state.model.eval().backbone(images)
     trained = state.model.train().backbone(images)
@@ -62,10 +122,21 @@ def test_a_frozen_backbone_gives_the_same_features_in_training_as_in_evaluation(
     assert all(p.grad is None for p in state.model.backbone.parameters())
 
 
+def test_the_first_stages_give_the_same_maps_in_training_as_in_evaluation() -> None:
+    state, data = _started(_configured("resnet18", "stages_2"))
+    images = state.transform.normalize(torch.from_numpy(data.val.pixels))
+    maps: dict[str, list[torch.Tensor]] = {"layer2": [], "layer3": []}
+    for name, found in maps.items():
+        layer = state.model.backbone.get_submodule(name)
+        layer.register_forward_hook(lambda module, args, output, f=found: f.append(output))
+    for training in (False, True):
+        state.model.train(training)(images)
+    assert torch.equal(*maps["layer2"])
+    assert not torch.equal(*maps["layer3"])
+
+
 def test_a_freed_backbone_is_back_in_training_mode() -> None:
-    chosen = config("resnet18", weights="imagenet", freeze="lp_ft")
-    data = trial_data(chosen, train=8, val=4)
-    state = TrainingState(chosen, data, backbone=foreign_backbone(chosen))
+    state, data = _started(_configured("resnet18", "lp_ft"))
     train_epoch(state, data)
     norms = [m for m in state.model.train().modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
@@ -73,16 +144,28 @@ def test_a_freed_backbone_is_back_in_training_mode() -> None:
 
 
 def test_fine_tuning_begins_with_a_fresh_optimizer_and_schedule() -> None:
-    chosen = config(
-        "resnet18", weights="imagenet", freeze="lp_ft", epochs=5, lp_epochs=2, lr_schedule="cosine"
+    state, data = _started(
+        _configured("resnet18", "lp_ft", epochs=5, lp_epochs=2, lr_schedule="cosine")
     )
-    data = trial_data(chosen, train=8, val=4)
-    state = TrainingState(chosen, data, backbone=foreign_backbone(chosen))
     rates = []
     for epoch in range(1, 6):
         assert len(state.optimizer.state) == 0 or epoch not in (1, 3)
-        rates.append(train_epoch(state, data).lr / chosen.lr)
+        rates.append(train_epoch(state, data).lr / state.config.lr)
     assert rates == pytest.approx([1, 0.5, 1, 0.75, 0.25])
+
+
+def test_what_is_freed_gradually_joins_an_optimizer_that_goes_on() -> None:
+    state, data = _started(
+        _configured("resnet18", "gradual", epochs=7, unfreeze_every=1, lr_schedule="cosine")
+    )
+    first, sizes, rates = state.optimizer, [], []
+    for _ in range(7):
+        sizes.append(len(state.optimizer.param_groups))
+        rates.append(train_epoch(state, data).lr)
+        assert state.optimizer is first
+        assert len({group["lr"] for group in first.param_groups[: sizes[-1]]}) == 1
+    assert sizes == [1, 2, 3, 4, 5, 6, 6]  # head, four stages, stem
+    assert rates == sorted(rates, reverse=True)
 
 
 @pytest.mark.parametrize("lp_epochs", [1, 3, 8])
@@ -92,4 +175,18 @@ def test_phases_follow_one_another_without_a_gap(lp_epochs: int) -> None:
         first, length = phase(chosen, epoch)
         assert first <= epoch < first + length
         assert first + length - 1 in (lp_epochs, 8)
-        assert backbone_is_frozen(chosen, epoch) == (epoch <= lp_epochs)
+        assert frozen_groups(chosen, epoch, 5) == (5 if epoch <= lp_epochs else 0)
+
+
+@pytest.mark.parametrize("freeze", ["stages_1", "gradual"])
+@pytest.mark.parametrize("model", WITHOUT_STAGES)
+def test_a_family_without_stages_is_refused_in_one_line(model: str, freeze: str) -> None:
+    with pytest.raises(ConfigError, match=f"{freeze}.*{model} has none: use") as caught:
+        build_model(_configured(model, freeze), 2, 1)
+    assert is_one_line(caught.value)
+
+
+def test_more_stages_than_there_are_are_refused_with_their_number() -> None:
+    assert build_model(_configured("resnet18", "stages_3"), 2, 1)
+    with pytest.raises(ConfigError, match=r"resnet18 has 4 stages: use stages_3 at most"):
+        build_model(_configured("resnet18", "stages_4"), 2, 1)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
@@ -17,8 +18,9 @@ import torchvision
 
 from tests.fixtures_data import config, is_one_line, same, trial_data
 from tune_bio.errors import ConfigError, WeightsError
-from tune_bio.models import build_model, pretrained
-from tune_bio.models.pretrained import WeightsFile, load_backbone, resolve, source_url
+from tune_bio.models import build_model, published, zoo
+from tune_bio.models.pretrained import fit_backbone, load_backbone
+from tune_bio.models.published import Published, WeightsFile, published_at, resolve
 from tune_bio.training import TrainingState, train_epoch
 
 LITE0 = ("timm:tf_efficientnet_lite0", "imagenet")
@@ -83,7 +85,7 @@ def test_the_users_folder_comes_before_the_cache(
 
 
 def test_the_cache_comes_before_the_wheel() -> None:
-    cached = _cache() / Path(source_url(*LITE0)).name
+    cached = _cache() / published_at(*LITE0).file
     cached.touch()
     assert resolve([LITE0], None, download=False).found[LITE0].path == cached
 
@@ -96,7 +98,8 @@ def test_the_same_network_loads_by_name_by_order_and_from_safetensors(
     torch.save(dict(reversed(state.items())), tmp_path / "reversed.pth")
     torch.save({f"module.{k}": v for k, v in state.items()}, tmp_path / "renamed.pth")
     safetensors.torch.save_file(state, tmp_path / "plain.safetensors")
-    for name in ("reversed.pth", "renamed.pth", "plain.safetensors"):
+    torch.save({"state_dict": state, "epoch": 90}, tmp_path / "checkpoint.pth")
+    for name in ("reversed.pth", "renamed.pth", "plain.safetensors", "checkpoint.pth"):
         assert same(_loaded("squeezenet1_0", tmp_path / name), expected)
 
 
@@ -117,10 +120,6 @@ def _number(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(torch.tensor(1.0), path)
 
 
-def _nested(path: Path, state: dict[str, torch.Tensor]) -> None:
-    torch.save({"state_dict": state}, path)
-
-
 def _other(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
 
@@ -134,9 +133,7 @@ def _misshapen(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, first: state[first][:1]}, path)
 
 
-@pytest.mark.parametrize(
-    "spoil", [_half, _page, _empty, _number, _nested, _other, _one_less, _misshapen]
-)
+@pytest.mark.parametrize("spoil", [_half, _page, _empty, _number, _other, _one_less, _misshapen])
 def test_a_file_that_is_damaged_or_another_networks_is_refused(
     tmp_path: Path, squeezenet: Path, spoil: Callable[[Path, dict[str, torch.Tensor]], None]
 ) -> None:
@@ -214,7 +211,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def at(url: str) -> None:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(pretrained, "source_url", lambda model, weights: url)
+        monkeypatch.setattr(published, "published_at", lambda *pair: Published(url=url))
 
     return at
 
@@ -274,7 +271,7 @@ def test_a_file_that_is_not_published_there_is_missing(
 
 
 def test_without_downloads_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_fetch", lambda url: pytest.fail("asked for " + url))
+    monkeypatch.setattr(published, "fetch", lambda it: pytest.fail("asked for " + it.name))
     found = resolve([SQUEEZENET, LITE0], None, download=False)
     assert list(found.found) == [LITE0]
     assert "squeezenet1_0-b66bff10.pth is not on this machine" in found.missing[SQUEEZENET]
@@ -292,3 +289,115 @@ def test_real_squeezenet_weights_load_and_train(
     data = trial_data(chosen)
     backbone = _loaded("squeezenet1_0", found[SQUEEZENET].path)
     assert train_epoch(TrainingState(chosen, data, backbone=backbone), data).val
+
+
+def _publish(model: str, folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Random weights of a whole network, as they would be published."""
+    size = zoo.published_size(model, {})
+    torch.manual_seed(5)
+    state = zoo.build(model, size).state_dict()
+    state = {name: torch.rand_like(t) if t.is_floating_point() else t for name, t in state.items()}
+    torch.save(state, folder / "weights.pth")
+    return folder / "weights.pth", state
+
+
+@pytest.mark.parametrize(
+    ("model", "moved"),
+    [
+        ("mobilenet_v3_small", set()),
+        ("mnasnet0_5", set()),
+        ("googlenet", set()),
+        ("timm:resnet10t", set()),
+        ("timm:vit_tiny_patch16_224", {"pos_embed"}),
+        pytest.param("vit_b_32", {"encoder.pos_embedding"}, marks=pytest.mark.slow),
+        pytest.param("inception_v3", set(), marks=pytest.mark.slow),
+        pytest.param("swin_t", set(), marks=pytest.mark.slow),
+    ],
+)
+def test_published_weights_come_into_a_model_of_another_image_size(
+    tmp_path: Path, model: str, moved: set[str]
+) -> None:
+    path, published_state = _publish(model, tmp_path)
+    chosen = config(model, weights="imagenet", image_size=96)
+    data = trial_data(chosen)
+    state = TrainingState(chosen, data, backbone=_loaded(model, path))
+    backbone = state.model.backbone.state_dict()
+    for name, tensor in backbone.items():
+        if name in moved:
+            assert tensor.shape[1] == (96 // 32 if "b_32" in model else 96 // 16) ** 2 + 1
+            assert torch.equal(tensor[:, 0], published_state[name][:, 0])  # the class token's
+            assert 0.2 < float(tensor.mean()) < 0.8  # interpolated between numbers of 0 to 1
+        else:
+            assert torch.equal(tensor, published_state[name]), name
+    with torch.no_grad():
+        assert state.model.eval()(torch.rand(2, 3, 96, 96)).shape == (2, 2)
+
+
+def test_at_the_published_size_positions_come_unchanged(tmp_path: Path) -> None:
+    model = "timm:vit_tiny_patch16_224"
+    path, published_state = _publish(model, tmp_path)
+    network = build_model(config(model, image_size=224), 2, 1)
+    fit_backbone(model, network.backbone, _loaded(model, path))
+    found = network.backbone.state_dict()
+    assert same(found, {name: published_state[name] for name in found})
+
+
+def test_weights_in_the_cache_of_the_hub_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = ("timm:resnet10t", "imagenet")
+    where = published_at(*pair)
+    assert where.repository == "timm/resnet10t.c3_in1k"
+    folder = tmp_path / f"models--{where.repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    cached = folder / "snapshots" / "abc" / "model.safetensors"
+    cached.touch()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = resolve([pair], None, download=False).found[pair]
+    assert (found.path, found.origin) == (cached, "cache of the Hugging Face Hub")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_weights_are_fetched_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    content = b"weights" * 1000
+    asked = []
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def answer(self) -> None:
+            asked.append(self.path)
+            wanted = self.path.endswith("/timm/resnet10t.c3_in1k/resolve/main/model.safetensors")
+            found = self.path == "/" or (there and wanted)
+            self.send_response(200 if found else 404)
+            self.send_header("X-Repo-Commit", "a" * 40)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("Content-Length", str(len(content)) if found else "0")
+            self.end_headers()
+            if found and self.command == "GET":
+                self.wfile.write(content)
+
+        do_GET = do_HEAD = answer
+
+    pair = ("timm:resnet10t", "imagenet")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(published, "HUB", address)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        found = resolve([pair], None)
+        server.shutdown()
+        thread.join()
+    assert asked
+    if there:
+        assert found.found[pair].path.read_bytes() == content
+        assert resolve([pair], None, download=False).found[pair].path.read_bytes() == content
+    else:
+        assert "could not be fetched from 127.0.0.1" in found.missing[pair]

@@ -11,6 +11,7 @@ from ray import tune
 
 from tune_bio.cluster import Allotment
 from tune_bio.datasets import open_dataset
+from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import prepare
 from tune_bio.sharing import share
 from tune_bio.trainable import STALL_FILE, TrialActor, TrialContext
@@ -20,7 +21,7 @@ PARAMS = {"model": "cnn", "width": 8, "epochs": 6, "image_size": 16, "dropout": 
 
 @pytest.fixture
 def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
-    data = {16: prepare(open_dataset(str(tiny_npz)), 16)}
+    data = {Geometry(16): prepare(open_dataset(str(tiny_npz)), Geometry(16))}
     context = TrialContext(
         shared=share(data, {}),
         allotment=Allotment(cpus=1, gpus=0, concurrent=1),

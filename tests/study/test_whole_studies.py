@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tune_bio.study import memory
+
 Run = Callable[..., Any]
 
 ANN = {"model": "ann", "width": 16, "lr": 0.003, "dropout": 0.2}
@@ -130,12 +132,28 @@ def test_a_diverged_trial_is_told_and_ranks_last(study: Run) -> None:
     assert finished.manifest["best_trial"] == "t0000"
 
 
-def test_a_trial_that_cannot_start_is_failed_with_its_remedy(study: Run) -> None:
-    huge = {**ANN, "width": 2_000_000_000}
+def test_a_trial_that_cannot_start_is_failed_with_its_remedy(
+    study: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Preflight refuses such a trial; here its estimate is taken for too low.
+    monkeypatch.setattr(memory, "refuse_unfit", lambda *plan: [])
+    huge = {**ANN, "width": "1000-1000000000"}
     finished = study("--set", "epochs=2", configs=[huge, ANN])
     assert finished.status == 1
     assert list(finished.trials["status"]) == ["failed", "completed"]
     assert finished.trials["error"]["t0000"].startswith("out of memory")
+    assert "try batch_size=16" in finished.trials["error"]["t0000"]
+
+
+def test_a_trial_that_no_machine_could_hold_is_refused_before_anything_starts(
+    study: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = study(configs=[ANN, {**ANN, "width": 200_000}])
+    assert finished.status == 2
+    assert not finished.folder.exists()
+    told = capsys.readouterr().err
+    assert "width=200000) needs about" in told
+    assert "no node has more than" in told
 
 
 def test_patience_ends_a_trial_by_itself(study: Run) -> None:

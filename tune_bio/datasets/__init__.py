@@ -1,17 +1,35 @@
-"""Sources of images; `open_dataset` is the face."""
+"""Sources of images; `open_dataset`, `open_arrays` and `read_all` are the face."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tune_bio.datasets import splits
+from tune_bio.datasets.arrays import ArrayData, read_arrays
+from tune_bio.datasets.collection import Collection, Opening, default_geometries
 from tune_bio.datasets.folder import read_folder
-from tune_bio.datasets.images import Dataset, Images, as_pixels
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.npy import holds_arrays, read_npy
 from tune_bio.datasets.npz import read_npz
-from tune_bio.datasets.phantom import CLASSES, make_phantom
-from tune_bio.errors import DataError, NotBuiltError
+from tune_bio.datasets.parallel import Progress, no_progress
+from tune_bio.datasets.synthetic import PHANTOM, read_phantom
+from tune_bio.errors import DataError
 
-__all__ = ["Dataset", "Images", "open_dataset", "phantom_dataset"]
+__all__ = [
+    "ArrayData",
+    "Collection",
+    "Dataset",
+    "Images",
+    "Opening",
+    "open_arrays",
+    "open_dataset",
+    "phantom_dataset",
+    "read_all",
+    "read_all_arrays",
+    "split_collection",
+]
 
 UNKNOWN_PATIENTS = (
     "patients cannot be told from this source: images of one patient may stand in two splits, "
@@ -23,111 +41,173 @@ def open_dataset(
     source: str,
     *,
     seed: int = 0,
-    decode_size: int = 224,
     positive_class: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    patient_pattern: str | None = None,
+    cache_dir: Path | None = None,
+    geometries: Callable[[int], Sequence[Geometry]] = default_geometries,
+    progress: Progress = no_progress,
 ) -> Dataset:
-    """Read a source into memory and split it by patient.
+    """Open a source and split it by patient.
 
     Args:
-        source: `phantom`, or the path of a MedMNIST-layout .npz or a folder of class folders.
+        source: `phantom`, `phantom:CLASSES`, `phantom:shortcut`, or the path of a MedMNIST-layout
+            .npz, or of a folder: of class folders, of train/val/test of class folders, with a
+            metadata.csv, or of one .npy a class.
         seed: of the split, where the source gives none.
-        decode_size: side in pixels for folders whose images differ in size.
         positive_class: name of the positive class; the last by default.
-        progress: called with (images decoded, all) while a folder is read.
+        patient_pattern: a regular expression that finds the patient in a file's path.
+        cache_dir: where decoded images are kept; `$XDG_CACHE_HOME/tune_bio` by default.
+        geometries: called once, with the images' shorter side in pixels (the median); image files
+            are decoded at these geometries. It may refuse.
+        progress: called with (images done, all) while files are read and decoded.
 
     Raises:
         DataError: the source does not exist or cannot be used.
     """
-    dataset = _read(source, seed, decode_size, progress)
-    if len(dataset.classes) < 2:
-        raise DataError(f"{source} holds one class", "a classifier needs two or more")
-    shapes = {split.pixels.shape[1:] for split in dataset.splits.values()}
-    if len(shapes) > 1:
-        raise DataError(
-            f"the splits of {source} differ in image shape: {shapes}", "make them equal"
-        )
-    return _with_positive(dataset, positive_class)
+    opening = _opening(patient_pattern, cache_dir, geometries, progress)
+    return split_collection(_collection(source, opening), seed, positive_class)
 
 
-def _read(
-    source: str, seed: int, decode_size: int, progress: Callable[[int, int], None]
+def open_arrays(
+    images: Any,
+    labels: Any = None,
+    patients: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    positive_class: str | None = None,
+    cache_dir: Path | None = None,
 ) -> Dataset:
-    if source == "phantom":
-        return phantom_dataset()
-    if source.startswith("phantom:"):
-        raise NotBuiltError(f"the source {source!r} is not built yet", "use 'phantom'")
-    path = Path(source).expanduser().resolve()
-    if path.is_dir():
-        return _folder(path, seed, decode_size, progress)
-    if path.suffix == ".npz" and path.is_file():
-        return _npz(path, seed)
-    fault = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
-    raise DataError(
-        f"the data source {source!r} {fault}",
-        "give 'phantom', a MedMNIST-layout .npz, or a folder with one folder a class",
-    )
+    """A data set of arrays, split by patient.
+
+    Args:
+        images: (n, H, W) or (n, H, W, 3), uint8 or uint16; or, alone, a tuple of the first two
+            or three arguments, or a mapping of "train" and where wanted "val" and "test" to such.
+        labels: (n,) whole numbers, bools or strings.
+        patients: (n,) whatever names the patient of each image.
+        classes: names of the classes 0, 1, ...; of string labels, their order.
+        seed: of the split, where none is given.
+        positive_class: name of the positive class; the last by default.
+        cache_dir: where results too large for memory are kept.
+
+    Raises:
+        DataError: arrays that do not fit together, or cannot be used.
+    """
+    data: Any = images if labels is None else (images, labels, patients)
+    opening = _opening(None, cache_dir)
+    return split_collection(read_arrays(data, classes, opening), seed, positive_class)
+
+
+def read_all(
+    source: str,
+    *,
+    patient_pattern: str | None = None,
+    cache_dir: Path | None = None,
+    geometries: Callable[[int], Sequence[Geometry]] = default_geometries,
+    progress: Progress = no_progress,
+) -> Collection:
+    """All images of a source, whole and unsplit, as for external validation.
+
+    The arguments are those of `open_dataset`; `everything` of the result holds the images.
+    """
+    return _collection(source, _opening(patient_pattern, cache_dir, geometries, progress))
+
+
+def read_all_arrays(
+    data: ArrayData, classes: Sequence[str] | None = None, *, cache_dir: Path | None = None
+) -> Collection:
+    """Arrays as `open_arrays` takes them, whole and unsplit."""
+    return read_arrays(data, classes, _opening(None, cache_dir))
 
 
 def phantom_dataset(seed: int = 0) -> Dataset:
     """The embedded synthetic data; studies use seed 0, so that their results can be compared."""
-    parts = {
-        name: Images(as_pixels(part.pixels), part.labels, part.patients, part.names)
-        for name, part in make_phantom(seed).items()
-    }
-    return Dataset(
-        source="phantom",
-        classes=CLASSES,
-        positive=len(CLASSES) - 1,
-        **parts,
-        split="made apart, patient by patient",
-        patients_known=True,
-        synthetic=True,
-        notes=("synthetic data, made by tune_bio: no result on them says anything about patients",),
-    )
+    return split_collection(read_phantom("phantom", Opening(), seed), seed, None)
 
 
-def _npz(path: Path, seed: int) -> Dataset:
-    parts, classes = read_npz(path)
-    made = splits.complete(parts["train"], parts.get("val"), parts.get("test"), classes, seed)
-    return _dataset(path, classes, made, known=False, notes=())
+def split_collection(collection: Collection, seed: int, positive_class: str | None) -> Dataset:
+    """A collection in three splits: its own, and what is missing cut from train by patient.
 
-
-def _folder(
-    path: Path, seed: int, decode_size: int, progress: Callable[[int, int], None]
-) -> Dataset:
-    found = read_folder(path, decode_size, progress)
-    made = splits.complete(found.images, None, None, found.classes, seed)
-    return _dataset(path, found.classes, made, known=found.patients_known, notes=found.notes)
-
-
-def _dataset(
-    path: Path,
-    classes: tuple[str, ...],
-    made: splits.Splits,
-    *,
-    known: bool,
-    notes: tuple[str, ...],
-) -> Dataset:
-    return Dataset(
-        source=str(path),
+    Raises:
+        DataError: one class alone, no train split, too few patients, or no such positive class.
+    """
+    classes, given = collection.classes, collection.given
+    if len(classes) < 2:
+        raise DataError(f"{collection.name} holds one class", "a classifier needs two or more")
+    if "train" not in given:
+        raise DataError(
+            f"no image of {collection.name} is of the train split", "there is nothing to train on"
+        )
+    made = splits.complete(given["train"], given.get("val"), given.get("test"), classes, seed)
+    notes = collection.notes + (() if collection.patients_known else (UNKNOWN_PATIENTS,))
+    dataset = Dataset(
+        source=collection.name,
         classes=classes,
-        positive=len(classes) - 1,
+        positive=_positive(collection, positive_class),
         train=made.train,
         val=made.val,
         test=made.test,
-        split=made.origin,
-        patients_known=known,
-        notes=notes if known else (*notes, UNKNOWN_PATIENTS),
+        split=collection.split or made.origin,
+        patients_known=collection.patients_known,
+        synthetic=collection.synthetic,
+        notes=notes,
+    )
+    return _with_note_on_leaks(dataset)
+
+
+def _collection(source: str, opening: Opening) -> Collection:
+    path = Path(source).expanduser().resolve()
+    synthetic = source == PHANTOM or source.startswith(f"{PHANTOM}:")
+    if not synthetic and path.is_dir() and not holds_arrays(path):
+        return read_folder(path, opening)
+    if opening.patient_pattern is not None and (synthetic or path.exists()):
+        raise DataError(
+            f"--patient-pattern is given, and {source} has no file names",
+            "leave it out, or give a folder of image files",
+        )
+    found = read_phantom(source, opening) if synthetic else _arrays_in(source, path, opening)
+    opening.geometries(found.everything.source.size)  # nothing to decode; but it may refuse
+    return found
+
+
+def _arrays_in(source: str, path: Path, opening: Opening) -> Collection:
+    if path.is_dir():
+        return read_npy(path, opening)
+    if path.suffix == ".npz" and path.is_file():
+        return read_npz(path, opening)
+    fault = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
+    raise DataError(
+        f"the data source {source!r} {fault}",
+        "give 'phantom', a MedMNIST-layout .npz, or a folder of images or of one .npy a class",
     )
 
 
-def _with_positive(dataset: Dataset, name: str | None) -> Dataset:
+def _opening(
+    patient_pattern: str | None,
+    cache_dir: Path | None,
+    geometries: Callable[[int], Sequence[Geometry]] = default_geometries,
+    progress: Progress = no_progress,
+) -> Opening:
+    opening = Opening(geometries, patient_pattern, progress=progress)
+    if cache_dir is None:
+        return opening
+    return replace(opening, cache_folder=cache_dir.expanduser().absolute())
+
+
+def _positive(collection: Collection, name: str | None) -> int:
     if name is None:
-        return dataset
-    if name not in dataset.classes:
+        return len(collection.classes) - 1
+    if name not in collection.classes:
         raise DataError(
-            f"--positive-class {name!r} is no class of {dataset.source}",
-            f"the classes are {', '.join(dataset.classes)}",
+            f"--positive-class {name!r} is no class of {collection.name}",
+            f"the classes are {', '.join(collection.classes)}",
         )
-    return replace(dataset, positive=dataset.classes.index(name))
+    return collection.classes.index(name)
+
+
+def _with_note_on_leaks(dataset: Dataset) -> Dataset:
+    count = dataset.patients_on_two_sides
+    if not dataset.patients_known or not count:
+        return dataset
+    note = f"{count} patients have images in more than one split: scores will be too good"
+    return replace(dataset, notes=(*dataset.notes, note))

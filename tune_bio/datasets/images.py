@@ -1,26 +1,77 @@
-"""What every source of images gives: integers in memory, with labels and patients."""
+"""What every source of images gives: splits whose pixels are read when they are asked for.
 
-from dataclasses import dataclass, replace
+A source may be larger than memory, so what passes between the parts of tune_bio are rows of it,
+with labels and patients; `Images.at` reads the pixels of one split at one geometry.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tune_bio.datasets import cache
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.pixels import PixelFormat, Pixels, Rows
 from tune_bio.fingerprints import array_sha256
 
-Pixels = npt.NDArray[np.uint8]
+__all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows"]
+
+
+class PixelSource(Protocol):
+    """All images of one source, in its order, before any transform."""
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8 | np.uint16]:
+        """uint8 or uint16, the same for all images."""
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width in pixels; None where the images differ in them."""
+
+    @property
+    def size(self) -> int:
+        """The images' shorter side in pixels; the median where they differ."""
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where results too large for memory are kept."""
+
+    @property
+    def cached_bytes(self) -> int:
+        """The size of the decoded images that are kept there."""
+
+    def originals(self, rows: Rows) -> Iterator[Pixels]:
+        """The images as they are, (H, W, C) each."""
+
+    def transformed(self, rows: Rows, geometry: Geometry) -> Iterator[Pixels]:
+        """The images at a geometry, (k, S, S, C) a few at a time, in the order of `rows`."""
+
+    def digest(self, rows: Rows) -> str:
+        """A hash of the images' content."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """One split.
+    """Some images of a source: one split.
 
-    pixels: (n, H, W, C) uint8, C being 1 (grey) or 3 (RGB).
+    rows: (n,) positions in `source`.
     labels: (n,) int64 class indices.
     patients: (n,) the patient of each image; the image's own name where it is not known.
     names: (n,) the image's name in its source, unique within the source.
     """
 
-    pixels: Pixels
+    source: PixelSource
+    rows: Rows
     labels: npt.NDArray[np.int64]
     patients: npt.NDArray[np.str_]
     names: npt.NDArray[np.str_]
@@ -28,20 +79,53 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, where: npt.NDArray[np.intp]) -> "Images":
+    def take(self, where: Rows) -> "Images":
         """The images at these positions, in this order."""
         return replace(
             self,
-            pixels=self.pixels[where],
+            rows=self.rows[where],
             labels=self.labels[where],
             patients=self.patients[where],
             names=self.names[where],
         )
 
+    def originals(self) -> Iterator[Pixels]:
+        """The images as the source has them, (H, W, C) each."""
+        return self.source.originals(self.rows)
+
+    def at(self, geometry: Geometry) -> Pixels:
+        """(n, S, S, C): these images alone; memory-mapped, read-only, where they are many."""
+        side, channels, dtype = geometry.image_size, self.source.channels, self.source.dtype
+        shape = (len(self), side, side, channels)
+        if not cache.is_large(shape, dtype):
+            pixels = np.empty(shape, dtype=dtype)
+            filled = 0
+            for chunk in self.source.transformed(self.rows, geometry):
+                pixels[filled : filled + len(chunk)] = chunk
+                filled += len(chunk)
+            return pixels
+        path = self.source.cache_folder / "splits" / f"{self._key(geometry)}.npy"
+        kept = cache.load(path, shape, dtype)
+        if kept is not None:
+            return kept
+        with cache.writing(path, shape, dtype) as write:
+            for chunk in self.source.transformed(self.rows, geometry):
+                write(chunk)
+        return cache.load_written(path, shape, dtype)
+
+    @cached_property
+    def pixel_digest(self) -> str:
+        """A hash of these images' content, whatever their labels."""
+        return self.source.digest(self.rows)
+
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of pixels, labels and patients."""
-        return array_sha256(self.pixels, self.labels, self.patients)
+        return array_sha256(np.array([self.pixel_digest]), self.labels, self.patients)
+
+    def _key(self, geometry: Geometry) -> str:
+        content = [cache.TRANSFORM_VERSION, self.pixel_digest, asdict(geometry)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -71,14 +155,31 @@ class Dataset:
     @property
     def channels(self) -> int:
         """1 for grey, 3 for RGB."""
-        return int(self.train.pixels.shape[3])
+        return self.train.source.channels
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8 | np.uint16]:
+        """uint8 or uint16."""
+        return self.train.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the images in pixels; None where they differ."""
+        return self.train.source.shape
 
     @property
     def size(self) -> int:
-        """The images' shorter side, in pixels."""
-        return int(min(self.train.pixels.shape[1:3]))
+        """The images' shorter side in pixels; the median where they differ."""
+        return self.train.source.size
 
+    @property
+    def patients_on_two_sides(self) -> int:
+        """How many patients stand in more than one split."""
+        train, val, test = (set(split.patients.tolist()) for split in self.splits.values())
+        return len((train & val) | (train & test) | (val & test))
 
-def as_pixels(array: npt.NDArray[np.uint8]) -> Pixels:
-    """(n, H, W) or (n, H, W, C) to (n, H, W, C), contiguous."""
-    return np.ascontiguousarray(array if array.ndim == 4 else array[..., np.newaxis])
+    def pixel_format(self, geometry: Geometry) -> PixelFormat:
+        """What the numbers mean at a geometry; the training split alone tells."""
+        if self.dtype == np.uint8:
+            return PixelFormat(self.channels)
+        return PixelFormat.of(self.train.at(geometry))

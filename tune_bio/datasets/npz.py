@@ -1,7 +1,7 @@
 """`FILE.npz` in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
 
-Images are (n, H, W) or (n, H, W, 3) uint8, labels (n,) or (n, 1) integers. The layout knows no
-patients, so each image stands for itself.
+Images are (n, H, W) or (n, H, W, 3), uint8 or uint16, labels (n,) or (n, 1) integers. The layout
+knows no patients, so each image stands for itself.
 """
 
 import zipfile
@@ -12,31 +12,46 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from tune_bio.datasets.images import Images, as_pixels
+from tune_bio.datasets.array_source import ArraySource, as_pixels
+from tune_bio.datasets.collection import Collection, Opening, collect
+from tune_bio.datasets.patients import Patients
+from tune_bio.datasets.pixels import Pixels
 from tune_bio.errors import DataError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+Labels = npt.NDArray[np.int64]
 
 
-def read_npz(path: Path) -> tuple[dict[str, Images], tuple[str, ...]]:
-    """The splits that a file holds, by name, and the classes' names.
+def read_npz(path: Path, opening: Opening) -> Collection:
+    """The images of a file.
 
     Raises:
         DataError: no such layout, pickled objects, unusable dtypes, shapes or labels.
     """
     arrays = _load(path)
-    splits = {
-        name: _split(path, arrays, name)
-        for name in ("train", "val", "test")
-        if f"{name}_images" in arrays
-    }
-    if "train" not in splits:
+    given = [name for name in ("train", "val", "test") if f"{name}_images" in arrays]
+    if "train" not in given:
         found = ", ".join(arrays) or "nothing"
         raise DataError(
             f"{path} has no train_images (it holds {found})",
             "use MedMNIST's names: train_images, train_labels, val_images, ...",
         )
-    return splits, _classes(path, splits)
+    splits = {name: _split(path, arrays, name) for name in given}
+    labels = {name: labels for name, (_, labels) in splits.items()}
+    classes = _classes(path, labels)
+    source = ArraySource([pixels for pixels, _ in splits.values()], given, opening.cache_folder)
+    names = [f"{name}/{i:06d}" for name in given for i in range(len(labels[name]))]
+    return Collection(
+        name=str(path),
+        classes=classes,
+        given=collect(
+            source,
+            names,
+            np.concatenate(list(labels.values())),
+            Patients(tuple(names), known=False),
+            [name.split("/")[0] for name in names],
+        ),
+    )
 
 
 def _load(path: Path) -> Arrays:
@@ -62,25 +77,21 @@ def _load(path: Path) -> Arrays:
         raise DataError(
             f"{path} {fault}", "save plain arrays of integers: pickles can run any code"
         ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,  # the member claims to be encrypted, or packed in a way that Python lacks
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path} is damaged ({error})", "copy the file again") from error
 
 
-def _split(path: Path, arrays: Arrays, name: str) -> Images:
+def _split(path: Path, arrays: Arrays, name: str) -> tuple[Pixels, Labels]:
     images, labels = arrays[f"{name}_images"], arrays.get(f"{name}_labels")
     if labels is None:
         raise DataError(f"{path} has {name}_images and no {name}_labels", "add the labels")
-    if images.dtype != np.uint8:
-        raise DataError(
-            f"{name}_images in {path} are {images.dtype}", "this version reads 8-bit images: uint8"
-        )
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise DataError(
-            f"{name}_images in {path} have the shape {images.shape}",
-            "give (n, H, W) for grey or (n, H, W, 3) for colour",
-        )
-    if images.size == 0:
-        raise DataError(f"{name}_images in {path} hold no pixels ({images.shape})", "add images")
+    pixels = as_pixels(images, f"{name}_images in {path}")
     labels = labels.reshape(-1) if labels.shape in ((len(images),), (len(images), 1)) else None
     if labels is None:
         raise DataError(
@@ -91,21 +102,19 @@ def _split(path: Path, arrays: Arrays, name: str) -> Images:
         raise DataError(
             f"{name}_labels in {path} are {labels.dtype}", "labels are whole numbers from 0"
         )
-    names = np.array([f"{name}/{i:06d}" for i in range(len(images))], dtype=np.str_)
-    pixels = as_pixels(images.astype(np.uint8, copy=False))
-    return Images(pixels, labels.astype(np.int64), patients=names, names=names)
+    return pixels, labels.astype(np.int64)
 
 
-def _classes(path: Path, splits: dict[str, Images]) -> tuple[str, ...]:
-    count = int(splits["train"].labels.max(initial=-1)) + 1
-    for name, split in splits.items():
-        outside = split.labels[(split.labels < 0) | (split.labels >= count)]
+def _classes(path: Path, labels: dict[str, Labels]) -> tuple[str, ...]:
+    count = int(labels["train"].max(initial=-1)) + 1
+    for name, each in labels.items():
+        outside = each[(each < 0) | (each >= count)]
         if len(outside):
             raise DataError(
                 f"{name}_labels in {path} hold {int(outside[0])}, outside 0 to {count - 1}",
                 "labels count the classes of train from 0",
             )
-    found = len(np.unique(splits["train"].labels))
+    found = len(np.unique(labels["train"]))
     if found < count:
         raise DataError(
             f"train_labels in {path} go up to {count - 1} and hold {found} different classes",

@@ -1,69 +1,37 @@
 """The embedded default data set: synthetic grey images that resemble small chest radiographs.
 
-No image is of a person. Each patient is drawn: a trunk with two dark lungs, a heart, a spine, ribs
-and a smooth uneven background, all of which vary between patients and say nothing about the class.
-Three cues tell positive patients from negative ones, each overlapping between the classes:
+No image is of a person. Each patient is drawn, and three cues tell the classes apart
+(`phantom_cues`), each overlapping between them.
 
-* density: the lungs are a little hazier in positives. A linear model on pixels can use it.
-* outline: every patient has one nodule somewhere in a lung, spiculated in positives and round in
-  negatives, at equal area and brightness. It takes local, position-independent features.
-* texture: the lung markings are finer in positives, at equal contrast. It takes local filters.
-
-A few patients carry the wrong label, in every split, as in real collections, so that no model can
+A few patients carry a wrong label, in every split, as in real collections, so that no model can
 be perfect. A patient has one to four images of the same anatomy that differ in pose, exposure and
 noise: images of one patient must never be divided between splits.
+
+With `shortcut`, the images also show a trap of real collections (Zech et al., PLOS Medicine 2018):
+a marker on the film goes with the disease in train and validation, and is missing in test. A model
+that learns the marker looks good on validation and fails on test.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from tune_bio.datasets.phantom_cues import MAX_CLASSES, Cues, class_cues
+from tune_bio.datasets.phantom_patient import draw_patient
+from tune_bio.errors import DataError
 
 CLASSES = ("negative", "positive")
-SIZE = 64
 
-PATIENTS = {"train": 200, "val": 150, "test": 300}
-MAX_IMAGES = 4  # a patient has 1 to this many images, each number as likely
-POSITIVE_SHARE = 1 / 3  # share of patients that truly are positive
+PATIENTS = {"train": 200, "val": 150, "test": 300}  # of two classes; half of them a class of more
+POSITIVE_SHARE = 1 / 3  # share of patients that truly are positive; more classes are equally large
 MISLABELLED_SHARE = 0.04  # share of patients, in each class, whose given label is wrong
 
-# The cues. Each pair is (negative, positive): the class means of a quantity that varies between
-# patients with the standard deviation named after it. The ratio of gap to spread sets how telling
-# a cue is: haze leaves a linear model well short, outline and texture reward learned features.
-HAZE = (0.00, 0.06)  # brightness added to the lungs, as a share of the full grey range
-HAZE_SPREAD = 0.04
-SPICULATION = (0.10, 1.30)  # length of the longest spicules, as a share of the nodule's radius
-SPICULATION_SPREAD = 0.25
-FINENESS = (0.18, 0.75)  # share of the lung markings' variance that is fine rather than coarse
-FINENESS_SPREAD = 0.30
-
-# What the cues are carried by, the same for both classes. Contrast here against NOISE below sets
-# how soon a network finds the outline and the texture.
-SPICULES = (6, 10)  # range of their number, the end excluded
-SPICULE_SHARPNESS = 25  # a spicule's half width is about 1 / sqrt of this, in radians
-NODULE_RADIUS = (0.18, 0.24)  # range, in half image widths
-NODULE_SOFTNESS = 0.18  # width of the nodule's edge, as a share of its radius
-NODULE_BRIGHTNESS = (0.34, 0.44)  # range, above the lung it lies in
-MARKING_CONTRAST = 0.055  # standard deviation of the lung markings
-FINE_SIGMA = (0.6, 1.2)  # px: the pass band of fine markings (difference of two Gaussians)
-COARSE_SIGMA = (1.4, 3.0)  # px: the pass band of coarse markings
-
-# What differs between the images of one patient.
-SHIFT_PX = 1.5  # standard deviation of the shift along each axis
-ROTATION_DEG = 2.5  # standard deviation
-ZOOM = 0.02  # standard deviation of the relative size
-GAIN = 0.04  # standard deviation of the relative exposure
-OFFSET = 0.02  # standard deviation of the brightness offset
-NOISE = 0.01  # standard deviation of the detector noise
-
-Image = npt.NDArray[np.float64]
-
-# Anatomy is drawn with a margin, so that moving it into pose brings in no empty border.
-_MARGIN = 8
-_CANVAS = SIZE + 2 * _MARGIN
-_AXIS = (np.arange(_CANVAS) - (_CANVAS - 1) / 2) / (SIZE / 2)
-_Y, _X = np.meshgrid(_AXIS, _AXIS, indexing="ij")  # half image widths, (0, 0) the centre
+MARKED_SPLITS = ("train", "val")
+MARKED_POSITIVES, MARKED_NEGATIVES = 0.95, 0.05  # shares of patients with the marker, by label
+MARKER_PLACE = (3, 6)  # px: range of its distance from the upper and right border, the end excluded
+MARKER_BRIGHTNESS = (200, 256)  # range of its grey value, the end excluded
+_MARKER = np.kron([[1, 0], [1, 0], [1, 1]], np.ones((2, 2))) > 0  # an L, 6 px high and 4 px wide
 
 
 @dataclass(frozen=True)
@@ -71,7 +39,7 @@ class PhantomSplit:
     """The images of one split.
 
     pixels: (n, 64, 64) uint8, grey values 0 (black) to 255 (white), axes (image, row, column).
-    labels: (n,) int64, indices into CLASSES; the given label, wrong for a few patients.
+    labels: (n,) int64, indices into the classes; the given label, wrong for a few patients.
     patients: (n,) str, such as "train-0007"; images with equal entries are of one patient.
     names: (n,) str, unique, such as "train-0007_2".
     """
@@ -82,21 +50,56 @@ class PhantomSplit:
     names: npt.NDArray[np.str_]
 
 
-def make_phantom(seed: int = 0) -> dict[str, PhantomSplit]:
-    """Draw the whole data set: splits "train", "val" and "test", equal for equal seeds."""
+def class_names(classes: int) -> tuple[str, ...]:
+    """The names of a phantom's classes, in the order of their labels.
+
+    Raises:
+        DataError: there is no phantom of so many classes.
+    """
+    if not 2 <= classes <= MAX_CLASSES:
+        raise DataError(
+            f"a phantom of {classes} classes cannot be drawn", f"choose 2 to {MAX_CLASSES} classes"
+        )
+    if classes == len(CLASSES):
+        return CLASSES
+    return tuple(f"class_{number}" for number in range(1, classes + 1))
+
+
+def make_phantom(
+    seed: int = 0, classes: int = 2, shortcut: bool = False
+) -> dict[str, PhantomSplit]:
+    """Draw the whole data set: splits "train", "val" and "test", equal for equal arguments.
+
+    Args:
+        seed: another seed draws other patients.
+        classes: 2 to 12; two are "negative" and "positive", a third of the patients positive,
+            and more are equally frequent.
+        shortcut: whether a marker on the film goes with the last class in train and validation.
+            Nothing else changes.
+
+    Raises:
+        DataError: there is no phantom of so many classes.
+    """
+    positive = len(class_names(classes)) - 1
     children = np.random.SeedSequence(seed).spawn(len(PATIENTS))
-    return {
-        name: _split(name, count, child)
-        for (name, count), child in zip(PATIENTS.items(), children, strict=True)
-    }
+    splits = {}
+    for (name, count), child in zip(PATIENTS.items(), children, strict=True):
+        splits[name] = _split(name, count * classes // 2, child, class_cues(classes))
+        if shortcut and name in MARKED_SPLITS:
+            (marker_seed,) = child.spawn(1)
+            rng = np.random.default_rng(marker_seed)
+            splits[name] = _with_markers(splits[name], positive, rng)
+    return splits
 
 
-def _split(name: str, count: int, seed: np.random.SeedSequence) -> PhantomSplit:
+def _split(
+    name: str, count: int, seed: np.random.SeedSequence, cues: tuple[Cues, ...]
+) -> PhantomSplit:
     class_seed, *patient_seeds = seed.spawn(1 + count)
-    truth, given = _classes(np.random.default_rng(class_seed), count)
+    truth, given = _labels(np.random.default_rng(class_seed), count, len(cues))
     series = [
-        _patient(np.random.default_rng(patient_seed), int(positive))
-        for patient_seed, positive in zip(patient_seeds, truth, strict=True)
+        draw_patient(np.random.default_rng(patient_seed), cues[label])
+        for patient_seed, label in zip(patient_seeds, truth, strict=True)
     ]
     patients = [f"{name}-{i:04d}" for i in range(count)]
     sizes = [len(images) for images in series]
@@ -111,157 +114,36 @@ def _split(name: str, count: int, seed: np.random.SeedSequence) -> PhantomSplit:
     )
 
 
-def _classes(
-    rng: np.random.Generator, count: int
+def _labels(
+    rng: np.random.Generator, count: int, classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """True and given class of each patient; fixed shares keep small splits alike over seeds."""
-    truth = np.zeros(count, dtype=np.int64)
-    truth[: round(count * POSITIVE_SHARE)] = 1
-    truth = rng.permutation(truth)
+    truth = rng.permutation(_in_order(count, classes))
     given = truth.copy()
-    for label in range(len(CLASSES)):
+    for label in range(classes):
         members = np.flatnonzero(truth == label)
         wrong = rng.choice(members, round(len(members) * MISLABELLED_SHARE), replace=False)
-        given[wrong] = 1 - label
+        given[wrong] = (label + rng.integers(1, classes, len(wrong))) % classes
     return truth, given
 
 
-def _patient(rng: np.random.Generator, positive: int) -> npt.NDArray[np.uint8]:
-    """All images of one patient, (1 to 4, 64, 64)."""
-    lungs = _lungs(rng)
-    haze = rng.normal(HAZE[positive], HAZE_SPREAD)
-    anatomy = (
-        _trunk(rng)
-        + _background(rng)
-        - (rng.normal(0.36, 0.03) - haze) * lungs
-        + _heart(rng)
-        + _spine(rng)
-        + _ribs(rng)
-        + _markings(rng, positive) * lungs
-        + _nodule(rng, lungs, positive)
-    )
-    coefficients = ndimage.spline_filter(anatomy, order=3)
-    count = int(rng.integers(1, MAX_IMAGES + 1))
-    return np.stack([_exposure(rng, _pose(rng, coefficients)) for _ in range(count)])
+def _in_order(count: int, classes: int) -> npt.NDArray[np.int64]:
+    if classes > 2:
+        return np.arange(count, dtype=np.int64) % classes
+    positive = np.arange(count) < round(count * POSITIVE_SHARE)
+    return positive.astype(np.int64)
 
 
-def _ellipse(x: float, y: float, width: float, height: float, softness: float) -> Image:
-    """An ellipse, 1 inside and 0 outside; softness is the width of its edge over its radius."""
-    radius = np.hypot((_X - x) / width, (_Y - y) / height)
-    return _inside(radius - 1, softness)
-
-
-def _inside(distance: Image, softness: float) -> Image:
-    return 0.5 - 0.5 * np.tanh(distance / softness)
-
-
-def _trunk(rng: np.random.Generator) -> Image:
-    shoulders = _ellipse(0, rng.normal(0.5, 0.1), rng.normal(1.05, 0.06), 1.7, 0.10)
-    return 0.08 + rng.normal(0.52, 0.02) * shoulders
-
-
-def _background(rng: np.random.Generator) -> Image:
-    """Slow unevenness over the field, as from scatter and soft tissue."""
-    noise = ndimage.gaussian_filter(rng.standard_normal((_CANVAS, _CANVAS)), 10)
-    tilt = rng.normal(0, 0.03) * _X + rng.normal(0, 0.03) * _Y
-    uneven: Image = 0.03 * noise / noise.std() + tilt
-    return uneven
-
-
-def _lungs(rng: np.random.Generator) -> Image:
-    """The two lungs as one mask, 0 to 1."""
-    gap, top = rng.normal(0.46, 0.03), rng.normal(-0.02, 0.05)
-    width, height = rng.normal(0.34, 0.03), rng.normal(0.70, 0.05)
-    right = _ellipse(-gap, top, width * rng.normal(1, 0.04), height * rng.normal(1, 0.04), 0.12)
-    left = _ellipse(gap, top, width * rng.normal(1, 0.04), height * rng.normal(1, 0.04), 0.12)
-    return np.maximum(right, left)
-
-
-def _heart(rng: np.random.Generator) -> Image:
-    width, height = rng.normal(0.34, 0.04), rng.normal(0.30, 0.04)
-    shadow = _ellipse(rng.normal(0.20, 0.03), rng.normal(0.38, 0.05), width, height, 0.2)
-    return rng.normal(0.22, 0.03) * shadow
-
-
-def _spine(rng: np.random.Generator) -> Image:
-    """A bright column with the rhythm of the vertebrae."""
-    column = np.exp(-0.5 * ((_X - rng.normal(0, 0.02)) / rng.normal(0.10, 0.01)) ** 2)
-    vertebrae = 1 + 0.15 * np.cos(2 * np.pi * (_Y / rng.normal(0.22, 0.01) + rng.random()))
-    spine: Image = rng.normal(0.14, 0.02) * column * vertebrae
-    return spine
-
-
-def _ribs(rng: np.random.Generator) -> Image:
-    """Bright arcs that fall away from the spine on either side."""
-    height = _Y - rng.normal(0.45, 0.08) * _X**2
-    phase = 2 * np.pi * (height / rng.normal(0.30, 0.02) + rng.random())
-    chest = _ellipse(0, 0, 0.92, 0.95, 0.08)
-    ribs: Image = rng.normal(0.09, 0.015) * chest * (0.5 + 0.5 * np.cos(phase)) ** 3
-    return ribs
-
-
-def _markings(rng: np.random.Generator, positive: int) -> Image:
-    """The texture cue: lung markings, whose contrast is the same however fine they are."""
-    fine, coarse = (_band_noise(rng, *sigma) for sigma in (FINE_SIGMA, COARSE_SIGMA))
-    share = np.clip(rng.normal(FINENESS[positive], FINENESS_SPREAD), 0, 1)
-    markings: Image = MARKING_CONTRAST * (np.sqrt(share) * fine + np.sqrt(1 - share) * coarse)
-    return markings
-
-
-def _band_noise(rng: np.random.Generator, narrow: float, wide: float) -> Image:
-    noise = rng.standard_normal((_CANVAS, _CANVAS))
-    band: Image = ndimage.gaussian_filter(noise, narrow) - ndimage.gaussian_filter(noise, wide)
-    unit: Image = band / band.std()
-    return unit
-
-
-def _nodule(rng: np.random.Generator, lungs: Image, positive: int) -> Image:
-    """One nodule in a lung, at any place where it can be seen."""
-    places = np.argwhere((lungs > 0.9) & (np.abs(_Y) < 0.6))
-    row, column = places[rng.integers(len(places))]
-    x, y = _X - _X[row, column], _Y - _Y[row, column]
-    angles, outline = _outline(rng, positive)
-    reach = np.interp(np.arctan2(y, x), angles, outline, period=2 * np.pi)
-    shape = _inside(np.hypot(x, y) / rng.uniform(*NODULE_RADIUS) - reach, NODULE_SOFTNESS)
-    return rng.uniform(*NODULE_BRIGHTNESS) * shape
-
-
-def _outline(
-    rng: np.random.Generator, positive: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The outline cue: angles in radians and, at each, the outline's distance over the radius."""
-    length = np.clip(rng.normal(SPICULATION[positive], SPICULATION_SPREAD), 0, None)
-    count = int(rng.integers(*SPICULES))
-    spicules = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2 * np.pi / count
-    lengths = length * rng.uniform(0.3, 1, count)
-    angles = np.linspace(-np.pi, np.pi, 180, endpoint=False)
-    rays = np.exp(SPICULE_SHARPNESS * (np.cos(angles[:, None] - spicules) - 1))
-    outline = 1 + rays @ lengths
-    # The area goes with the mean squared outline: without this, spicules would enlarge the nodule
-    # and the mean brightness would tell the classes apart.
-    return angles, outline / np.sqrt(np.mean(outline**2))
-
-
-def _pose(rng: np.random.Generator, coefficients: Image) -> Image:
-    """Turn, zoom and shift the canvas, given as cubic spline coefficients, and cut the field."""
-    turn, zoom = np.deg2rad(rng.normal(0, ROTATION_DEG)), rng.normal(1, ZOOM)
-    cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
-    matrix = np.array([[cos, -sin], [sin, cos]])
-    centre = np.full(2, (_CANVAS - 1) / 2) + rng.normal(0, SHIFT_PX, 2)
-    offset = centre - matrix @ np.full(2, (SIZE - 1) / 2)
-    return ndimage.affine_transform(
-        coefficients,
-        matrix,
-        offset,
-        output_shape=(SIZE, SIZE),
-        order=3,
-        mode="nearest",
-        prefilter=False,
-    )
-
-
-def _exposure(rng: np.random.Generator, image: Image) -> npt.NDArray[np.uint8]:
-    """Expose the image, add detector noise and quantise to 0 to 255."""
-    exposed = rng.normal(1, GAIN) * image + rng.normal(0, OFFSET)
-    noisy = exposed + rng.normal(0, NOISE, image.shape)
-    return np.clip(np.rint(255 * noisy), 0, 255).astype(np.uint8)
+def _with_markers(split: PhantomSplit, positive: int, rng: np.random.Generator) -> PhantomSplit:
+    """Put a bright L, where the patient's left is, on most images of one class and few others."""
+    pixels = split.pixels.copy()
+    patients, first = np.unique(split.patients, return_index=True)
+    for is_positive, share in ((True, MARKED_POSITIVES), (False, MARKED_NEGATIVES)):
+        members = patients[(split.labels[first] == positive) == is_positive]
+        for patient in rng.choice(members, round(share * len(members)), replace=False):
+            down, inward = rng.integers(*MARKER_PLACE, 2)
+            height, width = _MARKER.shape
+            corner = pixels[:, down : down + height, -inward - width : -inward]
+            marked = (split.patients == patient)[:, np.newaxis, np.newaxis] & _MARKER
+            corner[marked] = rng.integers(*MARKER_BRIGHTNESS)
+    return replace(split, pixels=pixels)

@@ -1,23 +1,24 @@
 """Models; `build_model` is the face."""
 
 import difflib
+import functools
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from tune_bio.config import SMALL_MODELS, TrialConfig
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import Transform
 from tune_bio.errors import ConfigError
+from tune_bio.models import zoo
 from tune_bio.models.ann import ann
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.cnn import cnn, cnn_gap
-from tune_bio.models.zoo import ZOO
+from tune_bio.models.freezing import refuse_missing_stages
+from tune_bio.models.shapes import shapes_only
 from tune_bio.seeding import global_seed
 
-__all__ = ["Classifier", "build_model", "check_model", "input_transform", "multiply_adds"]
-
-KNOWN_MODELS = (*SMALL_MODELS, *ZOO)
-SMALLEST_SIZE = 8
+__all__ = ["Classifier", "build_model", "check_freeze", "check_model", "input_transform"]
 
 
 def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
@@ -29,60 +30,64 @@ def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
         channels: of the images, 1 or 3.
 
     Raises:
-        ConfigError: unknown model, or images too small for it.
+        ConfigError: unknown model, images that it cannot take, or stages that it does not have.
     """
     check_model(config.model, config.image_size)
     outputs = 1 if config.loss == "bce" and classes == 2 else classes
     with global_seed(config.seed, "weights"):
         model = _build(config, outputs, channels)
+    refuse_missing_stages(model, config)
     return model.to(memory_format=torch.channels_last)
 
 
-def check_model(name: str, image_size: int) -> None:
-    """Raise ConfigError for an unknown model, or images too small for it."""
-    if name not in KNOWN_MODELS:
-        near = difflib.get_close_matches(name, KNOWN_MODELS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"unknown model {name!r}", f"{hint}known: {', '.join(KNOWN_MODELS)}")
-    smallest = ZOO[name].smallest_size if name in ZOO else SMALLEST_SIZE
-    if image_size < smallest:
+def check_model(name: str, image_size: int | None = None) -> None:
+    """Raise ConfigError for an unknown model, or images (side in pixels) that it cannot take."""
+    if name not in SMALL_MODELS and not zoo.knows(name):
+        small = difflib.get_close_matches(name, SMALL_MODELS, n=1)
+        near = small[0] if small else zoo.nearest(name)
+        hint = f"did you mean {near!r}? " if near else ""
         raise ConfigError(
-            f"image_size={image_size} is too small for {name}",
-            f"it needs {smallest} px or more; set image_size",
+            f"unknown model {name!r}",
+            f"{hint}known: {', '.join(SMALL_MODELS)}, torchvision's classification models, and "
+            "timm's as timm:NAME",
         )
+    if image_size is not None and name not in SMALL_MODELS:
+        zoo.refuse_unfit(name, image_size)
 
 
-def input_transform(config: TrialConfig, channels: int) -> Transform:
-    """How images of `channels` become the input of the configuration's model."""
-    if config.model in ZOO:
-        zoo = ZOO[config.model]
-        return Transform(config.image_size, 3, zoo.mean, zoo.std)
-    return Transform(config.image_size, channels, (0.5,) * channels, (0.5,) * channels)
+def check_freeze(config: TrialConfig) -> None:
+    """Raise ConfigError where the strategy needs stages that the model does not have."""
+    if config.frozen_stages or config.freeze == "gradual":
+        _check_stages(config.model, config.image_size, config.freeze)
 
 
-def multiply_adds(config: TrialConfig, classes: int, channels: int) -> int:
-    """Multiply-adds of one forward pass over one image, by PyTorch's own counter."""
-    with torch.device("meta"):
-        model = build_model(config, classes, channels).eval()
-        image = torch.empty(
-            1, input_transform(config, channels).channels, config.image_size, config.image_size
-        )
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
-    return int(counter.get_total_flops()) // 2
+def input_transform(config: TrialConfig, pixel_format: PixelFormat) -> Transform:
+    """How images of this format become the input of the configuration's model."""
+    geometry, channels = Geometry.of(config), pixel_format.channels
+    if config.model in SMALL_MODELS:
+        return Transform(geometry, pixel_format, channels, (0.5,) * channels, (0.5,) * channels)
+    return Transform(geometry, pixel_format, 3, *zoo.statistics(config.model))
+
+
+@functools.cache
+def _check_stages(model: str, image_size: int, freeze: str) -> None:
+    params = {"model": model, "weights": "imagenet", "freeze": freeze, "image_size": image_size}
+    with shapes_only():
+        build_model(TrialConfig.of(params), classes=2, channels=1)
 
 
 def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
-    size = config.image_size
-    if config.model in ZOO:
-        zoo = ZOO[config.model]
-        return zoo.cut(zoo.build(), outputs, config.dropouts[-1])
-    if config.model == "ann":
+    name, size = config.model, config.image_size
+    if name == "ann":
         return ann(channels * size * size, outputs, config.widths, config.dropouts)
-    build = cnn if config.model == "cnn" else cnn_gap
+    if name not in SMALL_MODELS:
+        model = zoo.cut(name, zoo.build(name, size), size, outputs, config.dropouts[-1])
+        model.stages = zoo.stages(name, model.backbone)
+        return model
+    build = cnn if name == "cnn" else cnn_gap
     try:
-        return build(channels, size, outputs, config.widths, config.dropouts)
+        return build(channels, size, outputs, config.widths, config.dropouts, config.head_width)
     except ValueError as error:
         raise ConfigError(
-            f"{config.model} does not fit: {error}", "set a larger image_size or fewer widths"
+            f"{name} does not fit: {error}", "set a larger image_size or fewer widths"
         ) from error

@@ -1,8 +1,8 @@
 """`cnn` and `cnn_gap`: the small convolutional networks of the course reports.
 
-Both begin with a block [Conv 3x3 'same', ReLU, MaxPool 2] a layer. `cnn` flattens and ends in
-[Linear, ReLU, Linear]; `cnn_gap` averages each channel over the image (GAP) and ends in one
-Linear. Dropout stands between the last ReLU and its pool, and before the last Linear.
+Both begin with a block [Conv 3x3 'same', ReLU, Dropout, MaxPool 2] a width. Then `cnn` flattens,
+and `cnn_gap` averages each channel over the image (global average pooling). The head is
+[Linear, ReLU,] Dropout, Linear; its hidden layer is there where `head_width` is not 0.
 """
 
 from torch import nn
@@ -11,46 +11,62 @@ from tune_bio.models.classifier import Classifier
 
 
 def cnn(
-    channels: int, size: int, outputs: int, widths: tuple[int, ...], dropouts: tuple[float, ...]
+    channels: int,
+    size: int,
+    outputs: int,
+    widths: tuple[int, ...],
+    dropouts: tuple[float, ...],
+    head_width: int,
 ) -> Classifier:
-    """Build `cnn` for images of `size` pixels; raises ValueError where they are too small."""
-    side = size // 2 ** len(widths)
-    if side < 1:
-        raise ValueError(f"{len(widths)} poolings leave nothing of {size} px")
-    hidden = widths[-1]
-    head = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(hidden * side * side, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropouts[-1]),
-        nn.Linear(hidden, outputs),
-    )
+    """Build `cnn` for images of `size` pixels; raises ValueError where they are too small.
+
+    `dropouts` holds one probability a convolution, and one before the output.
+    """
+    side = _last_side(size, widths)
+    features = widths[-1] * side * side
+    head = _head(nn.Flatten(), features, head_width, outputs, dropouts[-1])
     return Classifier(_convolutions(channels, widths, dropouts), head)
 
 
 def cnn_gap(
-    channels: int, size: int, outputs: int, widths: tuple[int, ...], dropouts: tuple[float, ...]
+    channels: int,
+    size: int,
+    outputs: int,
+    widths: tuple[int, ...],
+    dropouts: tuple[float, ...],
+    head_width: int,
 ) -> Classifier:
-    """Build `cnn_gap` for images of `size` pixels; raises ValueError where they are too small."""
-    if size // 2 ** len(widths) < 1:
-        raise ValueError(f"{len(widths)} poolings leave nothing of {size} px")
-    head = nn.Sequential(
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(dropouts[-1]),
-        nn.Linear(widths[-1], outputs),
-    )
+    """Build `cnn_gap`; the arguments and errors are those of `cnn`."""
+    _last_side(size, widths)
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = _head(pool, widths[-1], head_width, outputs, dropouts[-1])
     return Classifier(_convolutions(channels, widths, dropouts), head)
+
+
+def _last_side(size: int, widths: tuple[int, ...]) -> int:
+    side = size >> len(widths)  # each pooling halves it
+    if side < 1:
+        raise ValueError(f"{len(widths)} poolings leave nothing of {size} px")
+    return side
 
 
 def _convolutions(
     channels: int, widths: tuple[int, ...], dropouts: tuple[float, ...]
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for layer, width in enumerate(widths, start=1):
+    for width, dropout in zip(widths, dropouts, strict=False):  # the last one is the head's
         layers += [nn.Conv2d(channels, width, 3, padding="same"), nn.ReLU()]
-        if layer == len(widths):
-            layers.append(nn.Dropout(dropouts[-1]))
+        layers += [nn.Dropout(dropout)] if dropout else []
         layers.append(nn.MaxPool2d(2))
         channels = width
     return nn.Sequential(*layers)
+
+
+def _head(
+    flatten: nn.Module, features: int, hidden: int, outputs: int, dropout: float
+) -> nn.Sequential:
+    layers: list[nn.Module] = [flatten]
+    if hidden:
+        layers += [nn.Linear(features, hidden), nn.ReLU()]
+        features = hidden
+    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(features, outputs))

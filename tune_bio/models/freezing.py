@@ -1,8 +1,10 @@
 """Freeze strategies: which part trains in which epoch.
 
-`backbone` is a linear probe on fixed features. `lp_ft` is linear probing, then fine-tuning
-(Kumar et al., ICLR 2022, arXiv:2202.10054): the head is trained first, so that fine-tuning does
-not distort good features while the head is still random.
+A model is a row of groups: stem, stages, head; the head always trains, and what is frozen are
+the first groups of the row. `backbone` is a linear probe on fixed features. `lp_ft` is linear
+probing, then fine-tuning (Kumar et al., ICLR 2022, arXiv:2202.10054): the head is trained first,
+so that fine-tuning does not distort good features while the head is still random. `gradual` is
+gradual unfreezing from the head down (Howard & Ruder, ACL 2018, arXiv:1801.06146).
 """
 
 from collections.abc import Iterator
@@ -10,20 +12,28 @@ from collections.abc import Iterator
 from torch import nn
 
 from tune_bio.config import TrialConfig
+from tune_bio.errors import ConfigError
 from tune_bio.models.classifier import Classifier
 
 
-def backbone_is_frozen(config: TrialConfig, epoch: int) -> bool:
-    """Whether only the head trains in `epoch` (counted from 1)."""
+def frozen_groups(config: TrialConfig, epoch: int, groups: int) -> int:
+    """How many of the backbone's groups are frozen in `epoch` (counted from 1), the stem first."""
+    if config.freeze in ("backbone", "backbone_bn"):
+        return groups
     if config.freeze == "lp_ft":
-        return epoch <= config.lp_epochs
-    return config.freeze == "backbone"
+        return groups if epoch <= config.lp_epochs else 0
+    if config.freeze == "gradual":
+        return max(0, groups - (epoch - 1) // config.unfreeze_every)
+    if config.frozen_stages:
+        return config.frozen_stages + 1
+    return 0
 
 
 def phase(config: TrialConfig, epoch: int) -> tuple[int, int]:
     """(first epoch, number of epochs) of the phase that `epoch` is in.
 
-    Each phase has its own optimizer and its own learning-rate schedule.
+    Each phase has its own optimizer and its own learning-rate schedule. Gradual unfreezing is
+    one phase: what is freed joins the optimizer.
     """
     if config.freeze != "lp_ft":
         return 1, config.epochs
@@ -32,18 +42,67 @@ def phase(config: TrialConfig, epoch: int) -> tuple[int, int]:
     return config.lp_epochs + 1, config.epochs - config.lp_epochs
 
 
-def freeze(model: Classifier, *, frozen: bool) -> None:
-    """Freeze or free the backbone, gradients and mode both."""
-    model.frozen = frozen
-    model.backbone.requires_grad_(not frozen)
-    model.train(model.training)
+def freeze(model: Classifier, config: TrialConfig, epoch: int) -> None:
+    """Freeze what `epoch` freezes, and free the rest: gradients and mode both."""
+    groups = _groups(model)
+    frozen = {
+        name for group in groups[: frozen_groups(config, epoch, len(groups))] for name in group
+    }
+    for name, parameter in model.backbone.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    adapting = config.freeze == "backbone_bn"
+    model.fix(() if adapting else tuple(_frozen_modules(model.backbone)))
 
 
-def trainable(model: Classifier) -> Iterator[nn.Parameter]:
-    """The parameters that an optimizer may see."""
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)
+def trainable_groups(model: Classifier) -> list[list[nn.Parameter]]:
+    """The parameters that an optimizer may see, in the order in which they are freed."""
+    backbone = dict(model.backbone.named_parameters())
+    rows = [[backbone[name] for name in group] for group in reversed(_groups(model))]
+    free = [[p for p in row if p.requires_grad] for row in [list(model.head.parameters()), *rows]]
+    return [row for row in free if row]
 
 
-def trained_part(config: TrialConfig) -> str:
-    """Prefix of the state that training changes: the head's alone under `backbone`."""
-    return "head." if config.freeze == "backbone" else ""
+def trained_names(model: Classifier, config: TrialConfig) -> frozenset[str]:
+    """The names, in the model's state, of what training changes at some time of the trial."""
+    freeze(model, config, config.epochs)  # the most that is ever free
+    parameters = dict(model.named_parameters())
+    fixed = {id(t) for m in model.fixed for t in (*m.parameters(), *m.buffers())}
+    state = model.state_dict(keep_vars=True)
+    return frozenset(
+        name
+        for name, tensor in state.items()
+        if (parameters[name].requires_grad if name in parameters else id(tensor) not in fixed)
+    )
+
+
+def refuse_missing_stages(model: Classifier, config: TrialConfig) -> None:
+    """Raise ConfigError where the strategy needs stages that the network does not have."""
+    if not (config.frozen_stages or config.freeze == "gradual"):
+        return
+    count = len(model.stages) - 1
+    if count < 1:
+        raise ConfigError(
+            f"freeze={config.freeze!r} needs stages, and {config.model} has none",
+            "use freeze='backbone', 'lp_ft' or 'none' on that branch",
+        )
+    if config.frozen_stages >= count:
+        raise ConfigError(
+            f"freeze={config.freeze!r} leaves nothing of the backbone to train: {config.model} "
+            f"has {count} stages",
+            f"use stages_{count - 1} at most, or freeze='backbone'",
+        )
+
+
+def _groups(model: Classifier) -> tuple[tuple[str, ...], ...]:
+    everything = tuple(name for name, _ in model.backbone.named_parameters())
+    return model.stages or (everything,)
+
+
+def _frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules whose parameters are all frozen, with everything inside them."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        yield module
+    else:
+        for child in module.children():
+            yield from _frozen_modules(child)

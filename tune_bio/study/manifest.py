@@ -2,6 +2,8 @@
 
 import platform
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import psutil
 
 from tune_bio.datasets import Dataset, Images
+from tune_bio.datasets.geometry import Geometry
 from tune_bio.fingerprints import array_sha256
 from tune_bio.study.preflight import Plan, describe_space
 
@@ -33,7 +36,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "hyperparameters": describe_space(plan),
             "listed": len(plan.listed) if plan.listed is not None else None,
         },
-        "data": describe_dataset(plan.dataset),
+        "data": describe_dataset(plan.dataset, plan.geometries),
         "weights": {
             f"{model} {weights}": {
                 "file": file.path.name,
@@ -62,17 +65,17 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
     """Counts and fingerprints of the splits; of the test split, nothing but those."""
     return {
         "source": dataset.source,
         "synthetic": dataset.synthetic,
         "classes": list(dataset.classes),
         "positive_class": dataset.classes[dataset.positive],
-        "image_shape": list(dataset.train.pixels.shape[1:]),
+        "pixels": _describe_pixels(dataset, geometries),
         "split": dataset.split,
         "patients_known": dataset.patients_known,
-        "patients_on_two_sides": patients_on_two_sides(dataset),
+        "patients_on_two_sides": dataset.patients_on_two_sides,
         "notes": list(dataset.notes),
         "fingerprint": array_sha256(
             *(np.array([split.fingerprint]) for split in dataset.splits.values())
@@ -81,10 +84,18 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def patients_on_two_sides(dataset: Dataset) -> int:
-    """How many patients stand in more than one split."""
-    each = [set(split.patients.tolist()) for split in dataset.splits.values()]
-    return len((each[0] & each[1]) | (each[0] & each[2]) | (each[1] & each[2]))
+def _describe_pixels(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
+    """The originals' shape, and what is black and white at each geometry."""
+    formats = {geometry: dataset.pixel_format(geometry) for geometry in geometries}
+    return {
+        "shape": list(dataset.shape) if dataset.shape is not None else "mixed",
+        "channels": dataset.channels,
+        "dtype": dataset.dtype.name,
+        "range": [
+            {**asdict(geometry), "black": found.low, "white": found.high}
+            for geometry, found in formats.items()
+        ],
+    }
 
 
 def _describe_split(dataset: Dataset, split: Images) -> dict[str, Any]:

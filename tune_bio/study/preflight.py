@@ -1,41 +1,35 @@
 """Preflight: everything that can refuse a study does so here, before anything is started."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tune_bio.cluster import Allotment, Node, allot
-from tune_bio.config import Params, SearchSettings, TrialConfig
-from tune_bio.datasets import Dataset, open_dataset
-from tune_bio.errors import ConfigError, InputError, ResultsError, UsageError, WeightsError
+from tune_bio.config import Params, TrialConfig
+from tune_bio.datasets import Dataset, open_arrays, open_dataset
+from tune_bio.datasets.arrays import NAME as ARRAYS
+from tune_bio.datasets.collection import default_geometries
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.errors import ConfigError, InputError, WeightsError
 from tune_bio.fingerprints import config_id
-from tune_bio.models import check_model
-from tune_bio.models.pretrained import Resolved, resolve, source_url
+from tune_bio.models import check_freeze, check_model
+from tune_bio.models.pretrained import load_backbone
+from tune_bio.models.published import Resolved, published_at, resolve
+from tune_bio.settings import SearchSettings
 from tune_bio.space import Pair, Range, SearchSpace
+from tune_bio.study import memory
 from tune_bio.study.listed import read_configurations
+from tune_bio.study.request import Request, check_folder
 from tune_bio.survey import Survey, describe, grid, survey, without
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-DEFAULT_DECODE_SIZE = 224
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for, beside the search space and its settings."""
-
-    name: str
-    results: Path
-    configs: Path | None = None
-    weights_dir: Path | None = None
-    missing_weights: str = "skip"
-    positive_class: str | None = None
-    quiet: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """Where the study leaves its results; absolute, since workers run elsewhere."""
-        return (self.results / self.name).absolute()
+__all__ = [
+    "Plan",
+    "Request",
+    "check_folder",
+    "describe_space",
+    "finish",
+    "geometry_of",
+    "preflight",
+]
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Plan:
 
     def finish(self, params: Params) -> Params:
         """Complete drawn hyperparameters with what the study sets."""
-        return finish(params, self.settings, self.dataset)
+        return finish(params, self.settings, self.dataset.size)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -73,10 +67,10 @@ class Plan:
         return tuple(name for name, seen in values.items() if len(seen) > 1 or name == "model")
 
     @property
-    def image_sizes(self) -> tuple[int, ...]:
-        """Every image size that occurs."""
+    def geometries(self) -> tuple[Geometry, ...]:
+        """Every geometry that occurs."""
         params = self.listed if self.listed is not None else self.survey.leaves
-        return tuple(dict.fromkeys(int(self.finish(p)["image_size"]) for p in params))
+        return tuple(dict.fromkeys(geometry_of(p, self.dataset.size) for p in params))
 
 
 def preflight(
@@ -101,26 +95,21 @@ def preflight(
     allotment = allot(settings, nodes)
     listed = _listed(space, settings, request)
     found = survey(space) if listed is None else Survey(listed, listed, {}, complete=True)
-    sizes = [int(size) for size in found.values("image_size")]
-    _check_branches(found, sizes)
-    dataset = open_dataset(
-        settings.data,
-        seed=settings.seed,
-        decode_size=max(sizes, default=DEFAULT_DECODE_SIZE),
-        positive_class=request.positive_class,
-        progress=progress,
-    )
-    for leaf in (*found.leaves, *found.highs):
-        complete = finish(leaf, settings, dataset)
-        check_model(str(complete["model"]), int(complete["image_size"]))
+    _check_branches(found)
+    settings = settings if request.arrays is None else _on_arrays(settings)
+    dataset = _open(found, settings, request, progress)
     weights = resolve(found.pairs, request.weights_dir, download=download)
+    for (model, _), file in weights.found.items():
+        load_backbone(model, file)  # a damaged file is refused now, and not when trials start
     space, listed, notes = _without_missing(space, listed, found, weights, request)
     found = survey(space) if listed is None else found
     notes += _capped(found, settings)
+    configurations = _configurations(found, settings, dataset.size)
+    notes += memory.refuse_unfit(configurations, dataset, nodes, allotment)
     if settings.searcher == "grid" and listed is None:
         listed = grid(space)
     if listed is not None:
-        listed, again = _unique(listed, settings, dataset)
+        listed, again = _unique(listed, settings, dataset.size)
         notes += [f"{again} repeated configurations are run once"] if again else []
     return Plan(
         request=request,
@@ -136,32 +125,64 @@ def preflight(
     )
 
 
-def check_folder(request: Request) -> None:
-    """Raise ResultsError where results could not be written; makes nothing."""
-    if not NAME.fullmatch(request.name):
-        raise UsageError(
-            f"--name {request.name!r} is no name for a folder",
-            "use 1 to 64 letters, digits, dots, dashes and underscores, and no leading dot",
-        )
-    folder = request.folder
-    if folder.exists():
-        raise ResultsError(
-            f"{folder} exists already",
-            f"choose another name with --name {_free_name(request)}, or remove the folder",
-        )
-    existing = next(parent for parent in folder.parents if parent.exists())
-    if not existing.is_dir():
-        raise ResultsError(f"{existing} is not a folder", "give another folder with --results")
-    _probe_writing(existing)
+def finish(params: Params, settings: SearchSettings, size: int) -> Params:
+    """Complete drawn hyperparameters: length, image size, seed; all of them checked.
 
-
-def finish(params: Params, settings: SearchSettings, dataset: Dataset) -> Params:
-    """Complete drawn hyperparameters: length, image size, seed; all of them checked."""
-    size = dataset.size if _has_own_size(dataset) else DEFAULT_DECODE_SIZE
+    `size` is the images' shorter side in pixels.
+    """
     epochs = min(int(params.get("epochs", settings.max_epochs)), settings.max_epochs)
-    complete = {"image_size": size, "seed": settings.seed, **params, "epochs": epochs}
+    side = geometry_of(params, size).image_size
+    complete = {"image_size": side, "seed": settings.seed, **params, "epochs": epochs}
     config = TrialConfig.of(complete)
     return {**config.params(), "seed": config.seed}
+
+
+def geometry_of(params: Params, size: int) -> Geometry:
+    """The geometry of drawn hyperparameters, on images whose shorter side is `size`.
+
+    Where no image size is drawn, it is that of the crop, else of the resized image, else the
+    images' own up to a limit.
+    """
+    resize, crop = int(params.get("resize", 0)), int(params.get("crop", 0))
+    side = params.get("image_size") or crop or resize or default_geometries(size)[0].image_size
+    return Geometry(int(side), resize, crop)
+
+
+def _open(
+    found: Survey,
+    settings: SearchSettings,
+    request: Request,
+    progress: Callable[[int, int], None],
+) -> Dataset:
+    def geometries(size: int) -> tuple[Geometry, ...]:
+        _check_sizes(found, settings, size)  # before anything is decoded
+        return tuple(dict.fromkeys(geometry_of(leaf, size) for leaf in found.leaves))
+
+    if request.arrays is not None:
+        dataset = open_arrays(
+            request.arrays,
+            classes=request.class_names,
+            seed=settings.seed,
+            positive_class=request.positive_class,
+            cache_dir=request.cache_dir,
+        )
+        _check_sizes(found, settings, dataset.size)
+        return dataset
+
+    return open_dataset(
+        settings.data,
+        seed=settings.seed,
+        positive_class=request.positive_class,
+        patient_pattern=request.patient_pattern,
+        cache_dir=request.cache_dir,
+        geometries=geometries,
+        progress=progress,
+    )
+
+
+def _on_arrays(settings: SearchSettings) -> SearchSettings:
+    """Settings that name the data that are used."""
+    return SearchSettings.of({**settings.model_dump(), "data": ARRAYS})
 
 
 def _listed(
@@ -182,17 +203,31 @@ def _listed(
     return None
 
 
-def _check_branches(found: Survey, sizes: list[int]) -> None:
+def _check_branches(found: Survey) -> None:
     if not found.leaves:
         raise ConfigError("the search space is empty", "suggest at least a model")
-    if any(isinstance(d, Range) for d in found.distributions.get("image_size", ())):
-        raise ConfigError(
-            "'image_size' is a range", "use suggest_categorical: images are resized once a size"
-        )
+    for name in ("image_size", "resize", "crop"):
+        if any(isinstance(d, Range) for d in found.distributions.get(name, ())):
+            raise ConfigError(
+                f"{name!r} is a range", "use suggest_categorical: images are resized once a size"
+            )
     for model in found.values("model"):
-        check_model(str(model), max(sizes, default=4096))
+        check_model(str(model))
     for model, weights in found.pairs:
-        source_url(model, weights)
+        published_at(model, weights)
+
+
+def _check_sizes(found: Survey, settings: SearchSettings, size: int) -> None:
+    """Raise ConfigError where a model cannot be built for images whose shorter side is `size`."""
+    for config in _configurations(found, settings, size):
+        check_model(config.model, config.image_size)
+        check_freeze(config)
+
+
+def _configurations(found: Survey, settings: SearchSettings, size: int) -> Iterator[TrialConfig]:
+    """One configuration a branch, and one with the high ends of its ranges."""
+    for leaf in (*found.leaves, *found.highs):
+        yield TrialConfig.of(finish(leaf, settings, size))
 
 
 def _without_missing(
@@ -243,38 +278,15 @@ def _capped(found: Survey, settings: SearchSettings) -> list[str]:
 
 
 def _unique(
-    listed: Iterable[Params], settings: SearchSettings, dataset: Dataset
+    listed: Iterable[Params], settings: SearchSettings, size: int
 ) -> tuple[tuple[Params, ...], int]:
     unique: dict[tuple[str, int], Params] = {}
     count = 0
     for params in listed:
-        config = TrialConfig.of(finish(params, settings, dataset))
+        config = TrialConfig.of(finish(params, settings, size))
         unique.setdefault((config_id(config), config.seed), params)
         count += 1
     return tuple(unique.values()), count - len(unique)
-
-
-def _has_own_size(dataset: Dataset) -> bool:
-    return dataset.size <= DEFAULT_DECODE_SIZE
-
-
-def _free_name(request: Request) -> str:
-    number = 2
-    while (request.results / f"{request.name}-{number}").exists():
-        number += 1
-    return f"{request.name}-{number}"
-
-
-def _probe_writing(folder: Path) -> None:
-    probe = folder / ".tune_bio_probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ResultsError(
-            f"nothing can be written to {folder} ({error.strerror})",
-            "give a folder of yours with --results",
-        ) from error
 
 
 def describe_space(plan: Plan) -> dict[str, str]:

@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
+from tune_bio.datasets import Dataset
 from tune_bio.environment import token_path
 from tune_bio.progress import describe
 from tune_bio.records import Row
@@ -30,6 +31,11 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
             f"{name} {len(split)}" + (f" ({patients} patients)" if data.patients_known else "")
         )
     _line(console, f"data: {escape(data.source)}; images: {', '.join(parts)}")
+    _line(console, f"pixels: {_pixels(data)}")
+    source = data.train.source
+    if source.cached_bytes:
+        kept = f"{source.cached_bytes / 2**20:.1f} MiB of decoded images"
+        _line(console, f"cache: {kept} in {escape(str(source.cache_folder))}")
     _line(console, f"resources: {plan.allotment}")
     for note in data.notes:
         _line(console, f"[yellow]note:[/] {escape(note)}")
@@ -45,6 +51,13 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
         _line(console, f"dashboard: {dashboard}, from this machine only (elsewhere: an SSH tunnel)")
         if token_path().is_file():
             _line(console, f"  its token: {token_path().read_text().strip()}")
+
+
+def _pixels(data: Dataset) -> str:
+    """Size, colour and depth of the images, for people."""
+    size = "x".join(map(str, data.shape)) if data.shape is not None else f"mixed, about {data.size}"
+    colour = "grey" if data.channels == 1 else "colour"
+    return f"{size} px, {colour}, {8 * data.dtype.itemsize} bit"
 
 
 def show(plan: Plan, console: Console) -> None:

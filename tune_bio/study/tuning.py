@@ -1,7 +1,6 @@
 """The search itself: Ray Tune over a plan, its outcome in the records."""
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.transforms import prepare
-from tune_bio.models import multiply_adds
+from tune_bio.models.cost import cost
 from tune_bio.models.pretrained import load_backbone
 from tune_bio.progress import View
 from tune_bio.recorder import Recorder
@@ -37,8 +36,8 @@ class Interruption:
 
 
 def share_plan(plan: Plan) -> Shared:
-    """Put the images at every size, and the pretrained backbones, into the object store."""
-    data = {size: prepare(plan.dataset, size) for size in plan.image_sizes}
+    """Put the images at every geometry, and the pretrained backbones, into the object store."""
+    data = {geometry: prepare(plan.dataset, geometry) for geometry in plan.geometries}
     backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.found.items()}
     return share(data, backbones)
 
@@ -99,23 +98,15 @@ def _tuner(
     )
 
 
-def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int | None]:
-    """`multiply_adds` for this data; the driver counts each architecture once."""
+def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
+    """`multiply_adds` for this data; preflight has counted each architecture already."""
+    classes, channels = len(plan.dataset.classes), plan.dataset.channels
 
-    @functools.cache
-    def count(model: str, size: int, width: object, depth: int, loss: str) -> int | None:
-        params = {"model": model, "image_size": size, "loss": loss}
-        params |= {"width": width, "depth": depth} if model == "ann" else {}
-        params |= {"width": width} if model in ("cnn", "cnn_gap") else {}
-        classes, channels = len(plan.dataset.classes), plan.dataset.channels
-        try:
-            return multiply_adds(TrialConfig.of(params), classes, channels)
-        except RuntimeError:  # a model beyond any memory: the trial will tell
-            return None
+    def count(config: TrialConfig) -> int:
+        free = config.model_copy(update={"freeze": "none"})  # a frozen layer computes as much
+        return cost(free, classes, channels).multiply_adds
 
-    return lambda config: count(
-        config.model, config.image_size, config.width, config.depth, config.loss
-    )
+    return count
 
 
 @contextlib.contextmanager

@@ -1,0 +1,236 @@
+"""Data on their way through a study: which pixels are prepared, and what the model is told."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tests.fixtures_data import config, is_one_line
+from tune_bio.bundle import load_model
+from tune_bio.cluster import Node
+from tune_bio.datasets import cache, open_dataset
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.transforms import prepare
+from tune_bio.errors import ConfigError, DataError
+from tune_bio.metrics import evaluate
+from tune_bio.search import main
+from tune_bio.settings import SearchSettings
+from tune_bio.sharing import share
+from tune_bio.space import load_search_space
+from tune_bio.study.manifest import describe_plan
+from tune_bio.study.preflight import Plan, geometry_of, preflight
+from tune_bio.study.request import Request
+from tune_bio.study.telling import introduce
+
+SPACE = """
+def search_space(trial):
+    trial.suggest_categorical("model", ["{model}"])
+    {line}
+"""
+
+
+def folder_of(path: Path, *, side: int = 20, dtype: Any = np.uint8) -> Path:
+    """Two classes of images whose one corner tells them apart, in twelve bits."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("ill", "well")):
+        for i in range(24):
+            image = rng.integers(0, 200, (side, side))
+            image[:8, :8] += 50 * k
+            image = image * (16 if dtype == np.uint16 else 1)
+            target = path / name / f"p{i // 2}-{i}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.astype(dtype)).save(target)
+    return path
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., Plan]:
+    """The plan of a space with `line` in it, on the data given."""
+
+    def make(line: str, data: Any, model: str = "ann", **request: Any) -> Plan:
+        path = tmp_path / "space.py"
+        path.write_text(SPACE.format(line=line, model=model))
+        asked = Request(name="study", results=tmp_path / "results", **request)
+        settings = SearchSettings(data=str(data))
+        return preflight(load_search_space(path), settings, asked, (Node(2, 0),))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("params", "size", "expected"),
+    [
+        ({}, 64, Geometry(64)),
+        ({}, 2000, Geometry(224)),
+        ({"resize": 300}, 2000, Geometry(300, 300)),
+        ({"resize": 300, "crop": 256}, 2000, Geometry(256, 300, 256)),
+        ({"resize": 300, "crop": 256, "image_size": 32}, 2000, Geometry(32, 300, 256)),
+        ({"resize": 0, "crop": 0}, 64, Geometry(64)),
+    ],
+)
+def test_the_image_size_follows_from_what_is_drawn(
+    params: Any, size: int, expected: Geometry
+) -> None:
+    assert geometry_of(params, size) == expected
+
+
+def test_every_geometry_of_a_space_is_prepared_and_no_other(
+    plan: Any, tmp_path: Path, cache_home: Path
+) -> None:
+    made = plan('trial.suggest_categorical("image_size", [12, 16])', folder_of(tmp_path / "data"))
+    assert made.geometries == (Geometry(12), Geometry(16))
+    assert len(list((cache_home / "decoded").iterdir())) == 2
+    assert made.finish({"model": "ann", "image_size": 12})["image_size"] == 12
+
+
+def test_images_too_small_for_a_model_are_told_before_any_is_decoded(
+    plan: Any, tmp_path: Path, cache_home: Path
+) -> None:
+    folder = folder_of(tmp_path / "data", side=9)
+    with pytest.raises(ConfigError, match=r"image_size=9 .*resnet18") as caught:
+        plan("pass", folder, model="resnet18")
+    assert is_one_line(caught.value)
+    assert not (cache_home / "decoded").exists()
+
+
+@pytest.mark.parametrize("name", ["image_size", "resize"])
+def test_a_range_of_sizes_is_refused(plan: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}' is a range"):
+        plan(f'trial.suggest_int("{name}", 16, 64)', "phantom")
+
+
+def test_arrays_stand_in_the_place_of_the_data_source(plan: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12)).astype(np.uint8)
+    made = plan(
+        "pass", "no/such/folder",
+        arrays=(images, np.arange(40) % 2, np.arange(40) // 2), class_names=("well", "ill"),
+        positive_class="well",
+    )  # fmt: skip
+    assert made.dataset.source == made.settings.data == "arrays in memory"
+    assert (made.dataset.classes, made.dataset.positive) == (("well", "ill"), 0)
+    assert made.geometries == (Geometry(12),)
+    assert describe_plan(made)["settings"]["data"] == "arrays in memory"
+    with pytest.raises(DataError, match="labels of 'train'"):
+        plan("pass", "phantom", arrays=(images, np.arange(3)))
+
+
+def test_pattern_and_cache_reach_the_data(plan: Any, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "data")
+    made = plan("pass", folder, patient_pattern=r"p\d+", cache_dir=tmp_path / "mine")
+    assert made.dataset.patients_known
+    assert set(made.dataset.train.patients) < {f"p{i}" for i in range(12)}
+    assert list((tmp_path / "mine" / "decoded").iterdir())
+
+
+def test_the_manifest_and_the_introduction_tell_what_the_pixels_are(
+    plan: Any, tmp_path: Path
+) -> None:
+    made = plan("pass", folder_of(tmp_path / "data", dtype=np.uint16))
+    (entry,) = describe_plan(made)["data"]["pixels"]["range"]
+    train = made.dataset.train.at(Geometry(20))
+    assert (entry["black"], entry["white"]) == (train.min(), train.max())
+    assert describe_plan(made)["data"]["pixels"]["shape"] == [20, 20]
+    assert json.dumps(describe_plan(made)["data"])
+    output = io.StringIO()
+    introduce(made, None, Console(file=output, width=200))
+    assert "20x20 px, grey, 16 bit" in output.getvalue()
+    assert "of decoded images in" in output.getvalue()
+
+
+def test_a_large_split_is_shared_by_its_file(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(str(folder_of(tmp_path / "data")))
+    in_memory = prepare(dataset, Geometry(16))
+    monkeypatch.setattr(cache, "LARGE", 0)
+    shared = share({Geometry(16): prepare(dataset, Geometry(16))}, {})
+    kept = [array for array in shared.data[Geometry(16)].arrays if isinstance(array, Path)]
+    assert len(kept) == 2
+    assert [len(np.load(path)) for path in kept] == [len(dataset.train), len(dataset.val)]
+    found = shared.trial_data(config("ann", image_size=16))
+    for split, expected in ((found.train, in_memory.train), (found.val, in_memory.val)):
+        assert isinstance(split.pixels, np.memmap)
+        assert not split.pixels.flags.writeable
+        assert np.array_equal(split.pixels, expected.pixels)
+    kept[0].unlink()
+    with pytest.raises(DataError, match=r"cannot be read on this node.*--cache-dir") as caught:
+        shared.trial_data(config("ann", image_size=16))
+    assert is_one_line(caught.value)
+
+
+def test_a_study_of_16_bit_files_leaves_a_model_that_reads_the_originals(
+    study: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "data", dtype=np.uint16)
+    finished = study(
+        "--data", str(folder), "--image-size", "16", "--patient-pattern", r"(p\d+)-",
+        "--cache-dir", str(tmp_path / "cache"), "--max-epochs", "3",
+        configs=[{"model": "ann", "width": 16, "lr": 0.003}],
+    )  # fmt: skip
+    assert finished.status == 0
+    data = finished.manifest["data"]
+    assert data["patients_known"]
+    assert finished.trials["params.image_size"].tolist() == [16]
+    model = load_model(finished.folder)
+    validation = open_dataset(str(folder), patient_pattern=r"(p\d+)-").val
+    originals = np.stack(list(validation.originals()))[..., 0]
+    assert originals.dtype == model.dtype == np.uint16
+    found = evaluate(validation.labels, model.predict(originals), 1)
+    assert found["auroc"] == pytest.approx(finished.trials["best_val_auroc"].iloc[0], abs=1e-6)
+    with pytest.raises(DataError, match=r"uint8.*give uint16") as caught:
+        model.predict((originals // 256).astype(np.uint8))
+    assert is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--image-size", "32", "--set", "image_size=48"), "contradicts --set image_size=48"),
+        (("--image-size", "3"), "image_size=3"),
+        (("--image-size", "big"), "--image-size"),
+        (("--patient-pattern", "x"), "no file names"),
+        (("--data", "phantom:99"), "no data source 'phantom:99'"),
+    ],
+)
+def test_faulty_flags_about_data(
+    space: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    told: str,
+) -> None:
+    assert main([str(space), "--results", str(tmp_path / "results"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error
+
+
+def test_the_same_image_size_may_be_given_twice(
+    space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--image-size", "12", "--set", "image_size=12", "--dry-run")
+    assert main([str(space), "--results", str(tmp_path / "results"), *flags]) == 0
+    assert "image_size" in capsys.readouterr().out
+
+
+def test_a_study_on_mapped_files_gives_the_bits_of_one_in_memory(
+    study: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: Path
+) -> None:
+    flags = ("--data", str(folder_of(tmp_path / "data", dtype=np.uint16)), "--image-size", "16")
+    listed = [{"model": "cnn", "width": 8, "epochs": 2, "batch_size": 8}]
+    first = study(*flags, name="memory", configs=listed)
+    assert not (cache_home / "splits").exists()
+    monkeypatch.setattr(cache, "LARGE", 0)
+    second = study(*flags, name="mapped", configs=listed)
+    assert len(list((cache_home / "splits").iterdir())) >= 2
+    timed = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(
+        first.epochs.drop(columns=timed), second.epochs.drop(columns=timed), check_exact=True
+    )

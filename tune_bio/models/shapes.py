@@ -1,0 +1,46 @@
+"""Networks without numbers: built in no time and no memory, to learn their shapes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+META = torch.device("meta")
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Sends what will hold weights to the meta device, and leaves the rest where it is.
+
+    `torch.device("meta")` sends everything there, but some networks compute their widths with
+    tensors (torchvision's RegNet), and those have to have values.
+    """
+
+    _HOLD_WEIGHTS = frozenset(
+        (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if function in self._HOLD_WEIGHTS and kwargs.get("device") is None:
+            kwargs["device"] = META
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Networks built inside the block have shapes and no values."""
+    with _EmptyOnMeta():
+        yield
+
+
+def output_shape(network: nn.Module, size: int) -> tuple[int, ...]:
+    """The shape of the output for two RGB images of `size` px; whatever the network raises."""
+    network = network.to(META).eval()
+    with META, torch.no_grad():
+        shape = network(torch.empty(2, 3, size, size)).shape
+    return tuple(shape)

@@ -1,0 +1,129 @@
+"""The stages of torchvision's networks: which parameter belongs to which.
+
+A stage is what its paper calls so, or a run of layers of one resolution. What follows the last
+stage (a final convolution or normalisation) belongs to it.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
+
+from torch import nn
+from torchvision import models
+
+STEM = 0
+# From a parameter's name to its stage; None stands for "the last one".
+StageOf = Callable[[str], int | None]
+
+
+def stages(backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The parameters' names by stage, the stem first; empty for a family without stages."""
+    stage_of = _stage_of(backbone)
+    if stage_of is None:
+        return ()
+    numbers = {name: stage_of(name) for name, _ in backbone.named_parameters()}
+    last = max(number for number in numbers.values() if number is not None)
+    by_stage: list[list[str]] = [[] for _ in range(last + 1)]
+    for name, number in numbers.items():
+        by_stage[last if number is None else number].append(name)
+    return tuple(map(tuple, by_stage))
+
+
+def _stage_of(backbone: nn.Module) -> StageOf | None:
+    for family, stem, stage, offset in _NUMBERED:
+        if isinstance(backbone, family):
+            return _by_number(stem, stage, offset)
+    if isinstance(backbone, models.ConvNeXt | models.SwinTransformer):
+        return _alternating
+    if isinstance(backbone, models.GoogLeNet | models.Inception3):
+        return _inception
+    if isinstance(backbone, models.MobileNetV2 | models.MobileNetV3):
+        return _by_position(backbone.features, _begins_without_shortcut)
+    if isinstance(backbone, models.EfficientNet):
+        return _by_position(backbone.features, _is_block_row)
+    if isinstance(backbone, models.AlexNet | models.VGG):
+        return _by_position(backbone.features, _is_after_pooling, hidden=True)
+    if isinstance(backbone, nn.Sequential):  # SqueezeNet, whose backbone is its `features`
+        return _by_position(backbone, _is_after_pooling)
+    return None  # a vision transformer: equal blocks, no stages
+
+
+# Families that number their stages in the parameters' names: what begins the stem's names, the
+# expression that finds the number, and what to take from it.
+_NUMBERED: tuple[tuple[type[nn.Module], tuple[str, ...], str, int], ...] = (
+    (models.ResNet, ("conv1", "bn1"), r"layer(\d)\.", 0),
+    (models.RegNet, ("stem",), r"trunk_output\.block(\d)\.", 0),
+    (
+        models.DenseNet,
+        ("features.conv0", "features.norm0"),
+        r"features\.(?:denseblock|transition)(\d)\.",
+        0,
+    ),
+    (models.ShuffleNetV2, ("conv1",), r"stage(\d)\.", 1),
+    (models.MNASNet, tuple(f"layers.{i}." for i in range(8)), r"layers\.(8|9|1[0-3])\.", 7),
+    (models.MaxVit, ("stem",), r"blocks\.(\d)\.", -1),
+)
+
+
+def _by_number(stem: tuple[str, ...], stage: str, offset: int) -> StageOf:
+    def number(name: str) -> int | None:
+        if name.startswith(stem):
+            return STEM
+        found = re.match(stage, name)
+        return int(found.group(1)) - offset if found else None
+
+    return number
+
+
+def _alternating(name: str) -> int | None:
+    """`features` holds the stem, then a stage and what shrinks its output by turns."""
+    found = re.match(r"features\.(\d)\.", name)
+    if found is None:
+        return None
+    position = int(found.group(1))
+    return position // 2 + 1 if position else STEM
+
+
+def _inception(name: str) -> int | None:
+    if name.lower().startswith("conv"):
+        return STEM
+    found = re.match(r"inception(\d)|Mixed_(\d)", name)
+    if found is None:
+        return None
+    first = 2 if found.group(1) else 4  # GoogLeNet counts from inception3, Inception from Mixed_5
+    return int(found.group(1) or found.group(2)) - first
+
+
+def _by_position(
+    features: nn.Module, begins: Callable[[nn.Module, nn.Module], bool], *, hidden: bool = False
+) -> StageOf:
+    """Walk the layers of a chain; a stage begins where `begins(layer before, layer)` says so.
+
+    `hidden`: the layers behind the chain are a stage of their own.
+    """
+    layers = list(features.children())
+    numbers = [STEM]
+    for before, layer in itertools.pairwise(layers):
+        numbers.append(numbers[-1] + begins(before, layer))
+
+    def stage(name: str) -> int | None:
+        found = re.match(r"(?:features\.)?(\d+)\.", name)
+        if found is None:
+            return numbers[-1] + 1 if hidden else None
+        return numbers[int(found.group(1))]
+
+    return stage
+
+
+def _begins_without_shortcut(before: nn.Module, layer: nn.Module) -> bool:
+    """A new stage's first block changes the shape, so it has no shortcut."""
+    return getattr(layer, "use_res_connect", True) is False
+
+
+def _is_after_pooling(before: nn.Module, layer: nn.Module) -> bool:
+    return isinstance(before, nn.MaxPool2d)
+
+
+def _is_block_row(before: nn.Module, layer: nn.Module) -> bool:
+    """EfficientNet's stages are rows of blocks; the last convolution is no row."""
+    return type(layer) is nn.Sequential

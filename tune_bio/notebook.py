@@ -1,0 +1,111 @@
+"""A search from a notebook or a program: the command's work, with arrays in and tables out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from tune_bio.bundle import TrainedModel, load_model
+from tune_bio.config import check_pins
+from tune_bio.datasets import ArrayData
+from tune_bio.records import read_epochs, read_predictions, read_trials
+from tune_bio.settings import SearchSettings
+from tune_bio.space import SearchSpace, Trial, load_search_space, space_of
+from tune_bio.study import run_study
+from tune_bio.study.request import Request
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished search: its folder, and what lies in it."""
+
+    folder: Path
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial."""
+        return read_trials(self.folder)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row a trial and epoch."""
+        return read_epochs(self.folder)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Every trial's validation probabilities at its best epoch."""
+        return read_predictions(self.folder)
+
+    @property
+    def best(self) -> TrainedModel:
+        """The best model, ready to predict."""
+        return load_model(self.folder)
+
+
+def run_search(
+    space: str | Path | Callable[[Trial], None],
+    settings: SearchSettings | None = None,
+    *,
+    data: str | Path | ArrayData | None = None,
+    classes: Sequence[str] | None = None,
+    positive_class: str | None = None,
+    patient_pattern: str | None = None,
+    pins: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    results: str | Path = "results",
+    weights_dir: str | Path | None = None,
+    missing_weights: str = "skip",
+    cache_dir: str | Path | None = None,
+    address: str | None = None,
+    quiet: bool = False,
+) -> SearchResult:
+    """Run a search; Ray is started if it is not running, and stopped again if it was not.
+
+    Args:
+        space: a search-space file, or the function `search_space(trial)` itself.
+        settings: over those of the file.
+        data: (images, labels) or (images, labels, patients), a mapping of "train", "val" and
+            "test" to such, or a source as `--data` takes it; by default that of the settings.
+            images: (n, H, W) or (n, H, W, 3), uint8 or uint16.
+        classes: names of the classes 0, 1, ... of arrays.
+        positive_class: of two classes, the one that is sought (default: the last).
+        patient_pattern: a regular expression that finds the patient in a file's path.
+        pins: hyperparameters that hold for every trial, as `--set`.
+        name: of the study and its folder (default: that of the file or function).
+        results: folder of all studies.
+        weights_dir, missing_weights, cache_dir, address, quiet: as the command's flags.
+
+    Raises:
+        InputError: bad input; nothing was started.
+        StudyError: the search ran and could not deliver.
+    """
+    loaded = _loaded(space, settings, pins or {})
+    settings = loaded.settings
+    if isinstance(data, str | Path):
+        settings = SearchSettings.of({**settings.model_dump(), "data": str(data)})
+    request = Request(
+        name=loaded.path.stem if name is None else name,
+        results=Path(results),
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        missing_weights=missing_weights,
+        positive_class=positive_class,
+        patient_pattern=patient_pattern,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        arrays=None if data is None or isinstance(data, str | Path) else data,
+        class_names=None if classes is None else tuple(classes),
+        quiet=quiet,
+    )
+    console = Console(highlight=False, quiet=quiet)
+    return SearchResult(run_study(loaded, settings, request, console, address=address).folder)
+
+
+def _loaded(
+    space: str | Path | Callable[[Trial], None],
+    settings: SearchSettings | None,
+    pins: Mapping[str, Any],
+) -> SearchSpace:
+    loaded = load_search_space(Path(space)) if isinstance(space, str | Path) else space_of(space)
+    return replace(loaded, settings=settings or loaded.settings, pins=check_pins(pins))

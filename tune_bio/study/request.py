@@ -1,0 +1,74 @@
+"""What a study is asked for, and the folder that its results go to."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_bio.datasets import ArrayData
+from tune_bio.errors import ResultsError, UsageError
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for, beside the search space and its settings.
+
+    `arrays` are data that a program hands over, as `open_arrays` takes them, in the place of
+    `settings.data`; `class_names` names their classes.
+    """
+
+    name: str
+    results: Path
+    configs: Path | None = None
+    weights_dir: Path | None = None
+    missing_weights: str = "skip"
+    positive_class: str | None = None
+    patient_pattern: str | None = None
+    cache_dir: Path | None = None
+    arrays: ArrayData | None = None
+    class_names: tuple[str, ...] | None = None
+    quiet: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the study leaves its results; absolute, since workers run elsewhere."""
+        return (self.results / self.name).absolute()
+
+
+def check_folder(request: Request) -> None:
+    """Raise ResultsError where results could not be written; makes nothing."""
+    if not NAME.fullmatch(request.name):
+        raise UsageError(
+            f"--name {request.name!r} is no name for a folder",
+            "use 1 to 64 letters, digits, dots, dashes and underscores, and no leading dot",
+        )
+    folder = request.folder
+    if folder.exists():
+        raise ResultsError(
+            f"{folder} exists already",
+            f"choose another name with --name {_free_name(request)}, or remove the folder",
+        )
+    existing = next(parent for parent in folder.parents if parent.exists())
+    if not existing.is_dir():
+        raise ResultsError(f"{existing} is not a folder", "give another folder with --results")
+    _probe_writing(existing)
+
+
+def _free_name(request: Request) -> str:
+    number = 2
+    while (request.results / f"{request.name}-{number}").exists():
+        number += 1
+    return f"{request.name}-{number}"
+
+
+def _probe_writing(folder: Path) -> None:
+    probe = folder / ".tune_bio_probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ResultsError(
+            f"nothing can be written to {folder} ({error.strerror})",
+            "give a folder of yours with --results",
+        ) from error
