@@ -13,7 +13,7 @@ from tune_bio.errors import ConfigError
 from tune_bio.models import zoo
 from tune_bio.models.ann import ann
 from tune_bio.models.classifier import Classifier
-from tune_bio.models.cnn import cnn, cnn_gap
+from tune_bio.models.cnn import cnn
 from tune_bio.models.freezing import refuse_missing_stages
 from tune_bio.models.shapes import shapes_only
 from tune_bio.seeding import global_seed
@@ -84,9 +84,9 @@ def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
         model = zoo.cut(name, zoo.build(name, size), size, outputs, config.dropouts[-1])
         model.stages = zoo.stages(name, model.backbone)
         return model
-    build = cnn if name == "cnn" else cnn_gap
+    layers = (config.widths, config.dropouts, config.head_width)
     try:
-        return build(channels, size, outputs, config.widths, config.dropouts, config.head_width)
+        return cnn(channels, size, outputs, *layers, averaged=name == "cnn_gap")
     except ValueError as error:
         raise ConfigError(
             f"{name} does not fit: {error}", "set a larger image_size or fewer widths"

@@ -17,29 +17,21 @@ def cnn(
     widths: tuple[int, ...],
     dropouts: tuple[float, ...],
     head_width: int,
+    *,
+    averaged: bool,
 ) -> Classifier:
-    """Build `cnn` for images of `size` pixels; raises ValueError where they are too small.
+    """Build `cnn`, or `cnn_gap` where it is `averaged`, for images of `size` pixels.
 
-    `dropouts` holds one probability a convolution, and one before the output.
+    `dropouts` holds one probability a convolution, and one before the output. Raises ValueError
+    where the images are too small.
     """
     side = _last_side(size, widths)
-    features = widths[-1] * side * side
-    head = _head(nn.Flatten(), features, head_width, outputs, dropouts[-1])
-    return Classifier(_convolutions(channels, widths, dropouts), head)
-
-
-def cnn_gap(
-    channels: int,
-    size: int,
-    outputs: int,
-    widths: tuple[int, ...],
-    dropouts: tuple[float, ...],
-    head_width: int,
-) -> Classifier:
-    """Build `cnn_gap`; the arguments and errors are those of `cnn`."""
-    _last_side(size, widths)
-    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    head = _head(pool, widths[-1], head_width, outputs, dropouts[-1])
+    if averaged:
+        flatten: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        features = widths[-1]
+    else:
+        flatten, features = nn.Flatten(), widths[-1] * side * side
+    head = _head(flatten, features, head_width, outputs, dropouts[-1])
     return Classifier(_convolutions(channels, widths, dropouts), head)
 
 

@@ -21,6 +21,7 @@ def knows(name: str) -> bool:
     return name.startswith(PREFIX) and bool(timm.is_model(_plain(name)))
 
 
+@functools.cache
 def names() -> tuple[str, ...]:
     """Every network of timm, as `timm:NAME`."""
     return tuple(PREFIX + name for name in timm.list_models())

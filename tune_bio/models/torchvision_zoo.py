@@ -1,5 +1,6 @@
 """torchvision's classification networks: how each is built, cut and adapted to a size."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ _POSITIONS = "encoder.pos_embedding"
 State = dict[str, torch.Tensor]
 
 
+@functools.cache
 def names() -> tuple[str, ...]:
     """Every classification network of torchvision."""
     return tuple(torchvision.models.list_models(module=torchvision.models))
