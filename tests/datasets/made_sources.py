@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import tifffile
 from PIL import Image
 
 from tune_bio.datasets import Dataset, open_arrays, open_dataset
@@ -23,7 +25,12 @@ def noise(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> Any:
 
 def save(path: Path, pixels: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    if pixels.ndim == 2 or pixels.dtype == np.uint8:
+        Image.fromarray(pixels).save(path)
+    elif path.suffix == ".png":  # Pillow writes no colour of 16 bits
+        path.write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        tifffile.imwrite(path, pixels, photometric="rgb")
 
 
 def person(k: int, i: int) -> str:
@@ -106,6 +113,14 @@ def tiff_16_bit(folder: Path) -> Made:
     return Made(_opening(_class_folders(folder, "tif", np.uint16)), dtype="uint16")
 
 
+def png_16_bit_colour(folder: Path) -> Made:
+    return Made(_opening(_class_folders(folder, "png", np.uint16, 3)), dtype="uint16", channels=3)
+
+
+def tiff_16_bit_colour(folder: Path) -> Made:
+    return Made(_opening(_class_folders(folder, "tif", np.uint16, 3)), dtype="uint16", channels=3)
+
+
 def split_folders(folder: Path) -> Made:
     for k, split in enumerate(("Train", "valid", "TEST")):
         _class_folders(folder / split, "png", prefix=k)
@@ -171,10 +186,12 @@ def arrays_in_splits(folder: Path) -> Made:
 
 KINDS: tuple[Callable[[Path], Made], ...] = (
     phantom, phantom_of_6, phantom_shortcut, npz, npz_16_bit, npy, class_folders, colour_folders,
-    png_16_bit, tiff_16_bit, split_folders, train_and_test_folders, table, pattern, mixed_colour,
-    mixed_sizes_and_depths, arrays, arrays_in_splits,
+    png_16_bit, tiff_16_bit, png_16_bit_colour, tiff_16_bit_colour, split_folders,
+    train_and_test_folders, table, pattern, mixed_colour, mixed_sizes_and_depths, arrays,
+    arrays_in_splits,
 )  # fmt: skip
 FOLDERS = (
-    npy, class_folders, colour_folders, png_16_bit, tiff_16_bit, split_folders,
-    train_and_test_folders, table, pattern, mixed_colour, mixed_sizes_and_depths,
+    npy, class_folders, colour_folders, png_16_bit, tiff_16_bit, png_16_bit_colour,
+    tiff_16_bit_colour, split_folders, train_and_test_folders, table, pattern, mixed_colour,
+    mixed_sizes_and_depths,
 )  # fmt: skip

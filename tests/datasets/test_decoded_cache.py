@@ -192,7 +192,13 @@ def test_a_damaged_index_is_made_anew(
 
 @pytest.mark.parametrize(
     "changed",
-    ["file_source.DECODER_VERSION", "cache.TRANSFORM_VERSION", "file_source.PIL.__version__"],
+    [
+        "file_source.DECODER_VERSION",
+        "cache.TRANSFORM_VERSION",
+        "file_source.PIL.__version__",
+        "file_source.tifffile.__version__",
+        "file_source.imagecodecs.__version__",
+    ],
 )
 def test_other_versions_never_find_what_these_have_decoded(
     folder: Path, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch, changed: str

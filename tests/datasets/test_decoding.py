@@ -21,6 +21,7 @@ RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (12, 9)).astype(np.uint8)
 COLOUR = RNG.integers(0, 256, (12, 9, 3)).astype(np.uint8)
 DEEP = RNG.integers(0, 65536, (12, 9)).astype(np.uint16)
+DEEP_COLOUR = RNG.integers(0, 65536, (12, 9, 3)).astype(np.uint16)
 
 
 def encoded(image: Any, kind: str, **options: Any) -> bytes:
@@ -31,7 +32,7 @@ def encoded(image: Any, kind: str, **options: Any) -> bytes:
 
 
 def png_16_bit(pixels: Any, colour_type: int) -> bytes:
-    """A PNG of 16 bits and any number of channels, which Pillow does not write."""
+    """A PNG of 16 bits and any number of channels, written by hand: Pillow writes grey alone."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -91,7 +92,13 @@ EXACT: dict[str, tuple[bytes, Any]] = {
     "colour tiff, lzw": (encoded(COLOUR, "tiff", compression="tiff_lzw"), COLOUR),
     "white is zero, 8 bit": (tiff(GREY, white_is_zero=True), 255 - GREY),
     "16-bit png": (encoded(DEEP, "png"), DEEP),
+    "16-bit png, colour": (png_16_bit(DEEP_COLOUR, 2), DEEP_COLOUR),
+    "16-bit png, colour and alpha": (png_16_bit(np.dstack([DEEP_COLOUR, DEEP]), 6), DEEP_COLOUR),
+    "16-bit png, grey and alpha": (png_16_bit(np.dstack([DEEP, 1 + DEEP // 2]), 4), DEEP),
+    "16-bit png, grey as colour": (png_16_bit(colour_of(DEEP), 2), DEEP),
+    "16-bit png, 12 bits": (encoded(DEEP & np.uint16(4095), "png"), DEEP & np.uint16(4095)),
     "16-bit tiff": (tiff(DEEP), DEEP),
+    "16-bit tiff, colour": (tiff(DEEP_COLOUR), DEEP_COLOUR),
     "16-bit tiff, other byte order": (tiff(DEEP, order=">"), DEEP),
     "16-bit tiff, lzw": (encoded(DEEP, "tiff", compression="tiff_lzw"), DEEP),
     "16-bit tiff, deflate": (encoded(DEEP, "tiff", compression="tiff_adobe_deflate"), DEEP),
@@ -131,6 +138,12 @@ def pages() -> bytes:
     return encoded(one, "tiff", save_all=True, append_images=[one])
 
 
+def changed(data: bytes, at: int) -> bytes:
+    found = bytearray(data)
+    found[at] ^= 1
+    return bytes(found)
+
+
 BAD: dict[str, tuple[bytes, str]] = {
     "text": (b"this is text", "cannot be read as an image"),
     "nothing": (b"", "cannot be read as an image"),
@@ -139,9 +152,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "floats": (tiff(DEEP.astype(np.float32), sample_format=3), "32-bit"),
     "32 bit": (tiff(DEEP.astype(np.uint32)), "32-bit"),
     "signed 8 bit": (tiff(GREY.astype(np.int8), sample_format=2), "8-bit signed"),
-    "16-bit colour tiff": (tiff(colour_of(DEEP)), "16-bit values.*npy"),
-    "16-bit colour png": (png_16_bit(colour_of(DEEP), 2), "16-bit values.*npy"),
-    "16-bit png, grey and alpha": (png_16_bit(np.dstack([DEEP, DEEP]), 4), "16-bit values.*npy"),
+    "16-bit png, cut": (encoded(DEEP, "png")[:100], "cannot be read"),
+    "16-bit png, changed": (changed(png_16_bit(DEEP_COLOUR, 2), -18), "cannot be read.*broken"),
+    "another format": (encoded(DEEP, "ppm"), "Pillow's mode I.*npy"),
 }
 
 

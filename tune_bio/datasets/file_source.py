@@ -14,8 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median_low
 
+import imagecodecs
 import numpy as np
 import PIL
+import tifffile
 
 from tune_bio.datasets import cache
 from tune_bio.datasets.decoding import DECODER_VERSION, decode, widened
@@ -183,6 +185,7 @@ class FileSource:
 
 def _context(geometry: Geometry, dtype: str) -> str:
     """Everything but the files that decides on the bytes of a decoded set."""
+    libraries = [PIL.__version__, tifffile.__version__, imagecodecs.__version__]
     return json.dumps(
-        [DECODER_VERSION, PIL.__version__, cache.TRANSFORM_VERSION, asdict(geometry), dtype]
+        [DECODER_VERSION, libraries, cache.TRANSFORM_VERSION, asdict(geometry), dtype]
     )

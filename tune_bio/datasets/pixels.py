@@ -13,6 +13,16 @@ CHUNK = 512  # images looked at together: bounds the memory, changes no pixel
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a file tells before it is decoded: size in pixels, bits a value (8 or 16), colour."""
+
+    height: int
+    width: int
+    bits: int
+    colour: bool
+
+
+@dataclass(frozen=True)
 class PixelFormat:
     """What the numbers in an array of pixels mean: their channels, and what is black and white.
 
