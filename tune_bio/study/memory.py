@@ -13,8 +13,9 @@ from tune_bio.training import evaluation_batch
 
 FLOAT = 4  # bytes
 GIB = 2**30
-# Python with PyTorch and Ray, before a model is built (benchmarks/trial_memory.py).
-PROCESS = 0.6 * GIB
+# Python with PyTorch and Ray, before a model is built (benchmarks/trial_memory.py). 0.4 of it are
+# pages of libraries, which the processes of a node share: several trials need somewhat less.
+PROCESS = 0.9 * GIB
 # A layer's input, its output, and what the convolution library lays out anew.
 EVALUATION_MAPS = 3
 

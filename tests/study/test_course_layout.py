@@ -1,0 +1,85 @@
+"""The layout in which a course handed its images out, and the networks that it trained on it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.real_data
+
+IMAGES, SIDE = 60, 256
+CLASSES = ["NORMAL", "PNEUMONIA"]
+# As the report trained all of them, but for its 30 epochs.
+REPORT = {
+    "loss": "bce", "optimizer": "adam", "lr": 1e-3, "batch_size": 32,
+    "lr_schedule": "step", "step_size": 10, "gamma": 0.1,
+}  # fmt: skip
+NETWORKS: list[dict[str, Any]] = [
+    {"model": "ann", "width": "512-256-256", "dropout": "0.9-0.9-0.8"},
+    {"model": "cnn", "width": "32-32-32", "head_width": 32, "dropout": 0.0},
+    {"model": "cnn", "width": "32-32-32", "head_width": 32, "dropout": 0.6},
+    {"model": "cnn_gap", "width": "32-32-32", "dropout": 0.0},
+    {"model": "cnn_gap", "width": "32-32-128", "head_width": 128, "dropout": 0.0},
+]
+# Weights and biases, and two numbers a feature for the BatchNorm of the ANN, on 64 px and with one
+# output: counted by hand.
+PARAMETERS = [
+    64 * 64 * 512 + 3 * 512 + 512 * 256 + 3 * 256 + 256 * 256 + 3 * 256 + 257,
+    *[320 + 2 * (32 * 32 * 9 + 32) + 32 * 8 * 8 * 32 + 32 + 33] * 2,
+    320 + 2 * (32 * 32 * 9 + 32) + 33,
+    320 + (32 * 32 * 9 + 32) + (32 * 128 * 9 + 128) + 128 * 128 + 128 + 129,
+]
+
+
+@pytest.fixture
+def course(tmp_path: Path, real_data: Path) -> Path:
+    """One .npy a class, (n, 256, 256) grey, of radiographs."""
+    folder = tmp_path / "course"
+    folder.mkdir()
+    for name in CLASSES:
+        files = sorted((real_data / "chest_xray" / name).iterdir())[:IMAGES]
+        images = [Image.open(path).convert("L").resize((SIDE, SIDE)) for path in files]
+        np.save(folder / f"{name}.npy", np.stack([np.asarray(image) for image in images]))
+    return folder
+
+
+def test_the_networks_of_a_course_report_are_searched_on_its_layout(
+    study: Callable[..., Any], course: Path
+) -> None:
+    plain = [{"model": name, "dropout": 0.1} for name in ("ann", "cnn", "cnn_gap")]
+    finished = study(
+        "--data", str(course), "--image-size", "64", "--max-epochs", "3",
+        configs=[{**REPORT, **network} for network in NETWORKS] + plain,
+    )  # fmt: skip
+    assert finished.status == 0
+    trials = finished.trials.sort_index()
+    assert trials["status"].tolist() == ["completed"] * 8
+    assert trials["params.model"].tolist() == [p["model"] for p in NETWORKS + plain]
+    assert trials["epochs_trained"].tolist() == [3] * 8
+    assert trials["parameters"].tolist()[:5] == PARAMETERS
+    assert trials["params.loss"].tolist() == ["bce"] * 5 + ["cross_entropy"] * 3
+    assert set(trials["params.lr_schedule"].head(5)) == {"step"}
+    assert trials["best_val_auroc"].notna().all()
+
+    data = finished.manifest["data"]
+    assert data["classes"] == CLASSES
+    assert data["pixels"]["shape"] == [SIDE, SIDE]
+    assert sum(split["images"] for split in data["splits"].values()) == 2 * IMAGES
+    assert not data["patients_known"]
+    assert any("patients cannot be told" in note for note in data["notes"])
+
+
+def test_the_small_networks_are_drawn_from_a_space_on_its_layout(
+    study: Callable[..., Any], course: Path
+) -> None:
+    finished = study(
+        "--data", str(course), "--image-size", "64", "--seed", "1",
+        "--max-epochs", "2", "--num-trials", "10", "--scheduler", "none", "--searcher", "random",
+    )  # fmt: skip
+    assert finished.status == 0
+    assert set(finished.trials["params.model"]) == {"ann", "cnn", "cnn_gap"}
+    assert set(finished.trials["status"]) == {"completed"}
+    assert set(finished.trials["params.image_size"]) == {64}
