@@ -1,0 +1,137 @@
+"""How near is the estimate of a trial's memory? One epoch, each configuration in a fresh process.
+
+    python benchmarks/trial_memory.py
+
+First a Ray worker that has imported what a trial needs and has trained nothing: that is
+`memory.PROCESS`. Then the peak of each configuration, in a process that has imported the same; its
+images are left out, since trials share them. Linux only.
+"""
+
+import importlib
+import multiprocessing
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from tune_bio.config import TrialConfig
+from tune_bio.environment import prepare_environment
+from tune_bio.models.pretrained import load_backbone
+from tune_bio.models.published import resolve
+from tune_bio.training import Tensors
+
+IMAGES = 320  # three fifths of them to train on, more than any batch
+MIB = 2**20
+TRAINABLE = "tune_bio.trainable"  # what a worker imports
+LITE = {"model": "timm:tf_efficientnet_lite0", "weights": "imagenet"}
+CONFIGURATIONS: tuple[dict[str, Any], ...] = (
+    {"model": "ann", "width": 64, "image_size": 64},
+    {"model": "ann", "width": 2000, "image_size": 224},
+    {"model": "cnn", "image_size": 128},
+    {"model": "cnn", "image_size": 224, "batch_size": 64},
+    {"model": "resnet18", "image_size": 128},
+    {"model": "squeezenet1_0", "image_size": 224},
+    {"model": "densenet121", "image_size": 128},
+    {**LITE, "image_size": 224},
+    {**LITE, "freeze": "backbone", "image_size": 224},
+)
+
+
+def idle_worker() -> dict[str, float]:
+    """Bytes of a Ray worker before it builds a model: resident, and its own among them."""
+    prepare_environment()
+    import ray
+
+    def measure() -> dict[str, float]:
+        importlib.import_module(TRAINABLE)
+        found = psutil.Process().memory_full_info()
+        return {"resident": found.rss, "own": found.uss}
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+             logging_level="ERROR")  # fmt: skip
+    importlib.import_module(TRAINABLE)  # as the driver has done: libraries are shared with it
+    found: dict[str, float] = ray.get(ray.remote(measure).remote())
+    ray.shutdown()
+    return found
+
+
+def one_epoch(params: dict[str, Any]) -> dict[str, float]:
+    """Bytes of a process that trains one epoch: before, at its peak, and as estimated."""
+    prepare_environment()
+    importlib.import_module(TRAINABLE)
+    from tune_bio.datasets import open_arrays
+    from tune_bio.datasets.geometry import Geometry
+    from tune_bio.datasets.transforms import prepare
+    from tune_bio.study.memory import PROCESS, estimate
+    from tune_bio.training import TrainingState, train_epoch
+
+    torch.set_num_threads(1)
+    config = TrialConfig.of({"epochs": 1, **params})
+    shape = (IMAGES, config.image_size, config.image_size)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    dataset = open_arrays(images, np.arange(IMAGES) % 2, np.arange(IMAGES))
+    expected = estimate(config, dataset, gpu=False).process
+    data = prepare(dataset, Geometry.of(config))
+    backbone = _backbone(config)
+    pixels = images.nbytes + data.train.pixels.nbytes + data.val.pixels.nbytes
+    before = _resident("VmRSS") - pixels
+    _forget_the_peak()
+    train_epoch(TrainingState(config, data, backbone=backbone), data)
+    peak = _resident("VmHWM") - pixels
+    return {"before": before, "peak": peak, "estimate": expected, "process": PROCESS}
+
+
+def _backbone(config: TrialConfig) -> Tensors | None:
+    if config.weights == "none":
+        return None
+    pair = (config.model, config.weights)
+    arrays = load_backbone(config.model, resolve([pair], None).found[pair])
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _forget_the_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident(field: str) -> float:
+    """Of this process: VmRSS now, VmHWM at its peak. (getrusage may tell of its parent.)"""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return float(value.split()[0]) * 1024
+    raise ValueError(field)
+
+
+def _named(params: dict[str, Any]) -> str:
+    told = [str(params["model"])]
+    told += [f"{name} {value}" for name, value in params.items() if name in ("width", "freeze")]
+    return f"{', '.join(told)} | {params['image_size']} | {params.get('batch_size', 32)}"
+
+
+def main() -> None:
+    if sys.platform != "linux":
+        sys.exit("the peak of a process is read from /proc, which only Linux has")
+    # A process of its own each: memory that was given back is not always given back to the system.
+    fresh = multiprocessing.get_context("spawn")
+    with fresh.Pool(1, maxtasksperchild=1) as pool:
+        worker = pool.apply(idle_worker)
+        told = (f"{value / MIB:,.0f} MiB {name}" for name, value in worker.items())
+        print(f"an idle worker: {', '.join(told)}\n")
+        print("| configuration | px | batch | peak MiB | estimate / peak | without the process |")
+        print("|---|---|---|---|---|---|")
+        for params in CONFIGURATIONS:
+            found = pool.apply(one_epoch, (params,))
+            peak, before = found["peak"], found["before"]
+            beside = (found["estimate"] - found["process"]) / (peak - before)
+            print(
+                f"| {_named(params)} | {peak / MIB:,.0f} | {found['estimate'] / peak:.2f} "
+                f"| {beside:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
