@@ -222,10 +222,8 @@ def load_search_space(path: Path) -> SearchSpace:
     return SearchSpace(path=path, source=source, function=function, settings=settings)
 
 
-def space_of(
-    function: Callable[[Trial], None], settings: SearchSettings | None = None
-) -> SearchSpace:
-    """A search space from the function itself, as in a notebook.
+def space_of(function: Callable[[Trial], None]) -> SearchSpace:
+    """A search space, under the default settings, from the function itself, as in a notebook.
 
     Raises:
         SpaceError: no function of one argument.
@@ -244,7 +242,7 @@ def space_of(
         path=Path(file or name).with_stem(name),
         source=source,
         function=function,
-        settings=settings or SearchSettings(),
+        settings=SearchSettings(),
     )
 
 

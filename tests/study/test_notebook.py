@@ -1,5 +1,6 @@
 """A search from a program: arrays in, tables and a model out; and the model on other images."""
 
+import hashlib
 import inspect
 import warnings
 from pathlib import Path
@@ -168,4 +169,5 @@ def test_the_manifest_holds_the_functions_source(searched: Any) -> None:
     manifest = tune_bio.records.read_manifest(searched(2).folder)
     assert manifest["space"]["file"].endswith("small_nets.py")
     assert manifest["data"]["source"] == "arrays in memory"
-    assert inspect.getsource(small_nets)
+    source = inspect.getsource(small_nets)
+    assert manifest["space"]["sha256"] == hashlib.sha256(source.encode()).hexdigest()
