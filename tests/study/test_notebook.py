@@ -69,7 +69,9 @@ def test_a_search_over_arrays_leaves_what_the_command_leaves(searched: Any, clas
     assert result.best.classes == tuple(f"kind{k}" for k in range(classes))
     assert (result.folder / "figures" / "learning_curves.png").is_file()
     images, labels, _ = arrays(classes)
-    assert (result.best.predict(images).argmax(axis=1) == labels).mean() > 1.5 / classes
+    # Its ranking was selected on; where its probabilities cross one half after an epoch was not.
+    p = result.best.predict(images)
+    assert sk.roc_auc_score(labels, p[:, 1] if classes == 2 else p, multi_class="ovr") > 0.9
 
 
 @pytest.mark.parametrize("classes", [2, 6])
