@@ -1,6 +1,7 @@
 """Content keys: equal for equal content, different for anything else."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tune_bio
 from tests.fixtures_data import examples
 from tune_bio.config import TrialConfig
-from tune_bio.fingerprints import array_sha256, config_id, file_sha256
+from tune_bio.fingerprints import (
+    NUMBERS,
+    array_sha256,
+    code_version,
+    config_id,
+    file_sha256,
+    source_sha256,
+)
 
 BASE: dict[str, Any] = {"model": "ann", "lr": 0.01}
 
@@ -60,3 +69,33 @@ def test_text_arrays_have_names_too() -> None:
 def test_a_file_is_named_by_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_the_code_has_one_version_that_names_existing_rooms() -> None:
+    assert code_version() == code_version()
+    assert len(code_version()) == 64
+    package = Path(tune_bio.__file__).parent
+    for room in NUMBERS:
+        assert (package / room).is_dir() != (package / f"{room}.py").is_file(), room
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda package: (package / "models" / "deep.py").write_text("x = 2"),
+        lambda package: (package / "models" / "more.py").write_text(""),
+        lambda package: (package / "training.py").rename(package / "trained.py"),
+    ],
+)
+def test_code_that_makes_numbers_changes_the_version_and_other_code_does_not(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "deep.py").write_text("x = 1")
+    (tmp_path / "training.py").write_text("y = 1")
+    rooms = ("training", "models")
+    before = source_sha256(tmp_path, rooms)
+    (tmp_path / "report.py").write_text("z = 1")
+    assert source_sha256(tmp_path, rooms[::-1]) == before
+    change(tmp_path)
+    assert source_sha256(tmp_path, rooms) != before
