@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from hypothesis import settings
+from torch import nn
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.array_source import ArraySource
@@ -15,8 +16,10 @@ from tune_bio.datasets.images import Dataset, Images, Pixels
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import PreparedSplit, TrialData
 from tune_bio.errors import InputError
-from tune_bio.models import build_model
+from tune_bio.models import build_model, input_transform
+from tune_bio.reuse.features import compute, frozen_model, tried_cut
 from tune_bio.training import EpochResult, Tensors
+from tune_bio.training_state import CPU
 
 PRETRAINED = (
     "resnet18", "squeezenet1_0", "mobilenet_v3_small", "timm:tf_efficientnet_lite0",
@@ -95,6 +98,29 @@ def foreign_backbone(config: TrialConfig, channels: int = 1) -> Tensors:
     """Backbone weights that no seed of `config` draws: they stand for pretrained ones."""
     drawn = config.model_copy(update={"seed": 987})
     return build_model(drawn, 2, channels).backbone.state_dict()
+
+
+def lively_backbone(config: TrialConfig) -> Tensors:
+    """The same with BatchNorm adjusted to noise: untrained, deep networks else give constants."""
+    model = build_model(config.model_copy(update={"seed": 987}), 2, 3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches, of which there is one
+    model.train()(torch.randn(64, 3, config.image_size, config.image_size))
+    return {name: tensor.detach() for name, tensor in model.backbone.state_dict().items()}
+
+
+def featured(
+    config: TrialConfig, data: TrialData, backbone: Tensors, dtype: str = "float32"
+) -> TrialData:
+    """`data` with the features of the configuration's frozen part."""
+    model = frozen_model(config, backbone, data.format.channels)
+    transform = input_transform(config, data.format)
+    cut = tried_cut(model, transform, data.train.pixels)
+    train, val = (
+        compute(model, cut, transform, split.pixels, dtype, CPU) for split in (data.train, data.val)
+    )
+    return data.with_features(cut, train, val)
 
 
 def timeless(results: list[EpochResult]) -> list[dict[str, Any]]:

@@ -12,25 +12,26 @@ from contextlib import contextmanager
 
 import torch
 
+from tune_bio.datasets.features import Features
 from tune_bio.datasets.pixels import Pixels
 
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere; before it bfloat16 is emulated
 
 
-def as_tensor(pixels: Pixels) -> torch.Tensor:
+def as_tensor(array: Pixels | Features) -> torch.Tensor:
     """A view of the array, which is read-only where it lies in Ray's object store."""
     with warnings.catch_warnings():
         # torch warns that writing to such a tensor is undefined; nothing here writes to it.
         warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
-        return torch.from_numpy(pixels)
+        return torch.from_numpy(array)
 
 
-def gather(pixels: torch.Tensor, batch: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The images at these positions, on `device`; the copy to a GPU overlaps with its work."""
-    images = pixels[batch]
+def gather(source: torch.Tensor, batch: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The rows at these positions, on `device`; the copy to a GPU overlaps with its work."""
+    rows = source[batch]
     if device.type == "cuda":
-        images = images.pin_memory()
-    return images.to(device, non_blocking=True)
+        rows = rows.pin_memory()
+    return rows.to(device, non_blocking=True)
 
 
 @contextmanager

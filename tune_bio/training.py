@@ -10,11 +10,13 @@ import numpy.typing as npt
 import torch
 
 from tune_bio.config import TrialConfig
+from tune_bio.datasets.features import Cut, Features
 from tune_bio.datasets.images import Pixels
 from tune_bio.datasets.transforms import PreparedSplit, Transform, TrialData
 from tune_bio.devices import as_tensor, gather, precision
 from tune_bio.metrics import evaluate
 from tune_bio.models import Classifier
+from tune_bio.models.cutting import rest
 from tune_bio.optim import class_probabilities
 from tune_bio.seeding import generator, global_seed
 from tune_bio.training_state import CPU, Best, Tensors, TrainingState
@@ -124,21 +126,23 @@ def run_epoch(
 ) -> npt.NDArray[np.float64]:
     """One pass over `batches` of positions: the log-probabilities, (n, classes), in their order.
 
-    The same function trains and evaluates, so that the two cannot drift apart.
+    The same function trains and evaluates, so that the two cannot drift apart; and it runs the
+    whole network on images, or what trains of it on features.
     """
-    pixels = as_tensor(split.pixels)
+    cut = state.features_from
+    source = as_tensor(split.pixels if cut is None else _features(split))
     labels = torch.from_numpy(np.array(split.labels)).to(state.device)
     draws = generator(state.config.seed, "augment", state.epoch + 1)
     to_logs = class_probabilities(state.config)
     state.model.train(training)
     logs = []
     for number, batch in enumerate(batches):
-        images = state.transform.scale(gather(pixels, batch, state.device))
-        if training:
-            images = state.augment(images, draws)
-        images = state.transform.standardize(images)
+        rows = gather(source, batch, state.device)
+        if cut is None:
+            rows = state.transform.scale(rows)
+            rows = state.transform.standardize(state.augment(rows, draws) if training else rows)
         with precision(state.device, training=training), torch.inference_mode(not training):
-            logits = state.model(images).float()
+            logits = _logits(state.model, cut, rows).float()
         if training:
             state.set_rate(number, len(batches))
             state.optimizer.zero_grad(set_to_none=True)
@@ -194,6 +198,17 @@ def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Ten
         # BatchNorm cannot train on one image; the straggler joins the batch before it.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
+
+
+def _logits(model: Classifier, cut: Cut | None, rows: torch.Tensor) -> torch.Tensor:
+    """Of images, or of features, which may be kept in half precision."""
+    logits: torch.Tensor = model(rows) if cut is None else rest(model, cut, rows.float())
+    return logits
+
+
+def _features(split: PreparedSplit) -> Features:
+    assert split.features is not None
+    return split.features
 
 
 def _evaluation_batches(n: int, size: int) -> Sequence[torch.Tensor]:

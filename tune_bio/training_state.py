@@ -1,6 +1,6 @@
 """The state of a trial between two epochs: everything that the next epoch depends on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,17 @@ import torch
 
 from tune_bio.config import METRIC_MODES, TrialConfig
 from tune_bio.datasets.augmentation import build_augmentation
+from tune_bio.datasets.features import Cut
 from tune_bio.datasets.transforms import TrialData
-from tune_bio.models import Classifier, build_model, input_transform
+from tune_bio.models import Classifier, build_model, build_probe, input_transform
 from tune_bio.models.classifier import load_over
-from tune_bio.models.freezing import freeze, phase, trainable_groups, trained_names
+from tune_bio.models.freezing import (
+    freeze,
+    frozen_groups,
+    phase,
+    trainable_groups,
+    trained_names,
+)
 from tune_bio.models.pretrained import fit_backbone
 from tune_bio.optim import build_loss, build_optimizer
 from tune_bio.schedules import Step, apply_schedule
@@ -50,15 +57,12 @@ class TrainingState:
         """Start a trial before its first epoch.
 
         `backbone` holds the pretrained weights that `config.weights` names; it must be given
-        exactly where that is not "none".
+        exactly where that is not "none", and need not where the head alone trains on features.
         """
-        if (backbone is None) != (config.weights == "none"):
-            raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
-        self.config, self.metric, self.device = config, metric, device
-        self.model = build_model(config, len(data.classes), data.format.channels)
-        if backbone is not None:
-            fit_backbone(config.model, self.model.backbone, backbone)
-        self.model.to(device)
+        self.config, self.metric, self.device, self.cut = config, metric, device, data.cut
+        self.model = _build(config, data, backbone)
+        part = self.model.head if is_probe(config, data) else self.model
+        part.to(device)
         self.trained = trained_names(self.model, config)
         self.transform = input_transform(config, data.format)
         self.augment = build_augmentation(config.augment)
@@ -74,6 +78,14 @@ class TrainingState:
         waited = self.epoch - (self.best.epoch if self.best else 0)
         out_of_patience = 0 < self.config.patience <= waited
         return self.epoch >= self.config.epochs or out_of_patience or self.diverged
+
+    @property
+    def features_from(self) -> Cut | None:
+        """The cut from which the network runs in the next epoch; None where it sees images."""
+        config, epoch = self.config, min(self.epoch + 1, self.config.epochs)
+        groups = max(1, len(self.model.stages))
+        as_at_first = frozen_groups(config, epoch, groups) == frozen_groups(config, 1, groups)
+        return self.cut if as_at_first else None
 
     @property
     def trainable_parameters(self) -> int:
@@ -126,11 +138,17 @@ class TrainingState:
     def load(
         self, weights: Tensors, optimizer: Tensors, values: dict[str, Any], best: Best | None
     ) -> None:
-        """Continue from what `save` gave: what follows is what would have followed."""
+        """Continue from what `save` gave: what follows is what would have followed.
+
+        It may come from a shorter trial, which never trained what this one frees later.
+        """
+        untouched = self.trained_weights()
         self.epoch, self.diverged = values["epoch"], values["diverged"]
-        self.best = best
+        self.best = best and replace(best, weights={**untouched, **best.weights})
         self._enter_phase()
         self._load_weights(weights)
+        if phase(self.config, self.epoch + 1)[0] == self.epoch + 1:
+            return  # a new phase has a fresh optimizer
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in optimizer.items():
             index, _, name = key.partition(".")
@@ -165,3 +183,21 @@ class TrainingState:
 
     def _load_weights(self, weights: Tensors) -> None:
         load_over(self.model, weights)
+
+
+def is_probe(config: TrialConfig, data: TrialData) -> bool:
+    """Whether a trial never runs its backbone: the head alone trains, on features."""
+    return data.cut is not None and config.freeze == "backbone"
+
+
+def _build(config: TrialConfig, data: TrialData, backbone: Tensors | None) -> Classifier:
+    """The model before its first epoch, its pretrained weights in place where they are needed."""
+    classes, channels = len(data.classes), data.format.channels
+    if is_probe(config, data):
+        return build_probe(config, classes, channels)
+    if (backbone is None) != (config.weights == "none"):
+        raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
+    model = build_model(config, classes, channels)
+    if backbone is not None:
+        fit_backbone(config.model, model.backbone, backbone)
+    return model

@@ -15,12 +15,11 @@ import psutil
 import torch
 import torchvision
 
-from tune_bio.datasets.pixels import Pixels
 from tune_bio.errors import DataError
 from tune_bio.files import replacing
 
 Shape = tuple[int, ...]
-PixelType = np.dtype[np.uint8 | np.uint16]
+Array = npt.NDArray[Any]
 
 LARGE = 1 / 4  # of the memory that is free: arrays beyond it are kept in files
 # PyTorch resizes 8-bit images by other code, which rounds otherwise, where the CPU has no AVX2.
@@ -35,27 +34,27 @@ def default_folder() -> Path:
     return Path(base).expanduser() / "tune_bio"
 
 
-def is_large(shape: Shape, dtype: PixelType) -> bool:
+def is_large(shape: Shape, dtype: np.dtype[Any]) -> bool:
     """Whether an array is better kept in a file than in memory."""
     return prod(shape) * dtype.itemsize > LARGE * psutil.virtual_memory().available
 
 
-def load(path: Path, shape: Shape, dtype: PixelType) -> Pixels | None:
+def load(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
     """The array in `path`, memory-mapped; None where it is missing, damaged or another."""
     found = load_any(path)
     return found if found is not None and (found.shape, found.dtype) == (shape, dtype) else None
 
 
-def load_any(path: Path) -> Pixels | None:
+def load_any(path: Path) -> Array | None:
     """The array in `path`, memory-mapped; None where it is missing or damaged."""
     try:
-        found: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return found
 
 
-def load_written(path: Path, shape: Shape, dtype: PixelType) -> Pixels:
+def load_written(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """The array that was just written."""
     found = load(path, shape, dtype)
     if found is None:
@@ -64,7 +63,7 @@ def load_written(path: Path, shape: Shape, dtype: PixelType) -> Pixels:
 
 
 @contextmanager
-def writing(path: Path, shape: Shape, dtype: PixelType) -> Iterator[Callable[[Pixels], None]]:
+def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
     """Write an array of `shape` to `path`, whole, a few rows at a time, by the function yielded.
 
     Rows are written as bytes and not through memory, since a full disk then is an error and not
@@ -73,12 +72,34 @@ def writing(path: Path, shape: Shape, dtype: PixelType) -> Iterator[Callable[[Pi
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
+    with writing_anywhere(path, shape, dtype) as write:
+        written = 0
+
+        def append(rows: Array) -> None:
+            nonlocal written
+            write(written, rows)
+            written += len(rows)
+
+        yield append
+
+
+@contextmanager
+def writing_anywhere(
+    path: Path, shape: Shape, dtype: np.dtype[Any]
+) -> Iterator[Callable[[int, Array], None]]:
+    """The same in any order: the function yielded takes the position of the first row, too."""
     with failing_clearly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_full_disk(path, prod(shape) * dtype.itemsize)
         with replacing(path) as temporary, temporary.open("wb") as stream:
             _write_header(stream, shape, dtype)
-            yield lambda rows: _write_rows(stream, rows)
+            begin, row = stream.tell(), prod(shape[1:]) * dtype.itemsize
+
+            def write(position: int, rows: Array) -> None:
+                stream.seek(begin + position * row)
+                stream.write(np.ascontiguousarray(rows, dtype=dtype).data)
+
+            yield write
 
 
 @contextmanager
@@ -92,7 +113,7 @@ def failing_clearly(path: Path) -> Iterator[None]:
         ) from error
 
 
-def mapped_file(array: npt.NDArray[Any]) -> Path | None:
+def mapped_file(array: Array) -> Path | None:
     """The file that `array` maps as a whole; None for arrays in memory, and for parts of a file."""
     if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
         return None
@@ -102,13 +123,9 @@ def mapped_file(array: npt.NDArray[Any]) -> Path | None:
 _REMEDY = "give a folder with space that you may write to, with --cache-dir"
 
 
-def _write_header(stream: BinaryIO, shape: Shape, dtype: PixelType) -> None:
+def _write_header(stream: BinaryIO, shape: Shape, dtype: np.dtype[Any]) -> None:
     description: dict[str, Any] = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
-
-
-def _write_rows(stream: BinaryIO, rows: Pixels) -> None:
-    stream.write(np.ascontiguousarray(rows).data)
 
 
 def _refuse_full_disk(path: Path, size: int) -> None:

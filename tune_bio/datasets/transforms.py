@@ -3,7 +3,7 @@
 Trials never see a `Dataset`: they get `TrialData`, which has no test member.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torchvision.transforms.v2 import functional
 
+from tune_bio.datasets.features import Cut, Features
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.pixels import PixelFormat, Pixels
@@ -69,10 +70,14 @@ class Transform:
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """Resized pixels (n, S, S, C) and labels (n,) int64; arrays may be read-only."""
+    """Resized pixels (n, S, S, C) and labels (n,) int64; arrays may be read-only.
+
+    `features` are those of the images where they are kept, (n, *cut.row).
+    """
 
     pixels: Pixels
     labels: npt.NDArray[np.int64]
+    features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,13 +85,31 @@ class PreparedSplit:
 
 @dataclass(frozen=True)
 class TrialData:
-    """All that a trial may see: train and validation at one geometry."""
+    """All that a trial may see: train and validation at one geometry.
+
+    Where both splits have features, `cut` tells which part of the network has made them.
+    """
 
     train: PreparedSplit
     val: PreparedSplit
     classes: tuple[str, ...]
     positive: int
     format: PixelFormat
+    cut: Cut | None = None
+
+    @property
+    def reuse_tag(self) -> str:
+        """The dtype of the features, or "": a trial on them is not that on images, bit by bit."""
+        return "" if self.train.features is None else self.train.features.dtype.name
+
+    def with_features(self, cut: Cut, train: Features, val: Features) -> "TrialData":
+        """The same images with features of theirs."""
+        return replace(
+            self,
+            train=replace(self.train, features=train),
+            val=replace(self.val, features=val),
+            cut=cut,
+        )
 
 
 def prepare(dataset: Dataset, geometry: Geometry) -> TrialData:

@@ -4,6 +4,7 @@ import difflib
 import functools
 
 import torch
+from torch import nn
 
 from tune_bio.config import SMALL_MODELS, TrialConfig
 from tune_bio.datasets.geometry import Geometry
@@ -15,10 +16,17 @@ from tune_bio.models.ann import ann
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.cnn import cnn
 from tune_bio.models.freezing import refuse_missing_stages
-from tune_bio.models.shapes import shapes_only
+from tune_bio.models.shapes import META, shapes_only
 from tune_bio.seeding import global_seed
 
-__all__ = ["Classifier", "build_model", "check_freeze", "check_model", "input_transform"]
+__all__ = [
+    "Classifier",
+    "build_model",
+    "build_probe",
+    "check_freeze",
+    "check_model",
+    "input_transform",
+]
 
 
 def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
@@ -38,6 +46,19 @@ def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
         model = _build(config, outputs, channels)
     refuse_missing_stages(model, config)
     return model.to(memory_format=torch.channels_last)
+
+
+def build_probe(config: TrialConfig, classes: int, channels: int) -> Classifier:
+    """The same model, its head with the same numbers and its backbone with none, on meta.
+
+    For a head that trains on features: nothing is drawn or held that it does not need.
+    """
+    with shapes_only():
+        model = build_model(config, classes, channels)
+    model.backbone.to(META)  # buffers that were computed
+    model.head.to_empty(device="cpu")
+    _draw_head(model.head, config.seed)
+    return model
 
 
 def check_model(name: str, image_size: int | None = None) -> None:
@@ -83,6 +104,7 @@ def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
     if name not in SMALL_MODELS:
         model = zoo.cut(name, zoo.build(name, size), size, outputs, config.dropouts[-1])
         model.stages = zoo.stages(name, model.backbone)
+        _draw_head(model.head, config.seed)
         return model
     layers = (config.widths, config.dropouts, config.head_width)
     try:
@@ -91,3 +113,11 @@ def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
         raise ConfigError(
             f"{name} does not fit: {error}", "set a larger image_size or fewer widths"
         ) from error
+
+
+def _draw_head(head: nn.Module, seed: int) -> None:
+    """Draw the head's numbers anew, whatever the backbone has drawn before."""
+    with global_seed(seed, "head"):
+        for module in head.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.reset_parameters()
