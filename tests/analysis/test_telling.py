@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from tune_bio.analysis.figures import FIGURES, draw_all
+from tune_bio.analysis.figures import FIGURES, STYLE, draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import markdown_table, write_summary
 from tune_bio.config import TrialConfig
@@ -85,6 +86,19 @@ def test_every_figure_is_drawn_as_png_and_as_the_same_svg_twice(tmp_path: Path) 
             assert len(image.convert("L").getcolors() or []) > 10, "not an empty canvas"
         svg = path.with_suffix(".svg").name
         assert (tmp_path / "first" / svg).read_bytes() == (tmp_path / "second" / svg).read_bytes()
+
+
+def test_one_layout_for_both_files_is_the_one_that_matplotlib_makes(tmp_path: Path) -> None:
+    write_records(tmp_path, CONFIGS, STATUSES)
+    study = read_study(tmp_path)
+    drawn = draw_all(study, tmp_path / "drawn")
+    with mpl.rc_context(STYLE):
+        for name, draw in FIGURES.items():
+            draw(study).savefig(tmp_path / f"{name}.png")
+    for path in drawn:
+        with Image.open(path) as ours, Image.open(tmp_path / path.name) as theirs:
+            difference = np.asarray(ours).astype(int) - np.asarray(theirs)
+        assert np.abs(difference).mean() < 0.5, "of 255; glyphs may move by a part of a pixel"
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -34,6 +34,7 @@ NAMED_CURVES = 5
 LOG_FROM = 5  # ratio of the largest to the smallest loss
 LOG_SCALED = ("lr", "weight_decay")
 STYLE: dict[Any, Any] = {
+    "figure.dpi": 160,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -190,11 +191,14 @@ def _figure(
 
 
 def _save(figure: Figure, folder: Path, name: str) -> Path:
+    # Laid out once for both files; Matplotlib would do it anew, and draw everything twice, in each.
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
     for suffix in (".svg", ".png"):
         with replacing(folder / f"{name}{suffix}") as temporary:
             # No date inside: the same records give the same bytes.
             metadata = {"Date": None} if suffix == ".svg" else {"Software": None}
-            figure.savefig(temporary, format=suffix[1:], dpi=160, metadata=metadata)
+            figure.savefig(temporary, format=suffix[1:], dpi="figure", metadata=metadata)
     return folder / f"{name}.png"
 
 
