@@ -1,0 +1,78 @@
+"""The benchmarks that compare two sides run, on next to nothing; no time is looked at."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def run(name: str, *flags: object) -> str:
+    """What a script prints, quickly."""
+    command = [sys.executable, BENCHMARKS / f"{name}.py", "--quick", *flags]
+    # A fault of tune_bio is an error here; the warnings of the peer are its own affair.
+    ended = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The rows of the tables, heads left out."""
+    found: list[list[str]] = []
+    for line in printed.splitlines():
+        if line.startswith("| ---"):
+            found.pop()
+        elif line.startswith("|"):
+            found.append(line[2:-2].split(" | "))
+    return found
+
+
+def test_fine_tuning_speed_shows_the_same_losses() -> None:
+    printed = run("fine_tuning_speed")
+    assert "relative difference 0e+00" in printed
+    assert [row[0] for row in rows(printed)] == ["bare loop", "tune_bio", "plain Ray Tune"]
+
+
+def test_marginal_trial() -> None:
+    assert [row[0] for row in rows(run("marginal_trial"))] == ["plain Ray Tune", "tune_bio"]
+
+
+def test_driver_load() -> None:
+    ((_, _, seconds, computed, share),) = rows(run("driver_load"))
+    assert 0 < float(computed) < float(seconds)
+    assert share.endswith("%")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="private memory is read from /proc")
+def test_shared_memory_weighs_two_processes() -> None:
+    assert len(rows(run("shared_memory"))) == 2
+
+
+def test_shared_prefixes_gives_the_same_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = tmp_path / "images.npz"
+    splits = {"train": 64, "val": 32, "test": 32}
+    arrays = {
+        f"{name}_images": rng.integers(0, 256, (n, 8, 8), np.uint8) for name, n in splits.items()
+    }
+    labels = {f"{name}_labels": np.arange(n) % 2 for name, n in splits.items()}
+    np.savez(data, **arrays, **labels)
+    printed = run("shared_prefixes", "--data", data, "--image-size", 8)
+    assert "rows: identical" in printed
+    assert [row[:2] for row in rows(printed)] == [["a study each", "3"], ["one study", "2"]]
+
+
+@pytest.mark.real_data
+def test_frozen_search_reaches_the_peer_and_itself(real_data: Path) -> None:
+    data, weights = real_data / "pneumoniamnist_dev.npz", real_data / "torch_home"
+    printed = run("frozen_search", "--many", "--data", data, "--torch-home", weights)
+    assert len(rows(printed)) == 5
+    for row in rows(printed):
+        assert float(row[2]) > 0
