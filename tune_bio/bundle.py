@@ -133,6 +133,13 @@ def export(
     write_text(folder / CONFIG, json.dumps(described, indent=2) + "\n")
 
 
+def record_validation(folder: Path, scores: Mapping[str, float]) -> None:
+    """Put these validation scores in the place of those that were exported to `folder`."""
+    stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    stored["validation"] = dict(scores)
+    write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
+
+
 def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedModel:
     try:
         config = TrialConfig.of(stored["hyperparameters"])

@@ -19,6 +19,7 @@ from tune_bio.settings import SearchSettings
 
 WORDS = ("model", "weights", "freeze")  # their values speak for themselves
 ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
+Tell = Callable[[int, int], None]  # how many are done, of how many
 STYLES = {"completed": "green", "stopped_early": "cyan", "diverged": "yellow", "failed": "red"}
 
 
@@ -218,15 +219,15 @@ def _cells(
 
 
 @contextmanager
-def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for the reading of images; it appears with the first one."""
+def reading(console: Console, what: str = "reading images") -> Iterator[Tell]:
+    """A progress bar for the reading of images, or other work; it appears with the first one."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = None
 
         def tell(done: int, total: int) -> None:
             nonlocal task
             if task is None:
-                task = bar.add_task("reading images", total=total)
+                task = bar.add_task(what, total=total)
             bar.update(task, completed=done)
 
         yield tell

@@ -5,7 +5,7 @@ since they are large, are mapped from there. The test split is never put here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ import torch
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.cache import mapped_file
+from tune_bio.datasets.features import Features
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import PreparedSplit, TrialData
 from tune_bio.errors import DataError
 from tune_bio.models.pretrained import Arrays
+from tune_bio.reuse.features import Part
+from tune_bio.reuse.store import FeatureFiles
 from tune_bio.space import Pair
 from tune_bio.training import Tensors
 
@@ -39,31 +42,71 @@ class _SharedData:
 
 
 @dataclass(frozen=True)
+class SharedFeatures:
+    """A feature set: its files, and references for nodes that do not see them."""
+
+    files: FeatureFiles
+    arrays: "ray.ObjectRef[tuple[Features, Features]] | None" = None
+
+    def read(self) -> tuple[Features, Features]:
+        """The features of train and validation, read in place."""
+        if self.arrays is not None and not self.files.folder.is_dir():
+            found: tuple[Features, Features] = ray.get(self.arrays)
+            return found
+        self.files.touch()
+        try:
+            return self.files.read()
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the features in {self.files.folder} cannot be read ({error})",
+                "start the study again; they are computed again",
+            ) from error
+
+
+@dataclass(frozen=True)
 class Shared:
     """References to everything that a trial may need; small, and sent to every actor."""
 
     data: Mapping[Geometry, _SharedData]
     backbones: Mapping[Pair, "ray.ObjectRef[Arrays]"]
+    features: Mapping[Part, SharedFeatures] = field(default_factory=dict)
 
     def trial_data(self, config: TrialConfig) -> TrialData:
-        """Train and validation at the configuration's geometry, read in place."""
+        """Train and validation at the configuration's geometry, read in place.
+
+        With the features of its frozen part, where they are kept.
+        """
         shared = self.data[Geometry.of(config)]
-        train, train_labels, val, val_labels = map(_read, shared.arrays)
-        return TrialData(
-            PreparedSplit(train, train_labels),
-            PreparedSplit(val, val_labels),
+        pixels, labels, val_pixels, val_labels = map(_read, shared.arrays)
+        data = TrialData(
+            PreparedSplit(pixels, labels),
+            PreparedSplit(val_pixels, val_labels),
             shared.classes,
             shared.positive,
             shared.format,
         )
+        kept = self._features(config)
+        if kept is None:
+            return data
+        train, val = kept.read()
+        return data.with_features(kept.files.cut, train, val, key=kept.files.folder.name)
 
     def backbone(self, config: TrialConfig) -> Tensors | None:
-        """The pretrained backbone of the configuration, or None where it has none."""
-        if config.weights == "none":
+        """The pretrained backbone of the configuration; None where it has or needs none."""
+        probe = config.freeze == "backbone" and self._features(config) is not None
+        if config.weights == "none" or probe:
             return None
         arrays = ray.get(self.backbones[config.model, config.weights])
         # Copied: loading them into a model reads them once, and torch wants to own its memory.
         return {name: torch.tensor(array) for name, array in arrays.items()}
+
+    def with_features(self, features: Mapping[Part, SharedFeatures]) -> "Shared":
+        """The same, with these features of frozen parts."""
+        return replace(self, features=features)
+
+    def _features(self, config: TrialConfig) -> SharedFeatures | None:
+        part = Part.of(config)
+        return None if part is None else self.features.get(part)
 
 
 def share(data: Mapping[Geometry, TrialData], backbones: Mapping[Pair, Arrays]) -> Shared:

@@ -19,11 +19,22 @@ from tests.fixtures_data import (
 )
 from tune_bio import bundle
 from tune_bio.config import TrialConfig
+from tune_bio.datasets import open_dataset
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import TrialData, prepare
 from tune_bio.models import input_transform
+from tune_bio.models.pretrained import load_backbone
+from tune_bio.models.published import resolve
 from tune_bio.reuse import features
-from tune_bio.reuse.features import Maker, Part, blocks, compute, feature_key, frozen_model, parts
+from tune_bio.reuse.features import (
+    FeatureSet,
+    Maker,
+    Part,
+    compute,
+    feature_key,
+    frozen_model,
+    parts,
+)
 from tune_bio.training import Tensors, TrainingState, fit, train_accuracy_at_best, train_epoch
 from tune_bio.training_state import CPU
 
@@ -240,7 +251,9 @@ def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyP
     whole = featured(chosen, data, backbone)
     assert whole.cut is not None
     monkeypatch.setattr(features, "BLOCK_BYTES", 16 * features.row_bytes(whole.cut, "float32"))
-    found = blocks(whole.cut, {"train": 70, "val": 33}, "float32", 32)
+    part, rows = Part.of(chosen), {"train": 70, "val": 33}
+    assert part is not None
+    found = FeatureSet(part, chosen, "key", whole.cut, rows, MAKER).blocks
     assert len(found) == 5 + 3
     for name, split in (("train", whole.train), ("val", whole.val)):
         of_split = [block for block in found if block.split == name]
@@ -250,3 +263,23 @@ def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyP
             for b in of_split
         ]
         np.testing.assert_array_equal(np.concatenate(made), split.features)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("model", ["squeezenet1_0", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize("freeze", ["backbone", "stages_2"])
+def test_real_weights_on_real_images(
+    model: str, freeze: str, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(real_data / "torch_home"))
+    chosen = _configured(model, freeze=freeze, batch_size=32)
+    whole = open_dataset(str(real_data / "pneumoniamnist_dev.npz"))
+    few = replace(whole, train=whole.train.take(np.arange(256)), val=whole.val.take(np.arange(128)))
+    file = resolve([(model, "imagenet")], None, download=False).found[model, "imagenet"]
+    arrays = load_backbone(model, file)
+    backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    plain = prepare(few, Geometry.of(chosen))
+    kept = featured(chosen, plain, backbone)
+    on_images, on_features = (list(fit(chosen, d, backbone=backbone)) for d in (plain, kept))
+    assert on_features[0].train_loss == pytest.approx(on_images[0].train_loss, rel=1e-5)
+    assert on_features[-1].val["auroc"] == pytest.approx(on_images[-1].val["auroc"], abs=1e-3)

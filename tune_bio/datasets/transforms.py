@@ -87,7 +87,8 @@ class PreparedSplit:
 class TrialData:
     """All that a trial may see: train and validation at one geometry.
 
-    Where both splits have features, `cut` tells which part of the network has made them.
+    Where both splits have features, `cut` tells which part of the network has made them, and
+    `features_key` names their bytes.
     """
 
     train: PreparedSplit
@@ -96,19 +97,23 @@ class TrialData:
     positive: int
     format: PixelFormat
     cut: Cut | None = None
+    features_key: str = ""
 
     @property
     def reuse_tag(self) -> str:
-        """The dtype of the features, or "": a trial on them is not that on images, bit by bit."""
-        return "" if self.train.features is None else self.train.features.dtype.name
+        """Names the features, or "": a trial on them is not that on images, bit by bit."""
+        if self.train.features is None:
+            return ""
+        return f"{self.train.features.dtype.name} {self.features_key}".strip()
 
-    def with_features(self, cut: Cut, train: Features, val: Features) -> "TrialData":
+    def with_features(self, cut: Cut, train: Features, val: Features, key: str = "") -> "TrialData":
         """The same images with features of theirs."""
         return replace(
             self,
             train=replace(self.train, features=train),
             val=replace(self.val, features=val),
             cut=cut,
+            features_key=key,
         )
 
 

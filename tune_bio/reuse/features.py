@@ -55,13 +55,13 @@ class Part:
         return cls(config.model, config.weights, config.frozen_stages, Geometry.of(config))
 
     def __str__(self) -> str:
-        what = f"the first {self.stages} stages of {self.model}" if self.stages else self.model
-        return f"{what} ({self.weights}) at {self.geometry.image_size} px"
+        what = f"stages_{self.stages}" if self.stages else "backbone"
+        return f"{self.model} ({self.weights}), {what}, {self.geometry.image_size} px"
 
 
 @dataclass(frozen=True)
 class Maker:
-    """What computes features: "cpu" or a kind of GPU, and PyTorch's threads; and their dtype."""
+    """What computes features: on "cpu" or "gpu", with how many threads; and their dtype."""
 
     device: str
     threads: int
@@ -75,6 +75,43 @@ class Block:
     split: str
     start: int
     stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """One part's features of both splits; `key` tells it from others.
+
+    config: one of those that share the part.
+    rows: how many images each split has.
+    """
+
+    part: Part
+    config: TrialConfig
+    key: str
+    cut: Cut
+    rows: Mapping[str, int]
+    maker: Maker
+
+    @property
+    def images(self) -> int:
+        """How many images it is of."""
+        return sum(self.rows.values())
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes on disk."""
+        return self.images * row_bytes(self.cut, self.maker.dtype)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Both splits in blocks of whole batches, so that who computes them changes no byte."""
+        batch = feature_batch(self.part.geometry.image_size)
+        step = batch * max(1, BLOCK_BYTES // (batch * row_bytes(self.cut, self.maker.dtype)))
+        return [
+            Block(split, start, min(start + step, n))
+            for split, n in self.rows.items()
+            for start in range(0, n, step)
+        ]
 
 
 def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: Maker) -> str:
@@ -146,17 +183,6 @@ def compute(
 def feature_batch(size: int) -> int:
     """How many images of `size` px go through the frozen part at once."""
     return max(16, evaluation_batch(size) // BATCHES)
-
-
-def blocks(cut: Cut, rows: Mapping[str, int], dtype: str, size: int) -> list[Block]:
-    """Both splits in blocks of whole batches, so that who computes them changes no byte."""
-    batch, row = feature_batch(size), row_bytes(cut, dtype)
-    step = batch * max(1, BLOCK_BYTES // (batch * row))
-    return [
-        Block(split, start, min(start + step, n))
-        for split, n in rows.items()
-        for start in range(0, n, step)
-    ]
 
 
 def row_bytes(cut: Cut, dtype: str) -> int:

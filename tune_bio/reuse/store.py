@@ -57,12 +57,16 @@ class FeatureStore:
 
     folder: Path
 
+    def at(self, key: str, cut: Cut) -> FeatureFiles:
+        """The set of this key, which was just written."""
+        return FeatureFiles(self.folder / key, cut)
+
     def find(self, key: str, rows: Mapping[str, int]) -> FeatureFiles | None:
         """The set of this key with so many rows a split; None where it is not there or damaged."""
         folder = self.folder / key
         try:
             stored = json.loads((folder / _CUT).read_text(encoding="utf-8"))
-            files = FeatureFiles(folder, Cut.from_json(stored["cut"]))
+            files = self.at(key, Cut.from_json(stored["cut"]))
             whole = all(
                 file_sha256(folder / f"{split}.npy") == stored["sha256"][split] for split in SPLITS
             )

@@ -1,0 +1,162 @@
+"""Frozen features in whole studies: the same tables, and no work done twice."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+
+import tune_bio.study
+from tune_bio import featuring
+from tune_bio.reuse import store
+from tune_bio.search import main
+from tune_bio.study import frozen
+
+Run = Callable[..., Any]
+
+BASE = {"model": "squeezenet1_0", "weights": "imagenet", "image_size": 32, "optimizer": "sgd",
+        "lr": 0.003, "batch_size": 16}  # fmt: skip
+CONFIGS = [
+    {**BASE, "freeze": "backbone"},
+    {**BASE, "freeze": "stages_2"},
+    {**BASE, "freeze": "lp_ft", "lp_epochs": 1},
+    {**BASE, "freeze": "backbone", "augment": "flip"},
+]
+TABLES = ["best_val_auroc", "best_val_loss", "final_train_loss", "generalization_gap"]
+COUNTS = ["status", "epochs_run", "best_epoch", "parameters", "trainable_parameters"]
+
+
+@pytest.fixture(scope="session")
+def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that pass for ImageNet's."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(7)
+    network = torchvision.models.squeezenet1_0()
+    torch.save(network.state_dict(), folder / "squeezenet1_0.pth")
+    return folder
+
+
+@pytest.fixture
+def on_features(study: Run, weights_dir: Path) -> Run:
+    """A study of configurations, on CPUs alone unless told otherwise."""
+
+    def run(*flags: str, configs: list[dict[str, Any]] = CONFIGS, **more: Any) -> Any:
+        # One actor for all trials: starting it takes longer than they do.
+        always = ("--weights-dir", str(weights_dir), "--max-epochs", "3", "--max-concurrent", "1")
+        return study(*always, *(flags or ("--gpus-per-trial", "0")), configs=configs, **more)
+
+    return run
+
+
+def _no_features(shared: Any, plan: Any, console: Any) -> tuple[Any, list[Any], list[str]]:
+    return shared, [], []
+
+
+def _refused(*arguments: Any) -> str:
+    raise AssertionError("computed again")
+
+
+def test_a_study_with_features_gives_the_tables_of_one_without(
+    on_features: Run, monkeypatch: pytest.MonkeyPatch, cache_home: Path
+) -> None:
+    with_them = on_features(name="with")
+    assert with_them.status == 0
+    told = with_them.manifest["features"]
+    assert [(set_of["computed"], set_of["dtype"]) for set_of in told] == [(True, "float32")] * 2
+    kept = {path.parent.name for path in (cache_home / "features").rglob("cut.json")}
+    assert kept == {set_of["key"] for set_of in told}
+    with monkeypatch.context() as patch:
+        patch.setattr(tune_bio.study, "share_frozen", _no_features)
+        without = on_features(name="without")
+    pd.testing.assert_frame_equal(with_them.trials[COUNTS], without.trials[COUNTS])
+    pd.testing.assert_frame_equal(with_them.trials[TABLES], without.trials[TABLES], atol=1e-3)
+    first = with_them.epochs.query("epoch == 1"), without.epochs.query("epoch == 1")
+    np.testing.assert_allclose(*(epochs["train_loss"] for epochs in first), rtol=1e-5)
+
+    model = tune_bio.load_model(with_them.folder)
+    stored = json.loads((with_them.folder / "best" / "config.json").read_text())
+    assert stored["validation"].keys() == {
+        "val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_auroc",
+    }  # fmt: skip
+    evaluated = tune_bio.evaluate(with_them.folder, with_them.manifest["data"]["source"])
+    assert set(evaluated.metrics) == {name.removeprefix("val_") for name in model.validation}
+
+    monkeypatch.setattr(frozen, "make_features", _refused)
+    again = on_features(name="again")
+    assert [set_of["computed"] for set_of in again.manifest["features"]] == [False, False]
+    assert again.manifest["left_out"] == []
+    pd.testing.assert_frame_equal(again.trials[TABLES], with_them.trials[TABLES])
+
+
+def test_tasks_on_a_cluster_compute_what_the_driver_computes(
+    on_features: Run, cache_home: Path
+) -> None:
+    probe = CONFIGS[:1]
+    for name, flags in {
+        "driver": (),
+        "tasks": ("--gpus-per-trial", "0.5", "--max-concurrent", "2"),
+    }.items():
+        assert on_features(*flags, configs=probe, name=name).status == 0
+    found = [np.load(path) for path in sorted((cache_home / "features").rglob("train.npy"))]
+    assert len(found) == 2
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_set_that_does_not_fit_or_fails_is_told_and_its_trials_run_on_images(
+    on_features: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGEST", 500_000)
+
+    def no_memory(*arguments: Any) -> Any:
+        raise MemoryError("no memory for it")
+
+    monkeypatch.setattr(featuring, "frozen_model", no_memory)
+    finished = on_features(
+        "--gpus-per-trial", "0", "--feature-dtype", "float16", configs=[CONFIGS[0], CONFIGS[1]]
+    )
+    assert finished.status == 0
+    assert list(finished.trials["status"]) == ["completed"] * 2
+    assert finished.manifest["features"] == []
+    told = sorted(finished.manifest["left_out"])
+    assert len(told) == 2
+    assert "no memory for it; its trials run on images" in told[0]
+    assert "stages_2, 32 px" in told[1]
+    assert "GiB do not fit into the cache" in told[1]
+
+
+def test_a_study_without_frozen_parts_looks_for_nothing(study: Run, cache_home: Path) -> None:
+    finished = study("--max-epochs", "1", configs=[{"model": "ann", "width": 8}])
+    assert finished.manifest["features"] == []
+    assert not (cache_home / "features").exists()
+
+
+def test_a_dry_run_tells_bytes_and_seconds(
+    tmp_path: Path, space: Path, weights_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = tmp_path / "configs.json"
+    configs.write_text(json.dumps(CONFIGS))
+    arguments = ["--configs", str(configs), "--weights-dir", str(weights_dir), "--dry-run"]
+    assert main([str(space), *arguments, "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "frozen features: squeezenet1_0 (imagenet), backbone, 32 px, 0.3 MiB, about 0 s" in told
+    assert "frozen features: squeezenet1_0 (imagenet), stages_2, 32 px" in told
+    assert "in all" in told
+
+
+def test_no_more_sets_than_trials_are_computed() -> None:
+    leaves = [{"freeze": f"stages_{k}", "lr": 0.1 * n} for k in (1, 2, 3) for n in range(1, k + 1)]
+    plan: Any = SimpleNamespace(
+        listed=None,
+        survey=SimpleNamespace(leaves=leaves),
+        trials=2,
+        finish=lambda params: {**BASE, **params},
+    )
+    chosen, notes = frozen._most_shared(plan)
+    assert [part.stages for part in chosen] == [3, 2]
+    assert notes[0].startswith("features of 1 of 3 frozen parts")
