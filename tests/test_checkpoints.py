@@ -8,12 +8,14 @@ import torch
 
 from tests.fixtures_data import config, foreign_backbone, same, timeless, trial_data
 from tune_bio import checkpoints
+from tune_bio.checkpoints import History
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.transforms import TrialData
 from tune_bio.errors import ResultsError
 from tune_bio.training import TrainingState, fit, train_epoch
 
 EPOCHS = 4
+HISTORY = History(rows=[], trial="study/t0000")
 VARIANTS: dict[str, dict[str, Any]] = {
     "adam": {"model": "ann", "dropout": 0.5},
     "adamw, warm-up": {"model": "cnn", "optimizer": "adamw", "weight_decay": 0.1,
@@ -66,7 +68,7 @@ def test_a_continued_trial_is_bit_identical_to_the_uninterrupted_one(
     expected = []
     for result in fit(chosen, data, whole):
         expected.append(result)
-        checkpoints.save(tmp_path / f"{result.epoch}", whole)
+        checkpoints.save(tmp_path / f"{result.epoch}", whole, HISTORY)
     for epoch in range(1, len(expected)):
         torch.manual_seed(epoch)
         continued = _start(chosen, data)
@@ -81,30 +83,47 @@ def test_saving_and_loading_give_back_everything(tmp_path: Path) -> None:
     chosen = config("ann")
     data = trial_data(chosen)
     state = _start(chosen, data)
-    train_epoch(state, data)
-    checkpoints.save(tmp_path, state)
+    row = train_epoch(state, data).row()
+    history = History([row], "a/t0001", "b/t0000", 1, {"1": 0.1 + 0.2})
+    checkpoints.save(tmp_path / "1", state, history)
     again = _start(chosen, data)
-    checkpoints.load(tmp_path, again)
+    assert checkpoints.load(tmp_path / "1", again) == history
     _assert_equal(_everything(again), _everything(state))
 
 
 @pytest.mark.parametrize("lr", [0.01, 1e-30])
-def test_a_folder_holds_the_latest_epoch_and_the_best_and_nothing_older(
+def test_the_last_weights_are_written_only_where_they_are_not_the_best(
     tmp_path: Path, lr: float
 ) -> None:
     chosen = config("cnn", optimizer="sgd", lr=lr, epochs=3)
     data = trial_data(chosen)
     state = _start(chosen, data)
-    for _ in fit(chosen, data, state):
-        checkpoints.save(tmp_path, state)
+    before = None
+    for result in fit(chosen, data, state):
+        folder = tmp_path / f"{result.epoch}"
+        checkpoints.save(folder, state, HISTORY, before)
+        before = folder
     assert state.best is not None
-    expected = {"state.json", "optimizer-3.safetensors", f"best-{state.best.epoch}.safetensors"}
+    expected = {"state.json", "optimizer.safetensors", "best.safetensors"}
     if state.best.epoch < 3:
-        expected.add("last-3.safetensors")
-    assert {path.name for path in tmp_path.iterdir()} == expected
-    best = checkpoints.load_best(tmp_path)
+        expected.add("last.safetensors")
+    assert {path.name for path in folder.iterdir()} == expected
+    best = checkpoints.load_best(folder)
     assert best is not None
     assert same(best.weights, state.best.weights)
+
+
+def test_the_best_epoch_is_on_disk_once(tmp_path: Path) -> None:
+    chosen = config("cnn", optimizer="sgd", lr=1e-30, epochs=3)
+    data = trial_data(chosen)
+    state = _start(chosen, data)
+    for result in fit(chosen, data, state):
+        folder = tmp_path / f"{result.epoch}"
+        checkpoints.save(folder, state, HISTORY, tmp_path / f"{result.epoch - 1}")
+    assert state.best is not None
+    assert state.best.epoch == 1
+    files = {(tmp_path / str(epoch) / "best.safetensors").stat().st_ino for epoch in (1, 2, 3)}
+    assert len(files) == 1
 
 
 def test_under_a_frozen_backbone_only_the_head_is_written(tmp_path: Path) -> None:
@@ -112,8 +131,8 @@ def test_under_a_frozen_backbone_only_the_head_is_written(tmp_path: Path) -> Non
     data = trial_data(chosen, train=8, val=4)
     state = _start(chosen, data)
     train_epoch(state, data)
-    checkpoints.save(tmp_path, state)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 50_000
+    checkpoints.save(tmp_path / "1", state, HISTORY)
+    assert sum(path.stat().st_size for path in (tmp_path / "1").iterdir()) < 50_000
 
 
 def test_a_diverged_trial_is_saved_with_its_state(tmp_path: Path) -> None:
@@ -121,34 +140,44 @@ def test_a_diverged_trial_is_saved_with_its_state(tmp_path: Path) -> None:
     data = trial_data(chosen)
     state = _start(chosen, data)
     list(fit(chosen, data, state))
-    checkpoints.save(tmp_path, state)
+    checkpoints.save(tmp_path / "1", state, HISTORY)
     again = _start(chosen, data)
-    checkpoints.load(tmp_path, again)
+    checkpoints.load(tmp_path / "1", again)
     assert again.diverged
     assert again.finished
-    assert (checkpoints.load_best(tmp_path) is None) == (state.best is None)
+    assert (checkpoints.load_best(tmp_path / "1") is None) == (state.best is None)
 
 
-def test_a_save_that_is_cut_off_leaves_the_epoch_before(
+def test_a_save_that_is_cut_off_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = config("ann", lr=0.01)
     data = trial_data(chosen)
     state = _start(chosen, data)
     train_epoch(state, data)
-    checkpoints.save(tmp_path, state)
-    before = _everything(state)
-    train_epoch(state, data)
 
-    def killed(path: Path, text: str) -> None:
+    def killed(path: Path) -> str:
         raise OSError("killed")
 
-    monkeypatch.setattr(checkpoints, "write_text", killed)
+    monkeypatch.setattr(checkpoints, "file_sha256", killed)
     with pytest.raises(OSError, match="killed"):
-        checkpoints.save(tmp_path, state)
-    again = _start(chosen, data)
-    checkpoints.load(tmp_path, again)
-    _assert_equal(_everything(again), before)
+        checkpoints.save(tmp_path / "1", state, HISTORY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    chosen = config("ann")
+    data = trial_data(chosen)
+    state = _start(chosen, data)
+    train_epoch(state, data)
+    checkpoints.save(tmp_path / "1", state, HISTORY)
+    before = (tmp_path / "1" / "state.json").stat().st_ino
+    checkpoints.save(tmp_path / "1", state, HISTORY)
+    assert (tmp_path / "1" / "state.json").stat().st_ino == before
+    checkpoints.drop_optimizer(tmp_path / "1")
+    assert not checkpoints.is_complete(tmp_path / "1")
+    checkpoints.save(tmp_path / "1", state, HISTORY)
+    assert checkpoints.is_complete(tmp_path / "1")
 
 
 def test_without_the_optimizer_the_best_epoch_is_still_there(tmp_path: Path) -> None:
@@ -156,26 +185,41 @@ def test_without_the_optimizer_the_best_epoch_is_still_there(tmp_path: Path) -> 
     data = trial_data(chosen)
     state = _start(chosen, data)
     train_epoch(state, data)
-    checkpoints.save(tmp_path, state)
-    checkpoints.drop_optimizer(tmp_path)
-    best = checkpoints.load_best(tmp_path)
+    checkpoints.save(tmp_path / "1", state, HISTORY)
+    checkpoints.drop_optimizer(tmp_path / "1")
+    best = checkpoints.load_best(tmp_path / "1")
     assert best is not None
     assert best.epoch == 1
 
 
 @pytest.mark.parametrize(
-    "damage", [None, "state.json", "optimizer-1.safetensors", "best-1.safetensors"]
+    ("damage", "kind"),
+    [
+        (None, ""),
+        ("state.json", "cut"),
+        ("optimizer.safetensors", "cut"),
+        ("optimizer.safetensors", "flipped"),
+        ("best.safetensors", "cut"),
+        ("best.safetensors", "flipped"),
+    ],
 )
-def test_a_checkpoint_that_is_missing_or_damaged_is_told(
-    tmp_path: Path, damage: str | None
+def test_a_checkpoint_that_is_missing_or_damaged_is_told_and_changes_nothing(
+    tmp_path: Path, damage: str | None, kind: str
 ) -> None:
     chosen = config("ann")
     data = trial_data(chosen)
     state = _start(chosen, data)
     if damage is not None:
         train_epoch(state, data)
-        checkpoints.save(tmp_path, state)
-        path = tmp_path / damage
-        path.write_bytes(path.read_bytes()[:20])
+        checkpoints.save(tmp_path / "1", state, HISTORY)
+        path = tmp_path / "1" / damage
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content if kind == "flipped" else content[:20])
+    fresh = _start(chosen, data)
+    before = fresh.save()
     with pytest.raises(ResultsError, match="run the trial again"):
-        checkpoints.load(tmp_path, _start(chosen, data))
+        checkpoints.load(tmp_path / "1", fresh)
+    after = fresh.save()
+    assert all(same(a, b) for a, b in zip(before[:2], after[:2], strict=True))
+    assert before[2] == after[2]

@@ -20,10 +20,10 @@ FLOORS = (
         "models",
     ),
     ("optim", "schedules", "devices"),
-    ("training", "training_state", "checkpoints", "bundle", "evaluation"),
+    ("training", "training_state", "checkpoints", "bundle", "evaluation", "reuse"),
     (
         "trainable", "searchers", "schedulers", "sharing", "recorder", "progress", "cluster",
-        "failures", "driver_only",
+        "failures", "driver_only", "featuring", "jobs", "past",
     ),
     ("analysis",),
     ("study",),

@@ -1,7 +1,7 @@
 """Schedulers: what is compared with what, and who is stopped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from tune_bio.config import LENGTH_BOUND_SCHEDULES
+from tune_bio.past import PastTrial
 from tune_bio.schedulers import LikeWithLike, build_scheduler, rungs
 from tune_bio.settings import SearchSettings
 
@@ -49,7 +50,7 @@ class FakeTrial:
     config: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.config = {"params": self.params}
+        self.config = {"trial": self.trial_id, "params": self.params}
 
     @property
     def ended(self) -> bool:
@@ -223,3 +224,55 @@ def test_tune_may_hand_over_the_metric_that_the_settings_name_and_no_other() -> 
     assert scheduler.set_search_properties("val_auroc", "max")
     assert scheduler.set_search_properties(None, None)
     assert not scheduler.set_search_properties("val_loss", "min")
+
+
+def past(trial: str, curve: Sequence[float], status: Any = "completed") -> PastTrial:
+    steps = tuple(enumerate(curve, start=1))
+    return PastTrial(trial, {"epochs": 10}, status, steps, max(curve, default=0.0))
+
+
+@pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])
+def test_a_resumed_study_judges_by_the_trials_before(settings: SearchSettings) -> None:
+    before = [past(f"t{n}", flat(0.9)) for n in range(4)]
+    worse = FakeTrial("new", {"epochs": 10}, flat(0.5))
+    for known, epochs in ((before, 2), ([], 10)):
+        scheduler = build_scheduler(settings, known)
+        trial = replace(worse)
+        scheduler.on_trial_add(None, trial)
+        while not trial.ended:
+            _advance(scheduler, trial, settings.metric)
+        assert trial.epochs == epochs
+
+
+@pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])
+def test_a_trial_that_goes_on_is_not_judged_again_where_it_has_passed(
+    settings: SearchSettings,
+) -> None:
+    before = [past(f"t{n}", flat(0.9)) for n in range(4)]
+    interrupted = past("t4", flat(0.5, epochs=5), "interrupted")
+    scheduler = build_scheduler(settings, [*before, interrupted])
+    trial = FakeTrial("another-id", {"epochs": 10}, flat(0.95), epochs=4)
+    trial.config["trial"] = "t4"
+    scheduler.on_trial_add(None, trial)
+    while not trial.ended:
+        _advance(scheduler, trial, settings.metric)
+    assert trial.epochs == 10
+
+
+def test_the_rungs_of_a_resumed_study_hold_what_they_held() -> None:
+    curves = [[0.1 * n + 0.01 * epoch for epoch in range(10)] for n in range(5)]
+    live = build_scheduler(asha())
+    for number, curve in enumerate(reversed(curves)):
+        trial = FakeTrial(f"t{number}", {"epochs": 10}, curve)
+        live.on_trial_add(None, trial)
+        while not trial.ended:
+            _advance(live, trial, "val_auroc")
+    told = [past(f"t{n}", curve) for n, curve in enumerate(reversed(curves))]
+    resumed = build_scheduler(asha(), told)
+    ((_, before),) = live._brackets.items()
+    ((_, after),) = resumed._brackets.items()
+    for (milestone, recorded), (again, refilled) in zip(
+        before._brackets[0]._rungs, after._brackets[0]._rungs, strict=True
+    ):
+        assert milestone == again
+        assert all(refilled[trial] == value for trial, value in recorded.items())

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
 from tune_bio.errors import SpaceError
+from tune_bio.jobs import job
 from tune_bio.searchers import (
     GaussianProcessSearcher,
     ListSearcher,
@@ -236,7 +237,8 @@ def test_gp_learns_from_stopped_trials_and_bears_diverged_ones() -> None:
 
 
 def test_a_list_is_run_in_order_and_ends() -> None:
-    searcher = ListSearcher([{"model": "ann"}, {"model": "cnn"}], lambda p: {**p, "seed": 7})
-    assert searcher.suggest("a") == {"trial": "t0000", "params": {"model": "ann", "seed": 7}}
-    assert searcher.suggest("b") == {"trial": "t0001", "params": {"model": "cnn", "seed": 7}}
+    jobs = [job([(f"t000{k}", {"model": "ann", "epochs": k})]) for k in range(2)]
+    searcher = ListSearcher(jobs)
+    assert searcher.suggest("a") == jobs[0]
+    assert searcher.suggest("b") == jobs[1]
     assert searcher.suggest("c") == Searcher.FINISHED

@@ -1,11 +1,16 @@
 """Checkpoints on disk: safetensors and JSON, never a pickle.
 
-A folder holds `state.json`, which names the other files and is written last: `last-N` (the
-trained part of the weights after epoch N), `optimizer-N`, and `best-N`. Where the last epoch is
-the best one, both names stand for one file.
+A checkpoint is a folder that is written whole: `state.json` with values, curve and the hashes of
+the other files; `last` (the trained part of the weights), `optimizer`, and `best` (the best epoch's
+weights and validation probabilities). Where the last epoch is the best one there is no `last`.
+Without its optimizer a checkpoint cannot be continued, and still holds the best epoch.
 """
 
 import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +20,64 @@ import safetensors.torch
 import torch
 
 from tune_bio.errors import ResultsError
-from tune_bio.files import replacing, write_text
+from tune_bio.files import making
+from tune_bio.fingerprints import file_sha256
 from tune_bio.training import Best, Tensors, TrainingState
 
 STATE = "state.json"
+LAST, OPTIMIZER, BEST = "last.safetensors", "optimizer.safetensors", "best.safetensors"
 _PROBABILITIES = "validation_probabilities"
 
 
-def save(folder: Path, state: TrainingState) -> None:
-    """Write `state` whole, then remove the files that it replaces."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, optimizer, values = state.save()
-    best, epoch = state.best, state.epoch
-    names = {"optimizer": f"optimizer-{epoch}.safetensors"}
-    _write(folder / names["optimizer"], optimizer)
-    if best is not None:
-        names["best"] = f"best-{best.epoch}.safetensors"
-        if not (folder / names["best"]).exists():
-            probabilities = torch.from_numpy(best.probabilities)
-            _write(folder / names["best"], {**best.weights, _PROBABILITIES: probabilities})
-    if best is None or best.epoch != epoch:
-        names["last"] = f"last-{epoch}.safetensors"
-        _write(folder / names["last"], weights)
-    values |= {"files": names, "metric": state.metric}
-    if best is not None:
-        values["best"] = {"epoch": best.epoch, "value": best.value}
-    write_text(folder / STATE, json.dumps(values, indent=1))
-    _remove_all_but(folder, {STATE, *names.values()})
+@dataclass(frozen=True)
+class History:
+    """How a state came about.
+
+    rows: one of epochs.parquet an epoch, without the trial.
+    trial: whoever trained the last of them, as STUDY/TRIAL.
+    reused_from: whoever trained the first `reused_epochs` of them, where that was another.
+    train_accuracy: by epoch: in evaluation mode, with the weights of that epoch, for the best
+        epochs that have been scored so.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    trial: str
+    reused_from: str | None = None
+    reused_epochs: int = 0
+    train_accuracy: Mapping[str, float] = field(default_factory=dict)
 
 
-def load(folder: Path, state: TrainingState) -> None:
-    """Bring a fresh `state` of the same configuration to where `save` left it."""
+def save(folder: Path, state: TrainingState, history: History, before: Path | None = None) -> None:
+    """Write `state` to `folder`, whole; a complete checkpoint that is there already stays.
+
+    `before` is an earlier checkpoint of the same training: its best epoch's file is linked where
+    that is still the best.
+    """
+    if is_complete(folder):
+        return  # the folder's name tells its content, so it is the same
+    if folder.exists():
+        shutil.rmtree(folder)  # what a cleaning has left of it
+    try:
+        with making(folder) as temporary:
+            _write_files(temporary, state, history, before)
+    except OSError:
+        if not is_complete(folder):  # else another trial of the same content was faster
+            raise
+
+
+def load(folder: Path, state: TrainingState) -> History:
+    """Bring a `state` of the same training to where `save` left it.
+
+    Raises:
+        ResultsError: a file is missing or damaged; `state` is as it was.
+    """
     values = read_state(folder)
     best = load_best(folder)
-    optimizer = _read(folder / values["files"]["optimizer"])
-    last = values["files"].get("last")
-    weights = _read(folder / last) if last or best is None else best.weights
+    optimizer = _read(folder, OPTIMIZER, values)
+    at_best = best is not None and best.epoch == values["epoch"]
+    weights = best.weights if best is not None and at_best else _read(folder, LAST, values)
     state.load(weights, optimizer, values, best)
+    return History(**values["history"])
 
 
 def load_best(folder: Path) -> Best | None:
@@ -59,14 +85,14 @@ def load_best(folder: Path) -> Best | None:
     values = read_state(folder)
     if "best" not in values:
         return None
-    tensors = _read(folder / values["files"]["best"])
+    tensors = _read(folder, BEST, values)
     probabilities = tensors.pop(_PROBABILITIES).numpy().astype(np.float32)
     return Best(values["best"]["epoch"], values["best"]["value"], tensors, probabilities)
 
 
-def exists(folder: Path) -> bool:
-    """Whether a checkpoint was ever saved there."""
-    return (folder / STATE).is_file()
+def is_complete(folder: Path) -> bool:
+    """Whether there is a checkpoint that can be continued."""
+    return (folder / STATE).is_file() and (folder / OPTIMIZER).is_file()
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -79,24 +105,46 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def drop_optimizer(folder: Path) -> None:
-    """Remove what only a continued trial needs: two thirds of the bytes."""
-    for path in folder.glob("optimizer-*.safetensors"):
-        path.unlink(missing_ok=True)
+    """Remove what only a continued trial needs: the most of the bytes."""
+    for name in (OPTIMIZER, LAST):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write_files(folder: Path, state: TrainingState, history: History, before: Path | None) -> None:
+    weights, optimizer, values = state.save()
+    best = state.best
+    _write(folder / OPTIMIZER, optimizer)
+    if best is None or best.epoch != state.epoch:
+        _write(folder / LAST, weights)
+    if best is not None:
+        values["best"] = {"epoch": best.epoch, "value": best.value}
+        if not _link_best(folder, best, before):
+            probabilities = torch.from_numpy(best.probabilities)
+            _write(folder / BEST, {**best.weights, _PROBABILITIES: probabilities})
+    values["history"] = asdict(history)
+    values["sha256"] = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+    (folder / STATE).write_text(json.dumps(values, indent=1))
+
+
+def _link_best(folder: Path, best: Best, before: Path | None) -> bool:
+    try:
+        if before is None or read_state(before).get("best", {}).get("epoch") != best.epoch:
+            return False
+        os.link(before / BEST, folder / BEST)
+    except (OSError, ResultsError):  # a file system without links, or cleaned in the meantime
+        return False
+    return True
 
 
 def _write(path: Path, tensors: Tensors) -> None:
-    with replacing(path) as temporary:
-        safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
 
-def _read(path: Path) -> Tensors:
+def _read(folder: Path, name: str, values: dict[str, Any]) -> Tensors:
+    path = folder / name
     try:
+        if file_sha256(path) != values["sha256"][name]:
+            raise ValueError("its content has changed")
         return dict(safetensors.torch.load_file(path))
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise ResultsError(f"{path} is damaged ({error})", "run the trial again") from error
-
-
-def _remove_all_but(folder: Path, kept: set[str]) -> None:
-    for path in folder.glob("*.safetensors"):
-        if path.name not in kept:
-            path.unlink()

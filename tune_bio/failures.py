@@ -7,7 +7,6 @@ import ray.exceptions
 from ray import cloudpickle
 
 from tune_bio.errors import TuneBioError
-from tune_bio.trainable import STALL_FILE
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -24,16 +23,16 @@ def error_of(trial: Any) -> BaseException | None:
     return error
 
 
-def explain(error: BaseException | None, folder: Path, batch_size: int) -> str:
+def explain(error: BaseException | None, last_words: Path, batch_size: int) -> str:
     """One line: the cause and the remedy.
 
     Args:
         error: what Tune caught, or None where it is lost.
-        folder: the trial's checkpoint folder, where a hung process leaves its last words.
+        last_words: the file that a hung process leaves.
         batch_size: the trial's, from which the one to try is told where memory ran out.
     """
     less = _less(batch_size)
-    stalled = _last_words(folder / STALL_FILE)
+    stalled = _last_words(last_words)
     cause = _cause(error)
     if isinstance(cause, TuneBioError):
         return str(cause)

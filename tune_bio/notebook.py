@@ -60,6 +60,7 @@ def run_search(
     missing_weights: str = "skip",
     cache_dir: str | Path | None = None,
     address: str | None = None,
+    resume: bool = False,
     quiet: bool = False,
 ) -> SearchResult:
     """Run a search; Ray is started if it is not running, and stopped again if it was not.
@@ -76,7 +77,7 @@ def run_search(
         pins: hyperparameters that hold for every trial, as `--set`.
         name: of the study and its folder (default: that of the file or function).
         results: folder of all studies.
-        weights_dir, missing_weights, cache_dir, address, quiet: as the command's flags.
+        weights_dir, missing_weights, cache_dir, address, resume, quiet: as the command's flags.
 
     Raises:
         InputError: bad input; nothing was started.
@@ -97,6 +98,7 @@ def run_search(
         arrays=None if data is None or isinstance(data, str | Path) else data,
         class_names=None if classes is None else tuple(classes),
         quiet=quiet,
+        resume=resume,
     )
     console = Console(highlight=False, quiet=quiet)
     return SearchResult(run_study(loaded, settings, request, console, address=address).folder)

@@ -4,20 +4,22 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ParamSpec
 
+import numpy as np
+import numpy.typing as npt
 from ray import tune
 
-from tune_bio import checkpoints
 from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.driver_only import DriverOnly
 from tune_bio.failures import error_of, explain
 from tune_bio.fingerprints import config_id
+from tune_bio.jobs import Member, members_of
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
 from tune_bio.settings import SearchSettings
+from tune_bio.trainable import stall_file
 
 WRITE_SECONDS = 2.0
 # A large study takes longer to write; the driver spends at most a twentieth of its time on it.
@@ -48,46 +50,46 @@ class Recorder(DriverOnly, tune.Callback):
         view: View,
         settings: SearchSettings,
         rungs: frozenset[int],
-        checkpoint_folder: Path,
         count_operations: Callable[[TrialConfig], int],
+        clean: Callable[[], None] = lambda: None,
     ) -> None:
+        """`clean` is called when a trial has ended: its checkpoints may be too many."""
         self._records = records
         self._view = view
         self._settings = settings
         self._rungs = rungs
-        self._checkpoints = checkpoint_folder
         self._count_operations = count_operations
+        self._clean = clean
         self._write_after = 0.0
 
     @_never_raises
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        config = TrialConfig.of(trial.config["params"])
-        trial_id = trial.config["trial"]
-        self._records.start_trial(trial_id, config_id(config), config)
-        self._view.started(trial_id)
-        self._records.update_trial(trial_id, multiply_adds=self._count_operations(config))
+        params = trial.config["params"]
+        for member in members_of(trial.config):
+            row = self._records.trials.get(member.trial, {})
+            if row.get("status", "interrupted") != "interrupted":
+                continue  # it ended before the study was resumed
+            config = TrialConfig.of({**params, "epochs": member.epochs})
+            self._records.start_trial(member.trial, config_id(config), config)
+            self._view.started(member.trial)
+            operations = self._count_operations(config)
+            self._records.update_trial(member.trial, multiply_adds=operations)
 
     @_never_raises
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        trial_id = trial.config["trial"]
-        records = self._records
-        records.add_epochs(trial_id, result["rows"])
-        curve = records.curve(trial_id)
-        records.update_trial(
-            trial_id,
-            **summarize(curve, self._settings.metric, self._settings.mode),
-            epochs_trained=len(curve),
-            **{key: result[key] for key in ("parameters", "trainable_parameters", "node", "gpu")},
-        )
-        if "probabilities" in result:
-            records.predictions[trial_id] = result.pop("probabilities")
-            row = records.trials[trial_id]
-            at_best = next(e for e in curve if e["epoch"] == row["best_epoch"])
-            gap = result["train_accuracy_at_best"] - at_best["val_accuracy"]
-            records.update_trial(trial_id, generalization_gap=gap)
-        self._view.progressed(trial_id)
+        probabilities = result.pop("probabilities", None)
+        shorter: Member | None = None
+        for member in members_of(trial.config):
+            if self._is_open(member):
+                self._record(member, shorter, result)
+                if probabilities is not None:
+                    self._record_best(member, result, probabilities)
+                self._view.progressed(member.trial)
+                if result["epoch"] == member.epochs and not result["finished"]:
+                    self._end(member.trial, "completed", None)
+            shorter = member
 
     @_never_raises
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -101,17 +103,15 @@ class Recorder(DriverOnly, tune.Callback):
             status = "completed"
         elif result.get("epoch") in self._rungs:
             status = "stopped_early"
-        self._end(trial.config["trial"], status, error)
+        self._end_all(trial, status, error)
 
     @_never_raises
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        trial_id = trial.config["trial"]
-        if trial_id not in self._records.trials:  # it failed before it started
+        if not any(map(self._is_open, members_of(trial.config))):  # it failed before it started
             self.on_trial_start(iteration, trials, trial)
-        error = explain(
-            error_of(trial), self._checkpoints / trial_id, trial.config["params"]["batch_size"]
-        )
-        self._end(trial_id, "failed", error)
+        last_words = stall_file(self._records.folder, trial.config["trial"])
+        error = explain(error_of(trial), last_words, trial.config["params"]["batch_size"])
+        self._end_all(trial, "failed", error)
 
     @_never_raises
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -128,8 +128,41 @@ class Recorder(DriverOnly, tune.Callback):
                 self._end(trial_id, "interrupted", "the study was stopped before the trial's end")
         self._records.write()
 
+    def _record(self, member: Member, shorter: Member | None, result: dict[str, Any]) -> None:
+        """Add the epochs of a result to a member; those of a shorter one are that one's."""
+        trial, records = member.trial, self._records
+        records.add_epochs(trial, [r for r in result["rows"] if r["epoch"] <= member.epochs])
+        curve = records.curve(trial)
+        reused, reused_from = result["reused_epochs"], result["reused_from"]
+        if shorter is not None and shorter.epochs > reused:
+            reused, reused_from = shorter.epochs, shorter.trial
+        records.update_trial(
+            trial,
+            **summarize(curve, self._settings.metric, self._settings.mode),
+            epochs_trained=max(0, len(curve) - reused),
+            reused_from=reused_from,
+            **{key: result[key] for key in ("parameters", "trainable_parameters", "node", "gpu")},
+        )
+
+    def _record_best(
+        self, member: Member, result: dict[str, Any], probabilities: npt.NDArray[np.float32]
+    ) -> None:
+        """What is known at a stop alone: the predictions at the best epoch so far."""
+        records, trial = self._records, member.trial
+        records.predictions[trial] = probabilities
+        at_best = records.epochs[trial][records.trials[trial]["best_epoch"]]
+        gap = result["train_accuracy_at_best"] - at_best["val_accuracy"]
+        records.update_trial(trial, generalization_gap=gap)
+
+    def _is_open(self, member: Member) -> bool:
+        return self._records.trials.get(member.trial, {}).get("status") == "running"
+
+    def _end_all(self, trial: Any, status: Status, error: str | None) -> None:
+        for member in members_of(trial.config):
+            if self._is_open(member):
+                self._end(member.trial, status, error)
+        self._clean()
+
     def _end(self, trial_id: str, status: Status, error: str | None) -> None:
         self._records.update_trial(trial_id, status=status, error=error)
         self._view.ended(trial_id)
-        if status not in ("failed", "interrupted"):
-            checkpoints.drop_optimizer(self._checkpoints / trial_id)

@@ -27,9 +27,11 @@ Status = Literal["running", "completed", "stopped_early", "diverged", "failed", 
 TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.parquet"
 MANIFEST = "experiment.json"
 
+_TIMELINE = b"tune_bio.timeline"
 _ARROW_TYPES: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 # Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
 _NUMBER_OR_LIST = ("width", "dropout")
+_WIDTH = "params.width"
 
 _TRIAL_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("trial_id", pa.string()),
@@ -125,7 +127,12 @@ class Records:
         self.timeline[trial_id][1] = time.monotonic() - self.began
 
     def add_epochs(self, trial_id: str, rows: Sequence[Row]) -> None:
-        """Add epochs of a trial; an epoch that is there already is replaced."""
+        """Add epochs of a trial, in order; a curve from the first epoch on replaces what was there.
+
+        A resumed trial begins so: it may go on from an earlier epoch than was recorded.
+        """
+        if rows and rows[0]["epoch"] == 1:
+            self.epochs[trial_id] = {}
         for row in rows:
             self.epochs.setdefault(trial_id, {})[row["epoch"]] = {"trial_id": trial_id, **row}
 
@@ -134,19 +141,33 @@ class Records:
         return list(self.epochs.get(trial_id, {}).values())
 
     def write(self) -> None:
-        """Write every table, whole."""
+        """Write every table, whole; the one of trials last, so that it claims no missing epoch."""
         trials = [self.trials[trial_id] for trial_id in sorted(self.trials)]
         rows = [row for trial_id in sorted(self.epochs) for row in self.curve(trial_id)]
-        _write(
-            self.folder / TRIALS,
-            pa.Table.from_pylist(trials, self._trial_schema()),
-        )
         _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(_EPOCH_COLUMNS)))
         _write(self.folder / PREDICTIONS, self._prediction_table())
+        _write(self.folder / TRIALS, pa.Table.from_pylist(trials, self._trial_schema()))
+
+    def restore(self) -> None:
+        """Read the tables that an earlier run of this study has written; raises ResultsError."""
+        trials, epochs = _read_table(self.folder / TRIALS), _read_table(self.folder / EPOCHS)
+        predictions = read_predictions(self.folder)
+        self.trials = {row["trial_id"]: _active(row) for row in trials.to_pylist()}
+        for row in map(_active, epochs.to_pylist()):
+            if row["trial_id"] in self.trials:
+                self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
+        columns = [f"p_{name}" for name in self.classes]
+        for trial, rows in predictions.groupby("trial", sort=False):
+            if trial in self.trials:
+                self.predictions[str(trial)] = rows[columns].to_numpy(np.float32)
+        self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
+        last = max((end for _, end in self.timeline.values()), default=0.0)
+        self.began = time.monotonic() - last
 
     def _trial_schema(self) -> pa.Schema:
         params = [(f"params.{name}", self._param_type(name)) for name in hyperparameter_names()]
-        return pa.schema([*_TRIAL_COLUMNS[:6], *params, *_TRIAL_COLUMNS[6:]])
+        schema = pa.schema([*_TRIAL_COLUMNS[:6], *params, *_TRIAL_COLUMNS[6:]])
+        return schema.with_metadata({_TIMELINE: json.dumps(self.timeline).encode()})
 
     def _param_type(self, name: str) -> pa.DataType:
         if name in _NUMBER_OR_LIST:
@@ -217,8 +238,21 @@ def _write(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> pa.Table:
     try:
-        return pd.read_parquet(path)
+        return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(f"{path} cannot be read ({error})", _REMEDY) from error
+
+
+def _active(row: Row) -> Row:
+    """A row without its nulls, as it was before it was written."""
+    active = {name: value for name, value in row.items() if value is not None}
+    if isinstance(active.get(_WIDTH), float):  # a column of numbers has one type
+        active[_WIDTH] = int(active[_WIDTH])
+    return active
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table: pd.DataFrame = _read_table(path).to_pandas()
+    return table

@@ -10,6 +10,7 @@ Both compare finite numbers only: a trial that diverged reports the worst value 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune.schedulers import (
@@ -20,17 +21,18 @@ from ray.tune.schedulers import (
 )
 
 from tune_bio.config import LENGTH_BOUND_SCHEDULES
+from tune_bio.past import PastTrial
 from tune_bio.settings import SearchSettings
 
 TIME = "epoch"
 MEDIAN_OF = 3  # trials at the least, beside the one that is judged
 
 
-def build_scheduler(settings: SearchSettings) -> TrialScheduler:
-    """The scheduler that `settings` names."""
+def build_scheduler(settings: SearchSettings, past: Sequence[PastTrial] = ()) -> TrialScheduler:
+    """The scheduler that `settings` names; `past` are the trials of a study that is resumed."""
     if settings.scheduler == "none":
         return FIFOScheduler()
-    return LikeWithLike(settings)
+    return LikeWithLike(settings, past)
 
 
 def rungs(settings: SearchSettings) -> tuple[int, ...]:
@@ -53,13 +55,20 @@ class LikeWithLike(FIFOScheduler):
     A cosine schedule of 10 epochs is annealed where one of 60 has hardly begun, so under a
     schedule that depends on the trial's length only trials of one length meet: each length has a
     bracket of its own. Schedules that do not depend on the length share one.
+
+    In a resumed study the rungs are filled first with what past trials had there. One that is
+    continued has passed its rungs already, and is not judged there again.
     """
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, past: Sequence[PastTrial] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._brackets: dict[int, TrialScheduler] = {}
         self._told: dict[str, int] = {}  # the last epoch of each trial that its bracket knows
+        self._interrupted = {trial.trial: trial for trial in past if not trial.ended}
+        for trial in past:
+            if trial.ended:
+                self._refill(_EndedTrial(trial), trial)
 
     @property
     def metric(self) -> str:
@@ -71,6 +80,9 @@ class LikeWithLike(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._bracket(trial).on_trial_add(tune_controller, trial)
+        past = self._interrupted.pop(trial.config["trial"], None)
+        if past is not None:
+            self._pass_rungs(trial, past)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         self._told[trial.trial_id] = result[TIME]
@@ -90,6 +102,25 @@ class LikeWithLike(FIFOScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self._bracket(trial).on_trial_remove(tune_controller, trial)
 
+    def _refill(self, trial: "_EndedTrial", past: PastTrial) -> None:
+        bracket = self._bracket(trial)
+        bracket.on_trial_add(None, trial)  # type: ignore[arg-type]
+        self._pass_rungs(trial, past)
+        if past.steps and past.steps[-1][0] not in rungs(self._settings):
+            self._tell(bracket, trial, past.steps[-1])
+
+    def _pass_rungs(self, trial: Any, past: PastTrial) -> None:
+        """Tell what a trial had at its rungs; what would be decided now does not count."""
+        for step in past.at(rungs(self._settings)):
+            self._tell(self._bracket(trial), trial, step)
+
+    def _tell(self, bracket: TrialScheduler, trial: Any, step: tuple[int, float]) -> None:
+        result = {TIME: step[0], self.metric: step[1]}
+        # Asked for a decision, Ray's median would take a trial that it would stop for stopped.
+        median = isinstance(bracket, MedianStoppingRule)
+        tell = bracket.on_trial_complete if median else bracket.on_trial_result
+        tell(None, trial, result)  # type: ignore[arg-type]
+
     def _compared(self, result: dict[str, Any]) -> dict[str, Any]:
         """What a bracket needs; Ray's median keeps every result, and ours carry predictions."""
         return {name: result[name] for name in (TIME, self.metric)}
@@ -101,6 +132,17 @@ class LikeWithLike(FIFOScheduler):
         if horizon not in self._brackets:
             self._brackets[horizon] = _bracket(self._settings)
         return self._brackets[horizon]
+
+
+class _EndedTrial:
+    """Stands for a past trial: a name and hyperparameters are all that brackets ask for."""
+
+    def __init__(self, past: PastTrial) -> None:
+        self.trial_id = past.trial
+        self.config = {"trial": past.trial, "params": past.params}
+
+    def __str__(self) -> str:
+        return self.trial_id
 
 
 def _bracket(settings: SearchSettings) -> TrialScheduler:

@@ -38,14 +38,13 @@ A search-space file is Python code and runs with your rights. Results go to resu
 (Parquet), figures, summary.md and the best model, for tune_bio.load_model("results/NAME").
 
 exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (nothing started);
-130 or 143 interrupted (what was recorded is kept).
+130 or 143 interrupted (what was recorded is kept; --resume goes on).
 """
 
 # Flags of the contract that this version lacks, with the values that ask for nothing.
 NOT_BUILT: dict[str, tuple[Any, ...]] = {
     "finalists": (None, "0"),
     "replicates": (None,),
-    "resume": (False,),
     "allow_leakage": (False,),
     "resplit": (False,),
 }
@@ -116,6 +115,7 @@ def _request(space: SearchSpace, options: argparse.Namespace) -> "Request":
         patient_pattern=options.patient_pattern,
         cache_dir=options.cache_dir,
         quiet=options.quiet,
+        resume=options.resume,
     )
 
 
@@ -224,6 +224,22 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="where decoded images are kept (default: ~/.cache/tune_bio)",
     )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the study of this name: what is on record is not trained again; "
+        "--num-trials and --max-epochs may be more than before",
+    )
+    add(
+        "--checkpoint-gib",
+        metavar="X",
+        type=float,
+        help="disk space of the study's checkpoints (default: 10)",
+    )
+    add(
+        "--feature-dtype",
+        help=f"{_choices('feature_dtype')} (default: float32; float16 takes half the disk space)",
+    )
     add = parser.add_argument_group("resources").add_argument
     add("--cpus-per-trial", metavar="X", type=float, help="CPU threads of one trial (default: 1)")
     add(
@@ -262,7 +278,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--finalists", metavar="K|all", help="only 0 for now: the search without confirmation")
     add("--replicates", metavar="K")
     add("--no-controls", action="store_true", help="accepted: there are no controls yet")
-    add("--resume", action="store_true")
     add("--allow-leakage", action="store_true")
     add("--resplit", action="store_true")
     return parser

@@ -18,7 +18,10 @@ from ray.tune.search import Searcher
 from tune_bio.config import Params, Value
 from tune_bio.driver_only import DriverOnly
 from tune_bio.errors import SpaceError
+from tune_bio.jobs import Job, job
+from tune_bio.past import PastTrial
 from tune_bio.schedulers import TIME
+from tune_bio.seeding import derive
 from tune_bio.settings import SearchSettings
 from tune_bio.space import Choices, DeadEnd, Distribution, SearchSpace
 
@@ -26,13 +29,8 @@ REDRAWS = 1000
 Finish = Callable[[Params], Params]
 
 
-class _NumberedSearcher(DriverOnly, Searcher):
-    """Gives each configuration a trial number, and Tune the dictionary that actors expect."""
-
-    def __init__(self, finish: Finish) -> None:
-        super().__init__()
-        self._finish = finish
-        self._given = 0
+class _StudySearcher(DriverOnly, Searcher):
+    """A searcher whose state is in the records: Tune's own saving is left out."""
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         return True
@@ -43,20 +41,16 @@ class _NumberedSearcher(DriverOnly, Searcher):
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a study is resumed from its records")
 
-    def _number(self, params: Params) -> dict[str, Any]:
-        self._given += 1
-        return {"trial": f"t{self._given - 1:04d}", "params": self._finish(params)}
 
+class ListSearcher(_StudySearcher):
+    """Runs the jobs of a list, in order: a grid, or `--configs`."""
 
-class ListSearcher(_NumberedSearcher):
-    """Runs the configurations of a list, in order: a grid, or `--configs`."""
-
-    def __init__(self, configurations: Sequence[Params], finish: Finish) -> None:
-        super().__init__(finish)
-        self._left = deque(configurations)
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        super().__init__()
+        self._left = deque(jobs)
 
     def suggest(self, trial_id: str) -> Any:
-        return self._number(self._left.popleft()) if self._left else Searcher.FINISHED
+        return self._left.popleft() if self._left else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A list does not learn."""
@@ -67,37 +61,53 @@ class ListSearcher(_NumberedSearcher):
         """A list does not learn."""
 
 
-class OptunaSearcher(_NumberedSearcher):
+class OptunaSearcher(_StudySearcher):
     """Draws from an Optuna study: `tpe` or `random`.
+
+    In a resumed study it is told first what the trials before came to, and gives those that were
+    interrupted once more.
 
     A trial that was stopped early is told as pruned, with its value at each step: TPE ranks it
     behind the complete ones, by how far it came (Bergstra et al., NeurIPS 2011; Optuna's
     multivariate form, Falkner et al., ICML 2018).
     """
 
-    def __init__(self, space: SearchSpace, settings: SearchSettings, finish: Finish) -> None:
-        super().__init__(finish)
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        finish: Finish,
+        past: Sequence[PastTrial] = (),
+    ) -> None:
+        super().__init__()
         self._settings = settings
         self._space = space
+        self._finish = finish
+        self._given = len(past)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
         self._study = optuna.create_study(
             direction=maximize if settings.mode == "max" else minimize,
-            sampler=self._sampler(),
+            sampler=self._sampler(_seed(settings, past)),
         )
         self._open: dict[str, optuna.Trial] = {}
         self._names: dict[str, list[Distribution]] = {}
+        self._interrupted = deque(trial for trial in past if not trial.ended)
+        for trial in past:
+            if trial.ended:
+                self._recall(trial)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
+        while self._interrupted:
+            past = self._interrupted.popleft()
+            params = self._draw_again(trial_id, past)
+            if params is not None:
+                return job([(past.trial, self._finish(params))], resumed=True)
         for attempt in range(REDRAWS):
-            trial = self._ask(redraw=attempt > 0)
-            try:
-                params = self._space.run(_OptunaSource(trial, self._names))
-            except DeadEnd:
-                self._study.tell(trial, state=TrialState.FAIL)
-                continue
-            self._open[trial_id] = trial
-            return self._number(params)
+            params = self._draw(trial_id, redraw=attempt > 0)
+            if params is not None:
+                self._given += 1
+                return job([(f"t{self._given - 1:04d}", self._finish(params))])
         raise SpaceError(
             f"{REDRAWS} draws in a row ended where the weights are missing",
             "suggest `model` before `weights`, or give --weights-dir",
@@ -117,8 +127,40 @@ class OptunaSearcher(_NumberedSearcher):
         else:
             self._tell(trial, result)
 
-    def _sampler(self) -> BaseSampler:
-        seed = self._settings.seed
+    def _draw(self, trial_id: str, *, redraw: bool) -> Params | None:
+        """A configuration, or None where the draw ended where nothing is available."""
+        trial = self._ask(redraw=redraw)
+        try:
+            params = self._space.run(_OptunaSource(trial, self._names))
+        except DeadEnd:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        self._open[trial_id] = trial
+        return params
+
+    def _draw_again(self, trial_id: str, past: PastTrial) -> Params | None:
+        """The configuration of a past trial, drawn as if for the first time."""
+        source = RecordedSource(past.params, self._names)
+        try:
+            self._space.run(source)
+        except DeadEnd:  # its weights have gone
+            return None
+        self._study.enqueue_trial(source.drawn)
+        return self._draw(trial_id, redraw=False)
+
+    def _recall(self, past: PastTrial) -> None:
+        """Draw a past trial again, and tell what it came to."""
+        if self._draw_again(past.trial, past) is None:
+            return
+        finished = past.status in ("completed", "diverged")
+        result: dict[str, Any] = {"finished": finished, "best": past.best}
+        result["diverged"] = past.status == "diverged"
+        if past.steps:
+            result[TIME], result[self._settings.metric] = past.steps[-1]
+        error = past.status == "failed" or not past.steps
+        self.on_trial_complete(past.trial, result, error=error)
+
+    def _sampler(self, seed: int) -> BaseSampler:
         if self._settings.searcher == "random":
             return RandomSampler(seed=seed)
         with warnings.catch_warnings():
@@ -153,10 +195,9 @@ class GaussianProcessSearcher(OptunaSearcher):
     it might have become, and the scheduler saw no promise in it.
     """
 
-    def _sampler(self) -> BaseSampler:
+    def _sampler(self, seed: int) -> BaseSampler:
         # Optuna tells that a package would make this faster; a trial takes far longer.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        seed = self._settings.seed
         self._random = RandomSampler(seed=seed)
         self._process = GPSampler(
             seed=seed, independent_sampler=self._random, warn_independent_sampling=False
@@ -195,32 +236,78 @@ class _OptunaSource:
     def draw(self, name: str, distribution: Distribution) -> Value:
         if isinstance(distribution, Choices) and len(distribution.values) == 1:
             return distribution.values[0]
-        known = self._names.setdefault(name, [])
-        if distribution not in known:
-            known.append(distribution)
-        at = known.index(distribution)
-        own_name = name if at == 0 else f"{name}#{at + 1}"
-        return _suggest(self._trial, own_name, distribution)
+        return _suggest(self._trial, _own_name(self._names, name, distribution), distribution)
+
+
+class RecordedSource:
+    """Draws what a trial of the records has drawn, under Optuna's names in `drawn`."""
+
+    def __init__(self, params: Params, names: dict[str, list[Distribution]]) -> None:
+        self._params = params
+        self._names = names
+        self.drawn: Params = {}
+
+    def draw(self, name: str, distribution: Distribution) -> Value:
+        value = _nearest(distribution, self._params.get(name))
+        if not isinstance(distribution, Choices) or len(distribution.values) > 1:
+            self.drawn[_own_name(self._names, name, distribution)] = value
+        return value
 
 
 def build_searcher(
     space: SearchSpace,
     settings: SearchSettings,
-    listed: Sequence[Params] | None,
+    jobs: Sequence[Job] | None,
     finish: Finish,
+    past: Sequence[PastTrial] = (),
 ) -> Searcher:
     """The searcher of a study.
 
     Args:
-        space: drawn from, unless configurations are listed.
+        space: drawn from, unless jobs are given.
         settings: name the searcher, its seed and the metric.
-        listed: the configurations of a grid or of `--configs`, or None.
+        jobs: those of a grid or of `--configs`, or None.
         finish: completes what was drawn (defaults of the study, caps).
+        past: the trials of a study that is resumed.
     """
-    if listed is not None:
-        return ListSearcher(listed, finish)
+    if jobs is not None:
+        return ListSearcher(jobs)
     kind = GaussianProcessSearcher if settings.searcher == "gp" else OptunaSearcher
-    return kind(space, settings, finish)
+    return kind(space, settings, finish, past)
+
+
+def _seed(settings: SearchSettings, past: Sequence[PastTrial]) -> int:
+    """With the same random numbers again, a resumed study would repeat its first draws."""
+    return derive(settings.seed, "searcher", len(past)) % 2**32 if past else settings.seed
+
+
+def _own_name(names: dict[str, list[Distribution]], name: str, wanted: Distribution) -> str:
+    """The name under which Optuna knows this distribution of a hyperparameter."""
+    known = names.setdefault(name, [])
+    if wanted not in known:
+        known.append(wanted)
+    at = known.index(wanted)
+    return name if at == 0 else f"{name}#{at + 1}"
+
+
+def _nearest(distribution: Distribution, recorded: Value | None) -> Value:
+    """The value that was drawn, from the one on record, which may have been capped."""
+    if isinstance(distribution, Choices):
+        alike = [value for value in distribution.values if str(value) == str(recorded)]
+        above = [
+            value
+            for value in distribution.values
+            if isinstance(value, int | float)
+            and isinstance(recorded, int | float)
+            and value >= recorded
+        ]
+        return next(iter([*alike, *above, *distribution.values]))
+    low, high, step = distribution.low, distribution.high, distribution.step
+    value = float(recorded) if isinstance(recorded, int | float) else low
+    value = min(max(value, low), high)
+    if step is not None:
+        value = low + round((value - low) / step) * step
+    return int(value) if distribution.integer else value
 
 
 def _suggest(trial: optuna.Trial, name: str, wanted: Distribution) -> Value:

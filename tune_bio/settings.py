@@ -28,6 +28,8 @@ class SearchSettings(Frozen):
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: NonNegative | None = None  # None: one where the cluster has any, else none
     max_concurrent: Positive | None = None  # None: as many as fit
+    checkpoint_gib: Annotated[float, Field(gt=0)] = 10.0  # disk space of a study's checkpoints
+    feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
     stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a finished batch
 
     @classmethod

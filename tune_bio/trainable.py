@@ -1,13 +1,16 @@
 """The one trainable that Ray Tune runs: a class whose actor is used for one trial after another.
 
-A step trains to the next rung (or for about a second, whichever comes first) and returns rows;
-nothing here writes a table.
+A step trains to the next stop (or for about a second, whichever comes first) and returns rows;
+nothing here writes a table. Where a checkpoint of the same training lies on the way to the stop,
+the step continues from it instead of training as far.
 """
 
 import faulthandler
+import logging
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,12 @@ import torch
 from ray import tune
 
 from tune_bio import checkpoints
+from tune_bio.checkpoints import History
 from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, TrialConfig
+from tune_bio.errors import ResultsError
+from tune_bio.jobs import members_of
+from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore
 from tune_bio.sharing import Shared
 from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at_best
 
@@ -25,27 +32,32 @@ STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
 CHECKPOINT_SECONDS = 15.0  # between rungs
 # What a diverged trial reports in the place of NaN, which neither ASHA nor Optuna can rank.
 WORST = {"max": 0.0, "min": 1e6}
-STALL_FILE = "stalled.txt"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrialContext:
     """What is the same for all trials of a study.
 
-    `checkpoints` is an absolute folder, since workers run in another directory; `rungs` are the
-    epochs at which the scheduler compares; `stall_timeout` is in seconds.
+    `store` lies in an absolute folder, since workers run in another directory; `rungs` are the
+    epochs at which the scheduler compares; `stall_timeout` is in seconds. Checkpoints at rungs
+    are kept only where `keep_rungs`: a scheduler that compares at every epoch would fill the disk.
     """
 
     shared: Shared
     allotment: Allotment
     metric: str
     rungs: frozenset[int]
-    checkpoints: Path
+    store: PrefixStore
     stall_timeout: float
+    keep_rungs: bool = True
 
 
 class TrialActor(tune.Trainable):
-    """Trains `config["params"]` as trial `config["trial"]`."""
+    """Trains `config["params"]` as trial `config["trial"]`.
+
+    Other trials may share this training (see `jobs.py`): it stops where each of them ends.
+    """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
         self.context = context
@@ -59,48 +71,105 @@ class TrialActor(tune.Trainable):
         """Begin another trial in this process; nothing of the last one is left."""
         self.config = new_config
         config = TrialConfig.of(new_config["params"])
-        self.folder = self.context.checkpoints / new_config["trial"]
-        self.data = self.context.shared.trial_data(config)
+        context, members = self.context, members_of(new_config)
+        self.data = context.shared.trial_data(config)
         self.state = TrainingState(
             config,
             self.data,
-            metric=self.context.metric,
-            backbone=self.context.shared.backbone(config),
+            metric=context.metric,
+            backbone=context.shared.backbone(config),
             device=self.device,
         )
-        self.signs = _SignsOfLife(self.folder / STALL_FILE, self.context.stall_timeout)
+        self.key = context.store.key(config, self.data.reuse_tag, self.gpu or "cpu")
+        context.store.claim(self.key, [member.trial for member in members])
+        self.name = f"{context.store.folder.name}/{new_config['trial']}"
+        self.history = History(rows=[], trial=self.name)
+        self.ends = {member.epochs for member in members}
+        self.stops = sorted({*context.rungs, *self.ends})
+        self.signs = _SignsOfLife(
+            stall_file(context.store.folder, new_config["trial"]), context.stall_timeout
+        )
         self.epochs: Iterator[EpochResult] = fit(
             config, self.data, self.state, on_batch=self.signs.give
         )
         self.saved_at = time.monotonic()
+        self.saved: Path | None = None
+        self.provisional: Path | None = None
         self.reported_best = 0
+        self.resuming = bool(new_config.get("resumed"))
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until there is something to say, and say it."""
-        started = time.monotonic()
-        rows = []
+        """Go on until there is something to say, and say it."""
         with self.signs:
-            for result in self.epochs:
-                rows.append(result.row())
-                at_rung = result.epoch in self.context.rungs
-                if at_rung or time.monotonic() - started >= STEP_SECONDS:
-                    break
-            decisive = self.state.finished or self.state.epoch in self.context.rungs
+            rows = self._reuse() or self._train()
+            decisive = self.state.finished or self.state.epoch in self.stops
             report = self._report(rows, decisive)
         if decisive or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
-            checkpoints.save(self.folder, self.state)
-            self.saved_at = time.monotonic()
+            self._save()
         return report
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        checkpoints.save(Path(checkpoint_dir), self.state)
+        checkpoints.save(Path(checkpoint_dir) / "checkpoint", self.state, self.history)
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
-        checkpoints.load(Path(str(checkpoint)), self.state)
+        self.history = checkpoints.load(Path(str(checkpoint)) / "checkpoint", self.state)
 
     def cleanup(self) -> None:
         faulthandler.cancel_dump_traceback_later()
+
+    def _reuse(self) -> list[dict[str, Any]]:
+        """Continue from the longest checkpoint up to the next stop; the rows of what it skips.
+
+        A resumed trial goes on from its last checkpoint, whatever stops lie before it.
+        """
+        state, before = self.state, self.state.epoch
+        if before not in (0, *self.stops):
+            return []
+        until = state.config.epochs if self.resuming else self._next_stop()
+        self.resuming = False
+        for path in self.context.store.found(self.key, before, until):
+            try:
+                found = checkpoints.load(path, state)
+            except ResultsError as error:
+                _log.warning("%s", error)  # the next longest one, or training, takes its place
+                continue
+            self.history, self.saved = self._own(found), path
+            return list(found.rows[before:])
+        return []
+
+    def _own(self, found: History) -> History:
+        """What another trial has trained is reused; what this one has trained is its own."""
+        if found.trial == self.name:
+            return found
+        return replace(
+            found, trial=self.name, reused_from=found.trial, reused_epochs=len(found.rows)
+        )
+
+    def _train(self) -> list[dict[str, Any]]:
+        started, stop = time.monotonic(), self._next_stop()
+        rows = []
+        for result in self.epochs:
+            rows.append(result.row())
+            if result.epoch == stop or time.monotonic() - started >= STEP_SECONDS:
+                break
+        self.history = replace(self.history, rows=[*self.history.rows, *rows])
+        return rows
+
+    def _next_stop(self) -> int:
+        return next((stop for stop in self.stops if stop > self.state.epoch), self.state.epoch)
+
+    def _save(self) -> None:
+        """Save a checkpoint, and remove the one before where that was only for safety."""
+        epoch = self.state.epoch
+        path, provisional = self.context.store.at(self.key, epoch), self.provisional
+        checkpoints.save(path, self.state, self.history, self.saved)
+        self.saved_at, self.saved = time.monotonic(), path
+        if provisional is not None and provisional != path:
+            shutil.rmtree(provisional, ignore_errors=True)
+        kept = self.state.finished or epoch in self.ends
+        kept = kept or (self.context.keep_rungs and epoch in self.context.rungs)
+        self.provisional = None if kept else path
 
     def _report(self, rows: list[dict[str, Any]], decisive: bool) -> dict[str, Any]:
         state, metric = self.state, self.context.metric
@@ -117,19 +186,33 @@ class TrialActor(tune.Trainable):
             "finished": state.finished,
             "diverged": state.diverged,
             "rows": rows,
+            "key": self.key,
+            "reused_from": self.history.reused_from,
+            "reused_epochs": self.history.reused_epochs,
             "node": ray.util.get_node_ip_address(),
             "gpu": self.gpu,
             "parameters": sum(p.numel() for p in state.model.parameters()),
             "trainable_parameters": state.trainable_parameters,
         }
         if decisive and state.best is not None and state.best.epoch != self.reported_best:
-            # Only where the trial may end: this costs a pass over the training images.
             self.reported_best = state.best.epoch
             report["probabilities"] = state.best.probabilities
-            report["train_accuracy_at_best"] = train_accuracy_at_best(
-                state, self.data, self.signs.give
-            )
+            report["train_accuracy_at_best"] = self._train_accuracy(state.best.epoch)
         return report
+
+    def _train_accuracy(self, epoch: int) -> float:
+        """Of the best epoch's weights; a pass over the training images, unless it is known."""
+        known = self.history.train_accuracy
+        if str(epoch) not in known:
+            accuracy = train_accuracy_at_best(self.state, self.data, self.signs.give)
+            known = {**known, str(epoch): accuracy}
+            self.history = replace(self.history, train_accuracy=known)
+        return known[str(epoch)]
+
+
+def stall_file(study: Path, trial: str) -> Path:
+    """Where a process that hangs leaves its last words."""
+    return study / CHECKPOINTS / f"{trial}.stalled.txt"
 
 
 class _SignsOfLife:

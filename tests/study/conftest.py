@@ -79,7 +79,7 @@ def cluster() -> Iterator[None]:
         warnings.simplefilter("ignore")
         ray.init(
             address="local",
-            num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False,
+            num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
             logging_level="ERROR",
         )  # fmt: skip
         yield

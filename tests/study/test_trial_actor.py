@@ -1,7 +1,7 @@
 """The trainable, used directly in this process as Tune uses it in its own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +9,49 @@ import numpy as np
 import pytest
 from ray import tune
 
+from tune_bio import checkpoints
 from tune_bio.cluster import Allotment
 from tune_bio.datasets import open_dataset
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import prepare
+from tune_bio.reuse.prefixes import PrefixStore, Surroundings, folder_of, numbered
 from tune_bio.sharing import share
-from tune_bio.trainable import STALL_FILE, TrialActor, TrialContext
+from tune_bio.trainable import TrialActor, TrialContext, stall_file
+from tune_bio.training import EpochResult
 
+SURROUNDINGS = Surroundings(metric="val_auroc", data="made", weights={}, threads=1)
 PARAMS = {"model": "cnn", "width": 8, "epochs": 6, "image_size": 16, "dropout": 0.3}
 
 
 @pytest.fixture
 def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
-    data = {Geometry(16): prepare(open_dataset(str(tiny_npz)), Geometry(16))}
-    context = TrialContext(
-        shared=share(data, {}),
-        allotment=Allotment(cpus=1, gpus=0, concurrent=1),
-        metric="val_auroc",
-        rungs=frozenset({2, 4}),
-        checkpoints=tmp_path / "checkpoints",
-        stall_timeout=60.0,
-    )
-    kind = tune.with_parameters(TrialActor, context=context)
-    return lambda trial="t0000", **params: kind({"trial": trial, "params": {**PARAMS, **params}})
+    """Make an actor for a trial; studies of one `results` folder share their checkpoints."""
+    shared = share({Geometry(16): prepare(open_dataset(str(tiny_npz)), Geometry(16))}, {})
+
+    def make(
+        trial: str = "t0000",
+        *,
+        results: str = "results",
+        study: str = "study",
+        members: list[tuple[str, int]] | None = None,
+        resumed: bool = False,
+        rungs: tuple[int, ...] = (2, 4),
+        **params: Any,
+    ) -> Any:
+        context = TrialContext(
+            shared=shared,
+            allotment=Allotment(cpus=1, gpus=0, concurrent=1),
+            metric="val_auroc",
+            rungs=frozenset(rungs),
+            store=PrefixStore(tmp_path / results / study, SURROUNDINGS),
+            stall_timeout=60.0,
+        )
+        chosen = {"trial": trial, "params": {**PARAMS, **params}, "resumed": resumed}
+        if members is not None:
+            chosen["members"] = members
+        return tune.with_parameters(TrialActor, context=context)(chosen)
+
+    return make
 
 
 def _rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -62,32 +82,134 @@ def test_steps_end_at_rungs_and_report_what_a_decision_needs(actor: Any) -> None
 
 def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_path: Path) -> None:
     one = actor()
-    while one.step()["epoch"] < 2:
-        pass
-    folder = tmp_path / "checkpoints" / "t0000"
-    state = json.loads((folder / "state.json").read_text())
-    assert state["epoch"] == 2
-    assert {p.suffix for p in folder.iterdir()} == {".json", ".safetensors"}
-    assert not (folder / STALL_FILE).exists()
+    _run(one)
+    study = tmp_path / "results" / "study"
+    folder = folder_of(study, "t0000")
+    assert folder is not None
+    assert [path.name for path in numbered(folder)] == ["2", "4", "6"]
+    for checkpoint in numbered(folder):
+        state = json.loads((checkpoint / "state.json").read_text())
+        assert state["epoch"] == int(checkpoint.name)
+        assert {p.suffix for p in checkpoint.iterdir()} == {".json", ".safetensors"}
+    assert not stall_file(study, "t0000").exists()
 
 
 def test_tunes_own_save_and_restore_continue_bit_identically(actor: Any, tmp_path: Path) -> None:
-    expected = _rows(_run(actor()))
-    first = actor("t0001")
+    expected = _rows(_run(actor(results="whole")))
+    first = actor(results="cut")
     begun = [first.step()]
     first.save_checkpoint(str(tmp_path))
-    second = actor("t0002")
+    second = actor(results="continued")
     second.load_checkpoint(str(tmp_path))
     assert _rows(begun + _run(second)) == expected
 
 
 def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
-    expected = _rows(_run(actor(lr=0.01)))
+    expected = _rows(_run(actor(results="fresh", lr=0.01)))
     used = actor(lr=0.1, optimizer="sgd", seed=5)
     used.step()
     params = {**PARAMS, "lr": 0.01}
     assert used.reset_config({"trial": "t0001", "params": params})
     assert _rows(_run(used)) == expected
+
+
+@pytest.mark.parametrize("study", ["study", "another"])
+def test_a_longer_trial_continues_where_a_shorter_one_ended(actor: Any, study: str) -> None:
+    expected = _run(actor(results="alone", epochs=9))
+    _run(actor(epochs=6))
+    longer = actor("t0001", study=study, epochs=9)
+    trained = _count_training(longer)
+    reports = _run(longer)
+    assert trained == [7, 8, 9]
+    assert _rows(reports) == _rows(expected)
+    assert (reports[-1]["reused_from"], reports[-1]["reused_epochs"]) == ("study/t0000", 6)
+    np.testing.assert_array_equal(reports[-1]["probabilities"], _last(expected, "probabilities"))
+    assert reports[-1]["train_accuracy_at_best"] == _last(expected, "train_accuracy_at_best")
+    assert {2, 4, 6} <= {report["epoch"] for report in reports}, "rungs are passed one by one"
+
+
+def test_a_shorter_trial_takes_its_epochs_from_the_rungs_of_a_longer_one(actor: Any) -> None:
+    expected = _run(actor(results="alone", epochs=5))
+    _run(actor(epochs=9))
+    shorter = actor("t0001", epochs=5)
+    trained = _count_training(shorter)
+    assert _rows(_run(shorter)) == _rows(expected)
+    assert trained == [5]
+
+
+def test_an_equal_trial_trains_nothing(actor: Any) -> None:
+    expected = _rows(_run(actor()))
+    again = actor("t0001")
+    trained = _count_training(again)
+    assert _rows(_run(again)) == expected
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"lr": 0.02}, {"seed": 1}, {"lr_schedule": "cosine"}, {"warmup_epochs": 9}]
+)
+def test_nothing_is_reused_where_the_first_epochs_are_others(
+    actor: Any, other: dict[str, Any]
+) -> None:
+    _run(actor(**({"lr_schedule": "cosine"} if "lr_schedule" in other else {})))
+    longer = actor("t0001", epochs=9, **other)
+    trained = _count_training(longer)
+    _run(longer)
+    assert trained == list(range(1, 10))
+
+
+def test_a_damaged_checkpoint_is_passed_over(actor: Any, tmp_path: Path) -> None:
+    expected = _rows(_run(actor(results="alone", epochs=9)))
+    _run(actor(epochs=6))
+    folder = folder_of(tmp_path / "results" / "study", "t0000")
+    assert folder is not None
+    for epoch in (4, 6):
+        (folder / str(epoch) / "optimizer.safetensors").write_bytes(b"damaged")
+    longer = actor("t0001", study="another", epochs=9)
+    trained = _count_training(longer)
+    assert _rows(_run(longer)) == expected
+    assert trained == list(range(3, 10))
+
+
+def test_a_resumed_trial_goes_on_from_its_last_checkpoint_at_once(actor: Any) -> None:
+    first = actor(epochs=9)
+    while first.step()["epoch"] < 4:
+        pass
+    again = actor(epochs=9, resumed=True)
+    report = again.step()
+    assert report["epoch"] == 4
+    assert [row["epoch"] for row in report["rows"]] == [1, 2, 3, 4]
+    assert report["reused_from"] is None, "these epochs are its own"
+
+
+def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_path: Path) -> None:
+    members = [("t0000", 3), ("t0001", 5), ("t0002", 8)]
+    reports = _run(actor("t0002", members=members, rungs=(), epochs=8))
+    assert {3, 5, 8} <= {report["epoch"] for report in reports}
+    for trial, epochs in members:
+        folder = folder_of(tmp_path / "results" / "study", trial)
+        assert folder is not None
+        best = checkpoints.load_best(folder / str(epochs))
+        assert best is not None
+        assert best.epoch <= epochs
+
+
+def _count_training(one: Any) -> list[int]:
+    """The epochs that an actor computes from now on."""
+    trained: list[int] = []
+    epochs = one.epochs
+
+    def counted() -> Iterator[EpochResult]:
+        for result in epochs:
+            trained.append(result.epoch)
+            yield result
+
+    one.epochs = counted()
+    return trained
+
+
+def _last(reports: list[dict[str, Any]], name: str) -> Any:
+    return [report[name] for report in reports if name in report][-1]
 
 
 def test_shared_images_are_read_in_place(actor: Any) -> None:

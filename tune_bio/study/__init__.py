@@ -19,17 +19,24 @@ from tune_bio.errors import StudyError
 from tune_bio.models.pretrained import load_backbone
 from tune_bio.progress import ranked, reading, showing
 from tune_bio.records import Records, Row, write_manifest
+from tune_bio.reuse.cleaning import sweep
+from tune_bio.reuse.features import Part
+from tune_bio.reuse.prefixes import folder_of, numbered
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
-from tune_bio.study.manifest import describe_plan
+from tune_bio.study.frozen import share_frozen
+from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan, preflight
-from tune_bio.study.request import Request
-from tune_bio.study.telling import conclude, introduce
-from tune_bio.study.tuning import CHECKPOINTS, Interruption, search
+from tune_bio.study.request import Request, locked
+from tune_bio.study.resume import refuse_other_study, restore
+from tune_bio.study.telling import conclude, introduce, tell_features
+from tune_bio.study.tuning import Interruption, search, share_plan
 from tune_bio.training import Best
 
 # The driver scores the exported model with other threads and batches than the trial did.
 REPRODUCED_WITHIN = 1e-4
+# And where the trial trained on features, they were computed in other batches, or rounded.
+FEATURES_WITHIN = {"float32": 1e-3, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -79,26 +86,41 @@ def check(
     *,
     download: bool = True,
 ) -> Plan:
-    """`preflight`, with a progress bar while images are read."""
+    """`preflight`, with a progress bar while images are read; and whether it can be resumed."""
     with reading(console) as progress:
-        return preflight(space, settings, request, nodes, download=download, progress=progress)
+        plan = preflight(space, settings, request, nodes, download=download, progress=progress)
+    if request.resume:
+        refuse_other_study(plan)
+        restore(plan, _records(plan))
+    return plan
 
 
 def carry_out(plan: Plan, console: Console) -> Outcome:
     """Run a study whose preflight has passed, on a Ray that is connected."""
     folder = plan.request.folder
-    folder.mkdir(parents=True)
-    began, manifest = time.monotonic(), describe_plan(plan)
-    records = _records(plan)
+    folder.mkdir(parents=True, exist_ok=plan.request.resume)
+    with locked(folder):
+        return _carry_out(plan, console)
+
+
+def _carry_out(plan: Plan, console: Console) -> Outcome:
+    folder, records = plan.request.folder, _records(plan)
+    past = restore(plan, records) if plan.request.resume else []
+    manifest = {**describe_plan(plan), **describe_earlier(plan)}
     write_manifest(folder, manifest)
     records.write()
+    sweep(folder)
+    shared, features, notes = share_frozen(share_plan(plan), plan, console)
+    tell_features(features, notes, console)
+    manifest |= {"features": features, "left_out": [*plan.left_out, *notes]}
+    write_manifest(folder, manifest)
     with showing(
         console, records, plan.settings, plan.searched, plan.trials, quiet=plan.request.quiet
     ) as view:
-        interruption = search(plan, records, view)
+        interruption = search(plan, shared, records, view, past)
     best = _export_best(plan, records)
     manifest |= {
-        "seconds": time.monotonic() - began,
+        "seconds": time.monotonic() - records.began,
         "timeline": records.timeline,
         "interrupted": _was_interrupted(plan, records),
         "best_trial": best[1]["trial_id"] if best else None,
@@ -126,34 +148,40 @@ def _export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
     for value, row in ranked(list(records.trials.values()), records, plan.settings):
         best = _best_epoch(plan, row)
         if best is not None:
-            _export(plan, records, row, best)
-            _verify(plan, plan.request.folder / "best", value)
+            config = _config(row)
+            _export(plan, records, row, config, best)
+            _verify(plan, config, best, value)
             return value, row
     return None
 
 
 def _best_epoch(plan: Plan, row: Row) -> Best | None:
-    """The best epoch of a trial, from its checkpoint.
+    """The best epoch of a trial, from its checkpoints.
 
     None where the trial was interrupted before that epoch was saved; the next best is taken then.
     """
-    folder = plan.request.folder / CHECKPOINTS / row["trial_id"]
-    best = checkpoints.load_best(folder) if checkpoints.exists(folder) else None
-    if best is not None and best.epoch == row["best_epoch"]:
-        return best
+    folder = folder_of(plan.request.folder, row["trial_id"])
+    for checkpoint in reversed(numbered(folder) if folder is not None else []):
+        if int(checkpoint.name) <= row.get("epochs_run", 0):
+            best = checkpoints.load_best(checkpoint)
+            if best is not None and best.epoch == row["best_epoch"]:
+                return best
     if row["status"] in ("interrupted", "failed"):
         return None
     raise StudyError(
-        f"the checkpoint of {row['trial_id']} is not of its best epoch, {row['best_epoch']}",
+        f"no checkpoint of {row['trial_id']} holds its best epoch, {row['best_epoch']}",
         "see whether the disk is full; the tables are complete",
     )
 
 
-def _export(plan: Plan, records: Records, row: Row, best: Best) -> None:
+def _config(row: Row) -> TrialConfig:
     params = {
         key.removeprefix("params."): item for key, item in row.items() if key.startswith("params.")
     }
-    config = TrialConfig.of({**params, "seed": row["seed"]})
+    return TrialConfig.of({**params, "seed": row["seed"]})
+
+
+def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: Best) -> None:
     backbone = None
     if config.weights != "none":
         file = plan.weights.found[config.model, config.weights]
@@ -177,18 +205,28 @@ def _export(plan: Plan, records: Records, row: Row, best: Best) -> None:
     )
 
 
-def _verify(plan: Plan, folder: Path, recorded: float) -> None:
-    validation = plan.dataset.val
+def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> None:
+    """See that the exported model gives on images what is on record.
+
+    Where that came from features, the model's own scores take its place in `best/`.
+    """
+    validation, folder = plan.dataset.val, plan.request.folder / "best"
     model = bundle.load_model(folder)
     probabilities = model.predict_prepared(validation.at(model.transform.geometry))
     scores = metrics.evaluate(validation.labels, probabilities, plan.dataset.positive)
     again = scores[plan.settings.metric.removeprefix("val_")]
-    if abs(again - recorded) > REPRODUCED_WITHIN:
+    on_features = Part.of(config) is not None
+    within = FEATURES_WITHIN[plan.settings.feature_dtype] if on_features else REPRODUCED_WITHIN
+    # Where two images change places AUROC jumps, however close their probabilities are.
+    alike = np.abs(probabilities - best.probabilities).max() <= within
+    if abs(again - recorded) > within and not alike:
         raise StudyError(
             f"the exported model scores {plan.settings.metric} {again:.6f}, and {recorded:.6f} is "
             "on record",
             "report this; the tables are complete, and best/ is not to be trusted",
         )
+    if on_features:
+        bundle.record_validation(folder, {f"val_{name}": v for name, v in scores.items()})
 
 
 def _tell(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """What a study will cost, estimated by timing one batch of each kind of trial."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +11,13 @@ import torch
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
+from tune_bio.models import build_model, input_transform
 from tune_bio.progress import duration
+from tune_bio.reuse.features import FeatureSet, Part, compute, feature_batch
+from tune_bio.study.frozen import FrozenPlan
 from tune_bio.study.preflight import Plan
 from tune_bio.training import TrainingState, run_epoch
+from tune_bio.training_state import CPU
 
 BATCHES = 2  # the first one warms up
 
@@ -32,45 +38,92 @@ class Estimate:
         )
 
 
-def estimate(plan: Plan) -> Estimate:
-    """Time one training and one evaluation batch a kind of trial; multiply by what is planned."""
+def estimate(plan: Plan, frozen: FrozenPlan) -> Estimate:
+    """Time one training and one evaluation batch a kind of epoch; multiply by what is planned.
+
+    And one batch of each feature set that is still to be computed.
+    """
     params = plan.listed if plan.listed is not None else plan.survey.leaves
     configs = [TrialConfig.of(plan.finish(p)) for p in params]
-    kinds = {_kind(config): config for config in configs}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(plan.allotment.cpus)))
-    try:
-        seconds = {kind: _epoch_seconds(plan, config) for kind, config in kinds.items()}
-    finally:
-        torch.set_num_threads(threads)
-    whole = [seconds[_kind(c)] * c.epochs for c in configs]
+    kinds = {_kind(k): k for c in configs for k, _ in _epochs(c, c.epochs)}
+    with _threads(plan.allotment.cpus):
+        seconds = {kind: _epoch_seconds(plan, frozen, config) for kind, config in kinds.items()}
     early = plan.settings.grace_period if plan.settings.scheduler != "none" else None
-    cut = [seconds[_kind(c)] * min(early or c.epochs, c.epochs) for c in configs]
+
+    def trial(config: TrialConfig, epochs: int) -> float:
+        return sum(n * seconds[_kind(kind)] for kind, n in _epochs(config, epochs))
+
+    whole = sum(trial(c, c.epochs) for c in configs)
+    cut = sum(trial(c, min(early or c.epochs, c.epochs)) for c in configs)
     share = plan.trials / len(configs) / plan.allotment.concurrent
-    return Estimate(sum(whole) * share, sum(cut) * share)
+    before = sum(feature_seconds(plan, frozen, wanted) for wanted in frozen.missing)
+    return Estimate(before + whole * share, before + cut * share)
+
+
+def feature_seconds(plan: Plan, frozen: FrozenPlan, wanted: FeatureSet) -> float:
+    """How long it will take to compute a feature set."""
+    size = wanted.part.geometry.image_size
+    data = _few_images(plan, wanted.config, feature_batch(size))
+    model = build_model(wanted.config, len(data.classes), data.format.channels)
+    transform = input_transform(wanted.config, data.format)
+    with _threads(wanted.maker.threads):
+        times = []
+        for _ in range(BATCHES):
+            started = time.perf_counter()
+            compute(model, wanted.cut, transform, data.train.pixels, "float32", CPU)
+            times.append(time.perf_counter() - started)
+    return min(times) / len(data.train) * wanted.images / frozen.at_once
+
+
+def _epochs(config: TrialConfig, epochs: int) -> list[tuple[TrialConfig, int]]:
+    """The first epochs of a trial by kind: while it is frozen, and when everything trains."""
+    frozen = {"lp_ft": config.lp_epochs, "gradual": config.unfreeze_every}.get(
+        config.freeze, epochs
+    )
+    later = config.model_copy(update={"freeze": "none"})
+    kinds = [(config, min(frozen, epochs)), (later, epochs - frozen)]
+    return [(kind, count) for kind, count in kinds if count > 0]
 
 
 def _kind(config: TrialConfig) -> tuple[object, ...]:
     return config.model, config.freeze, config.augment, config.batch_size, Geometry.of(config)
 
 
-def _epoch_seconds(plan: Plan, config: TrialConfig) -> float:
+def _epoch_seconds(plan: Plan, frozen: FrozenPlan, config: TrialConfig) -> float:
     """Seconds an epoch. The weights' values do not matter for the time, so none are loaded."""
-    few = min(BATCHES * config.batch_size, len(plan.dataset.train))
     train, val = plan.dataset.train, plan.dataset.val
-    sample = train.take(np.arange(few))
-    data = prepare(replace(plan.dataset, train=sample, val=sample), Geometry.of(config))
+    data = _few_images(plan, config, BATCHES * config.batch_size)
+    part = Part.of(config)
+    if part in frozen.cuts:
+        cut = frozen.cuts[part]
+        zeros = np.zeros((len(data.train), *cut.row), dtype=plan.settings.feature_dtype)
+        data = data.with_features(cut, zeros, zeros)
     state = _untrained(config, data)
-    batches = torch.arange(few).split(config.batch_size)
+    batches = torch.arange(len(data.train)).split(config.batch_size)
     learning = _seconds(state, data.train, batches[-1:], training=True)
     scoring = _seconds(state, data.train, batches[-1:], training=False)
     n = len(batches[-1])
     return learning / n * len(train) + scoring / n * len(val)
 
 
+def _few_images(plan: Plan, config: TrialConfig, n: int) -> TrialData:
+    sample = plan.dataset.train.take(np.arange(min(n, len(plan.dataset.train))))
+    return prepare(replace(plan.dataset, train=sample, val=sample), Geometry.of(config))
+
+
 def _untrained(config: TrialConfig, data: TrialData) -> TrainingState:
     plain = config.model_copy(update={"weights": "none"})
     return TrainingState(plain, data)
+
+
+@contextmanager
+def _threads(cpus: float) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(cpus)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seconds(

@@ -39,6 +39,11 @@ def _from_table(path: Path) -> list[Params]:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error})", f"give a {TRIALS}") from error
+    return configurations_of(table)
+
+
+def configurations_of(table: pd.DataFrame) -> list[Params]:
+    """The hyperparameters and seed of each row of a trials.parquet, those that are active."""
     columns = [c for c in table.columns if c.startswith("params.") or c == "seed"]
     integers = {n for n, f in TrialConfig.model_fields.items() if f.annotation is int}
     configurations: list[Params] = []

@@ -14,6 +14,7 @@ import psutil
 from tune_bio.datasets import Dataset, Images
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.fingerprints import array_sha256
+from tune_bio.records import read_manifest
 from tune_bio.study.preflight import Plan, describe_space
 
 PACKAGES = (
@@ -62,6 +63,19 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "cpus": psutil.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
         },
+    }
+
+
+def describe_earlier(plan: Plan) -> dict[str, Any]:
+    """What stays of the manifest of a study that is resumed, and when it was."""
+    if not plan.request.resume:
+        return {}
+    before = read_manifest(plan.request.folder)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "started": before["started"],
+        "resumed": [*before.get("resumed", []), now],
+        "test_set_opened": before["test_set_opened"],
     }
 
 

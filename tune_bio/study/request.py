@@ -1,12 +1,18 @@
 """What a study is asked for, and the folder that its results go to."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tune_bio.datasets import ArrayData
 from tune_bio.errors import ResultsError, UsageError
+from tune_bio.records import MANIFEST
 
+LOCK = ".lock"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -29,6 +35,7 @@ class Request:
     arrays: ArrayData | None = None
     class_names: tuple[str, ...] | None = None
     quiet: bool = False
+    resume: bool = False
 
     @property
     def folder(self) -> Path:
@@ -44,15 +51,48 @@ def check_folder(request: Request) -> None:
             "use 1 to 64 letters, digits, dots, dashes and underscores, and no leading dot",
         )
     folder = request.folder
-    if folder.exists():
+    if request.resume:
+        _refuse_missing_study(folder)
+    elif folder.exists():
         raise ResultsError(
             f"{folder} exists already",
-            f"choose another name with --name {_free_name(request)}, or remove the folder",
+            f"go on with it by --resume, choose another name with --name {_free_name(request)}, or "
+            "remove the folder",
         )
     existing = next(parent for parent in folder.parents if parent.exists())
     if not existing.is_dir():
         raise ResultsError(f"{existing} is not a folder", "give another folder with --results")
     _probe_writing(existing)
+
+
+def _refuse_missing_study(folder: Path) -> None:
+    if not (folder / MANIFEST).is_file():
+        raise ResultsError(
+            f"there is no study in {folder} to resume",
+            "see --name and --results, or leave --resume out",
+        )
+    with locked(folder):
+        pass  # nobody else runs it
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other driver out of a study; the system lets go of it when this process ends.
+
+    Raises:
+        ResultsError: another process runs the study.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ResultsError(
+            f"another process is running the study in {folder}", "wait until it has ended"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _free_name(request: Request) -> str:

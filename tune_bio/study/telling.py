@@ -1,6 +1,8 @@
 """What the command tells a person before and after a study."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -8,9 +10,13 @@ from rich.markup import escape
 
 from tune_bio.datasets import Dataset
 from tune_bio.environment import token_path
-from tune_bio.progress import describe
+from tune_bio.progress import describe, duration
 from tune_bio.records import Row
-from tune_bio.study.estimate import estimate
+from tune_bio.reuse.cleaning import used
+from tune_bio.reuse.prefixes import CHECKPOINTS
+from tune_bio.study.disk import GIB
+from tune_bio.study.estimate import estimate, feature_seconds
+from tune_bio.study.frozen import FrozenPlan, plan_frozen
 from tune_bio.study.preflight import Plan, describe_space
 
 
@@ -37,6 +43,10 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
         kept = f"{source.cached_bytes / 2**20:.1f} MiB of decoded images"
         _line(console, f"cache: {kept} in {escape(str(source.cache_folder))}")
     _line(console, f"resources: {plan.allotment}")
+    limit = f"at most {settings.checkpoint_gib:g} GiB in {plan.request.folder / CHECKPOINTS}"
+    _line(console, f"checkpoints: {escape(limit)}")
+    if plan.request.resume:
+        _line(console, "resumed: what is on record is kept, and not trained again")
     for note in data.notes:
         _line(console, f"[yellow]note:[/] {escape(note)}")
     for entry in plan.left_out:
@@ -68,9 +78,41 @@ def show(plan: Plan, console: Console) -> None:
         _line(console, f"  {name:16} {escape(text)}")
     if plan.listed is not None:
         _line(console, f"  {len(plan.listed)} configurations, each once")
-    cost = estimate(plan)
+    frozen = plan_frozen(plan)
+    for line in _frozen(plan, frozen):
+        _line(console, line)
+    cost = estimate(plan, frozen)
     _line(console, f"estimated time: {cost}, from one batch of each kind of trial")
     _line(console, "dry run: nothing was trained, nothing written")
+
+
+def _frozen(plan: Plan, frozen: FrozenPlan) -> Iterator[str]:
+    """What computing frozen features will take, by set and in all."""
+    costs = {wanted: feature_seconds(plan, frozen, wanted) for wanted in frozen.missing}
+    for wanted in (*frozen.kept, *frozen.missing):
+        seconds = f"about {duration(costs[wanted])}" if wanted in costs else "kept from before"
+        yield f"frozen features: {escape(str(wanted.part))}, {_mib(wanted.nbytes)}, {seconds}"
+    if len(costs) > 1:
+        size = sum(wanted.nbytes for wanted in costs)
+        yield f"  in all {_mib(size)} to compute, about {duration(sum(costs.values()))}"
+    for entry in frozen.notes:
+        yield f"[yellow]left out:[/] {escape(entry)}"
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def tell_features(
+    features: Sequence[Mapping[str, Any]], left_out: Sequence[str], console: Console
+) -> None:
+    """Say which frozen features there are, and where there are none."""
+    for found in features:
+        how = "computed" if found["computed"] else "from before"
+        told = f"{found['of']}, {_mib(found['bytes'])}, {how}"
+        _line(console, f"frozen features: {escape(told)}")
+    for entry in left_out:
+        _line(console, f"[yellow]left out:[/] {escape(entry)}")
 
 
 def conclude(
@@ -90,7 +132,13 @@ def conclude(
             f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at "
             f"epoch {row['best_epoch']}; {escape(describe(row, plan.searched))}",
         )
+    reused = sum(row.get("epochs_run", 0) - row.get("epochs_trained", 0) for row in trials)
+    if reused:
+        trained = sum(row.get("epochs_trained", 0) for row in trials)
+        _line(console, f"epochs: {trained} trained, {reused} taken from checkpoints")
+    held = used(plan.request.folder) / GIB
     _line(console, f"results: {escape(str(plan.request.folder))} (begin with summary.md)")
+    _line(console, f"checkpoints: {held:.2f} GiB; they may be deleted when nothing is to follow")
 
 
 def _line(console: Console, text: str) -> None:

@@ -5,27 +5,31 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ray import tune
 from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.transforms import prepare
+from tune_bio.fingerprints import array_sha256
+from tune_bio.jobs import Job, job
 from tune_bio.models.cost import cost
 from tune_bio.models.pretrained import load_backbone
+from tune_bio.past import PastTrial
 from tune_bio.progress import View
 from tune_bio.recorder import Recorder
 from tune_bio.records import Records
+from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
 from tune_bio.schedulers import build_scheduler, rungs
 from tune_bio.searchers import build_searcher
 from tune_bio.sharing import Shared, share
+from tune_bio.study.disk import Disk
 from tune_bio.study.preflight import Plan
 from tune_bio.trainable import TrialActor, TrialContext
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass
@@ -42,31 +46,74 @@ def share_plan(plan: Plan) -> Shared:
     return share(data, backbones)
 
 
-def search(plan: Plan, records: Records, view: View) -> Interruption:
-    """Run every trial of the plan; one that fails is recorded, and the others go on."""
-    settings, folder = plan.settings, plan.request.folder
+def search(
+    plan: Plan, shared: Shared, records: Records, view: View, past: Sequence[PastTrial] = ()
+) -> Interruption:
+    """Run every trial of the plan that has not ended; one that fails is recorded."""
+    settings = plan.settings
+    jobs = None if plan.listed is None else listed_jobs(plan, past)
+    left = len(jobs) if jobs is not None else plan.trials - sum(trial.ended for trial in past)
     context = TrialContext(
-        shared=share_plan(plan),
+        shared=shared,
         allotment=plan.allotment,
         metric=settings.metric,
         rungs=frozenset(rungs(settings)),
-        checkpoints=folder / CHECKPOINTS,
+        store=PrefixStore(records.folder, _surroundings(plan)),
         stall_timeout=settings.stall_timeout,
+        keep_rungs=settings.scheduler != "median",
     )
     recorder = Recorder(
-        records, view, settings, context.rungs, context.checkpoints, _operation_counter(plan)
+        records,
+        view,
+        settings,
+        context.rungs,
+        _operation_counter(plan),
+        Disk(records, settings).clean,
     )
-    searcher = build_searcher(plan.space, settings, plan.listed, plan.finish)
+    searcher = build_searcher(plan.space, settings, jobs, plan.finish, past)
     try:
         with _scratch() as scratch, _signals() as interruption:
-            _tuner(plan, context, searcher, recorder, scratch).fit()
+            if left > 0:
+                tuner = _tuner(plan, context, searcher, recorder, scratch, left, past)
+                tuner.fit()
     finally:
         recorder.finish()
     return interruption
 
 
+def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
+    """One job for each set of listed configurations that share a prefix and have not all ended."""
+    assert plan.listed is not None
+    finished = [plan.finish(params) for params in plan.listed]
+    before = {trial.trial: trial for trial in past}
+    jobs = []
+    for positions in group([TrialConfig.of(params) for params in finished]):
+        members = [(f"t{at:04d}", finished[at]) for at in positions]
+        known = [before[trial] for trial, _ in members if trial in before]
+        if len(known) < len(members) or not all(trial.ended for trial in known):
+            jobs.append(job(members, resumed=bool(known)))
+    return jobs
+
+
+def _surroundings(plan: Plan) -> Surroundings:
+    data = plan.dataset
+    seen = [data.train.fingerprint, data.val.fingerprint, *data.classes, str(data.positive)]
+    return Surroundings(
+        metric=plan.settings.metric,
+        data=array_sha256(np.array(seen)),
+        weights={pair: file.sha256 for pair, file in plan.weights.found.items()},
+        threads=max(1, int(plan.allotment.cpus)),
+    )
+
+
 def _tuner(
-    plan: Plan, context: TrialContext, searcher: Searcher, recorder: Recorder, scratch: Path
+    plan: Plan,
+    context: TrialContext,
+    searcher: Searcher,
+    recorder: Recorder,
+    scratch: Path,
+    trials: int,
+    past: Sequence[PastTrial],
 ) -> tune.Tuner:
     settings, allotment = plan.settings, plan.allotment
     trainable = tune.with_resources(
@@ -79,8 +126,8 @@ def _tuner(
             metric=settings.metric,
             mode=settings.mode,
             search_alg=searcher,
-            scheduler=build_scheduler(settings),
-            num_samples=plan.trials,
+            scheduler=build_scheduler(settings, past),
+            num_samples=trials,
             max_concurrent_trials=allotment.concurrent,
             time_budget_s=settings.time_budget,
             reuse_actors=True,

@@ -1,0 +1,143 @@
+"""What two trainings must have in common to share their first epochs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fixtures_data import config, few_examples
+from tune_bio.reuse.prefixes import (
+    PrefixStore,
+    Surroundings,
+    folder_of,
+    group,
+    numbered,
+    owners,
+    prefix_identity,
+)
+from tune_bio.schedules import Step, lr_factor
+
+AROUND = Surroundings("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
+
+
+def store(folder: Path = Path("results/study"), **other: Any) -> PrefixStore:
+    values = {
+        "metric": AROUND.metric, "data": AROUND.data,
+        "weights": AROUND.weights, "threads": AROUND.threads,
+    }  # fmt: skip
+    return PrefixStore(folder, Surroundings(**{**values, **other}))
+
+
+@pytest.mark.parametrize(
+    ("params", "shares"),
+    [
+        ({"lr_schedule": "constant"}, True),
+        ({"lr_schedule": "step", "step_size": 2}, True),
+        ({"lr_schedule": "cosine"}, False),
+        ({"lr_schedule": "onecycle"}, False),
+        ({"warmup_epochs": 3}, True),
+        ({"warmup_epochs": 4}, False),  # the shorter trial would warm up in three epochs
+        ({"patience": 2}, True),
+        ({"augment": "affine"}, True),
+    ],
+)
+def test_the_length_matters_where_the_first_epochs_depend_on_it(
+    params: dict[str, Any], shares: bool
+) -> None:
+    short, long = config(**params, epochs=4), config(**params, epochs=9)
+    assert (store().key(short) == store().key(long)) == shares
+
+
+@pytest.mark.parametrize(("lp_epochs", "shares"), [(2, True), (None, False)])
+def test_a_linear_probe_of_its_own_length_is_no_shared_prefix(
+    lp_epochs: int | None, shares: bool
+) -> None:
+    probe = {"weights": "imagenet", "freeze": "lp_ft"}
+    if lp_epochs is not None:
+        probe["lp_epochs"] = lp_epochs  # type: ignore[assignment]
+    short, long = (config("resnet18", **probe, epochs=epochs) for epochs in (4, 8))
+    assert (store().key(short) == store().key(long)) == shares
+
+
+@given(
+    st.sampled_from(["constant", "step", "cosine", "onecycle"]),
+    st.integers(0, 6), st.integers(1, 8), st.integers(1, 8),
+)  # fmt: skip
+@few_examples
+def test_trainings_of_one_key_have_one_learning_rate(
+    schedule: str, warmup: int, short: int, long: int
+) -> None:
+    params = {} if schedule == "onecycle" else {"warmup_epochs": warmup}
+    a, b = (config(lr_schedule=schedule, **params, epochs=n) for n in (short, long))
+    if prefix_identity(a) == prefix_identity(b):
+        for epoch in range(min(short, long)):
+            rates = {lr_factor(c, Step(epoch, c.epochs, 0, 3)) for c in (a, b)}
+            assert len(rates) == 1
+
+
+def test_whatever_changes_the_bits_changes_the_key() -> None:
+    chosen = config("resnet18", weights="imagenet")
+    keys = {
+        store().key(chosen),
+        store().key(chosen, features="float32"),
+        store().key(chosen, device="NVIDIA H100"),
+        store().key(chosen.model_copy(update={"seed": 1})),
+        store().key(chosen.model_copy(update={"lr": 0.5})),
+        store().key(chosen.model_copy(update={"patience": 3})),
+        store(metric="val_loss").key(chosen),
+        store(data="others").key(chosen),
+        store(weights={}).key(chosen),
+        store(threads=2).key(chosen),
+    }
+    assert len(keys) == 10
+
+
+def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {store().key(config())}
+    monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "mended")
+    keys.add(store().key(config()))
+    monkeypatch.setattr("torch.__version__", "another")
+    keys.add(store().key(config()))
+    assert len(keys) == 3
+
+
+def test_configurations_of_one_prefix_are_grouped_from_the_shortest_on() -> None:
+    step = {"lr_schedule": "step"}
+    configs = [
+        config(**step, epochs=30), config(lr_schedule="cosine", epochs=10),
+        config(**step, epochs=10), config(lr_schedule="cosine", epochs=30),
+        config(**step, epochs=20), config(**step, epochs=10, seed=1),
+    ]  # fmt: skip
+    assert group(configs) == [[2, 4, 0], [1], [3], [5]]
+
+
+def test_checkpoints_are_found_from_the_longest_on_here_first(tmp_path: Path) -> None:
+    here, elsewhere = store(tmp_path / "b"), store(tmp_path / "a")
+    for owner, epochs in ((here, (2, 4)), (elsewhere, (4, 6, 9))):
+        for epoch in epochs:
+            _make(owner.at("key", epoch))
+    (elsewhere.at("key", 6) / "optimizer.safetensors").unlink()
+    found = [str(path.relative_to(tmp_path)) for path in here.found("key", 2, 9)]
+    assert found == [f"{study}/checkpoints/key/{epoch}" for study, epoch in
+                     (("a", 9), ("b", 4), ("a", 4))]  # fmt: skip
+    assert list(here.found("other", 0, 9)) == []
+    assert list(here.found("key", 9, 9)) == []
+
+
+def test_a_mark_tells_whose_key_it_is(tmp_path: Path) -> None:
+    kept = store(tmp_path / "study")
+    kept.claim("key", ["t0001", "t0002"])
+    _make(kept.at("key", 3))
+    folder = folder_of(tmp_path / "study", "t0002")
+    assert folder == tmp_path / "study" / "checkpoints" / "key"
+    assert owners(folder) == {"t0001", "t0002"}
+    assert [path.name for path in numbered(folder)] == ["3"]
+    assert folder_of(tmp_path / "study", "t000") is None
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in ("state.json", "optimizer.safetensors", "best.safetensors"):
+        (folder / name).write_bytes(b"x" * 1000)

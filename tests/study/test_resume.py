@@ -1,0 +1,218 @@
+"""A study that goes on: after a kill, after an interruption, or because more is wanted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from tests.study.conftest import Finished
+from tune_bio.records import read_epochs, read_trials
+
+Run = Callable[..., Finished]
+CLOCK = ["seconds", "images_per_second"]
+ANN = {"model": "ann", "width": 8, "batch_size": 16, "image_size": 16, "dropout": 0.3}
+PATIENCE_SECONDS = 120
+
+
+def _rows(epochs: pd.DataFrame) -> pd.DataFrame:
+    return epochs.drop(columns=CLOCK).reset_index(drop=True)
+
+
+def test_a_finished_study_is_extended_by_trials(study: Run) -> None:
+    first = study("--num-trials", "4")
+    before = (first.trials, first.epochs)
+    more = study("--num-trials", "7", "--resume")
+    assert more.status == 0
+    assert more.trials.index.tolist() == [f"t000{n}" for n in range(7)]
+    pd.testing.assert_frame_equal(more.trials.iloc[:4], before[0], check_dtype=False)
+    kept = more.epochs[more.epochs["trial_id"].isin(before[0].index)]
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True), before[1])
+    drawn = more.trials[["params.model", "params.lr", "params.batch_size"]]
+    assert not drawn.duplicated().any(), "the same random numbers were drawn again"
+    assert len(more.manifest["resumed"]) == 1
+
+
+def test_a_finished_study_is_extended_by_epochs(study: Run, tmp_path: Path) -> None:
+    configs = [{**ANN, "lr": lr} for lr in (1e-2, 1e-3)]
+    first = study("--max-epochs", "3", configs=configs)
+    before = first.epochs
+    longer = study("--max-epochs", "5", "--resume", configs=configs)
+    assert longer.status == 0
+    assert longer.trials["status"].tolist() == ["completed"] * 2
+    assert longer.trials["params.epochs"].tolist() == [5, 5]
+    assert longer.trials["epochs_trained"].tolist() == [5, 5], "all of them are its own"
+    begun = longer.epochs[longer.epochs["epoch"] <= 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(begun, before)  # the clock's columns too: trained once
+    (tmp_path / "results").rename(tmp_path / "elsewhere")
+    whole = study("--max-epochs", "5", configs=configs)
+    extended = read_epochs(tmp_path / "elsewhere" / "study")
+    pd.testing.assert_frame_equal(_rows(extended), _rows(whole.epochs))
+
+
+def test_a_schedule_that_is_stretched_to_the_length_cannot_be_extended(
+    study: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = [{**ANN, "lr_schedule": "cosine"}]
+    study("--max-epochs", "2", configs=configs)
+    assert study("--max-epochs", "4", "--resume", configs=configs).status == 2
+    assert "which is no beginning of 4 epochs" in capsys.readouterr().err
+
+
+def test_a_study_that_ran_out_of_time_goes_on(study: Run, tmp_path: Path) -> None:
+    slow = {"model": "cnn", "width": 32, "batch_size": 4, "epochs": 12}
+    configs = [{**slow, "lr": lr} for lr in (1e-2, 1e-3, 1e-4)]
+    flags = ["--max-epochs", "12", "--scheduler", "asha", "--max-concurrent", "1"]
+    first = study(*flags, "--time-budget", "3", configs=configs)
+    assert "interrupted" in set(first.trials["status"]) or len(first.trials) < 3
+    done = study(*flags, "--resume", configs=configs)
+    assert set(done.trials["status"]) <= {"completed", "stopped_early"}
+    assert len(done.trials) == 3
+    assert not done.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert done.trials["epochs_trained"].tolist() == done.trials["epochs_run"].tolist()
+    assert not done.manifest["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--name", "other"], "there is no study"),
+        (["--seed", "1"], "began with seed=0 and is to go on with 1"),
+        (["--metric", "val_loss"], "began with metric=val_auroc"),
+        (["--num-trials", "1"], "extended and not cut"),
+        (["--set", "lr=0.01"], "is not what the study began with"),
+    ],
+)
+def test_a_study_goes_on_as_itself(
+    study: Run, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = study("--num-trials", "2", "--max-epochs", "1")
+    before = {p: p.read_bytes() for p in first.folder.glob("*.*")}
+    capsys.readouterr()
+    assert study("--num-trials", "2", "--max-epochs", "1", "--resume", *flags).status == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert {p: p.read_bytes() for p in first.folder.glob("*.*")} == before
+
+
+def test_changed_data_a_changed_space_and_a_second_driver_are_refused(
+    study: Run, space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    npz, arrays = tmp_path / "own.npz", {}
+    for name in ("train", "val", "test"):
+        arrays[f"{name}_images"] = rng.integers(0, 255, (24, 16, 16)).astype(np.uint8)
+        arrays[f"{name}_labels"] = np.arange(24) % 2
+    np.savez(npz, **arrays)
+    flags = ["--num-trials", "2", "--max-epochs", "1", "--data", str(npz)]
+    first = study(*flags)
+
+    def refusal() -> str:
+        capsys.readouterr()
+        assert study(*flags, "--resume").status == 2
+        return capsys.readouterr().err
+
+    with FileLock(first.folder / ".lock"):
+        assert "another process is running the study" in refusal()
+    arrays["train_images"][0, 0, 0] ^= 1
+    np.savez(npz, **arrays)
+    assert "are not those that the study began with" in refusal()
+    space.write_text(space.read_text().replace("1e-4", "1e-5"))
+    assert "is not what the study began with" in refusal()
+
+
+def test_killed_at_any_moment_it_goes_on_and_trains_no_epoch_twice(
+    study: Run, space: Path, tmp_path: Path
+) -> None:
+    """The driver is killed with SIGKILL, twice, in the midst of training."""
+    slow = {"model": "cnn", "width": 32, "batch_size": 4, "dropout": 0.2}
+    lengths = [{**slow, "lr": 1e-3, "epochs": epochs} for epochs in (4, 9, 20)]
+    configs = [*lengths, {**slow, "lr": 1e-4, "epochs": 20}]
+    listed = tmp_path / "study.json"
+    listed.write_text(json.dumps(configs))
+    folder = tmp_path / "results" / "study"
+    command = [
+        sys.executable, "-m", "tune_bio.search", str(space), "--name", "study", "--max-epochs",
+        "20", "--results", str(folder.parent), "--configs", str(listed), "--quiet",
+        "--scheduler", "asha", "--grace-period", "2",
+    ]  # fmt: skip
+    seen: list[pd.DataFrame] = []
+    for resume, rows in (([], 3), (["--resume"], 12)):
+        process = subprocess.Popen([*command, *resume])
+        _wait_for_rows(folder, rows, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        seen.append(read_epochs(folder))
+    kept = _checkpointed(folder)
+    done = study(*command[command.index("--max-epochs") :][:2], "--scheduler", "asha",
+                 "--grace-period", "2", "--resume", configs=configs)  # fmt: skip
+    assert done.status == 0
+    trials, epochs = done.trials, done.epochs
+    assert trials.index.tolist() == ["t0000", "t0001", "t0002", "t0003"]
+    assert set(trials["status"]) <= {"completed", "stopped_early"}
+    assert not epochs.duplicated(["trial_id", "epoch"]).any()
+    assert trials["epochs_run"].tolist() == epochs.groupby("trial_id")["epoch"].max().tolist()
+    assert trials.loc[:"t0002", "epochs_trained"].sum() == trials.loc["t0002", "epochs_run"]
+    times = epochs.set_index(["trial_id", "epoch"])["seconds"]
+    for trial, until in kept.items():
+        for before in seen[-1:]:
+            own = before[(before["trial_id"] == trial) & (before["epoch"] <= until)]
+            for epoch, seconds in zip(own["epoch"], own["seconds"], strict=True):
+                assert times[trial, epoch] == seconds, "an epoch before the checkpoint was trained"
+    (tmp_path / "results").rename(tmp_path / "killed")
+    whole = study("--max-epochs", "20", configs=configs)
+    expected = _rows(whole.epochs).set_index(["trial_id", "epoch"])
+    found = _rows(epochs).set_index(["trial_id", "epoch"])
+    pd.testing.assert_frame_equal(found, expected.loc[found.index])
+
+
+def _wait_for_rows(folder: Path, rows: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the study ended before it could be killed"
+        if (folder / "trials.parquet").is_file():
+            found = read_epochs(folder).drop_duplicates(["epoch", "val_loss"])
+            if len(found) >= rows and "running" in set(read_trials(folder)["status"]):
+                return
+        time.sleep(0.1)
+    pytest.fail(f"fewer than {rows} epochs within {PATIENCE_SECONDS} s")
+
+
+def _checkpointed(folder: Path) -> dict[str, int]:
+    """The last epoch of each trial that has a checkpoint."""
+    last: dict[str, int] = {}
+    for mark in (folder / "checkpoints").glob("*/of-*"):
+        epochs = [int(path.name) for path in mark.parent.iterdir() if path.name.isdigit()]
+        last[mark.name.removeprefix("of-")] = max(epochs, default=0)
+    return last
+
+
+def test_a_killed_search_keeps_its_ids_and_draws(study: Run, space: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "study"
+    flags = ["--num-trials", "5", "--max-epochs", "12", "--set", "batch_size=4"]
+    command = [
+        sys.executable, "-m", "tune_bio.search", str(space), "--name", "study", "--quiet",
+        "--results", str(folder.parent), *flags,
+    ]  # fmt: skip
+    process = subprocess.Popen(command)
+    _wait_for_rows(folder, 2, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = read_trials(folder).set_index("trial_id")
+    done: Any = study(*flags, "--resume")
+    assert done.status == 0
+    assert done.trials.index.tolist() == [f"t000{n}" for n in range(5)]
+    columns = ["config_id", "params.model", "params.lr", "seed"]
+    pd.testing.assert_frame_equal(done.trials.loc[before.index, columns], before[columns])
+    assert set(done.trials["status"]) <= {"completed", "stopped_early"}
+    assert not done.epochs.duplicated(["trial_id", "epoch"]).any()

@@ -1,0 +1,16 @@
+"""Jobs of Tune: one trial of the study, or several that share a prefix."""
+
+from tune_bio.jobs import Member, job, members_of
+
+
+def test_a_job_of_one_trial_is_that_trial() -> None:
+    alone = job([("t0003", {"model": "ann", "epochs": 7})], resumed=True)
+    assert alone == {"trial": "t0003", "params": {"model": "ann", "epochs": 7}, "resumed": True}
+    assert members_of(alone) == (Member("t0003", 7),)
+
+
+def test_a_job_of_several_trains_the_longest() -> None:
+    lengths = [("t0001", 5), ("t0000", 10)]
+    shared = job([(name, {"model": "ann", "epochs": epochs}) for name, epochs in lengths])
+    assert (shared["trial"], shared["params"]["epochs"]) == ("t0000", 10)
+    assert members_of(shared) == (Member("t0001", 5), Member("t0000", 10))

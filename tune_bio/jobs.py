@@ -1,0 +1,42 @@
+"""What one trial of Tune is asked to do: one trial of the study, or several that share a prefix.
+
+Trials that differ in their length alone are one training: the longest is trained, and each member
+has the rows up to its own end. So Tune, its searcher and its scheduler see one trial.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune_bio.config import Params, TrialConfig
+
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial of the study, and the epoch at which it ends."""
+
+    trial: str
+    epochs: int
+
+
+def job(members: Sequence[tuple[str, Params]], *, resumed: bool = False) -> Job:
+    """Tune's dictionary for trials of one training.
+
+    Args:
+        members: name and complete hyperparameters of each, the shortest first.
+        resumed: the training was interrupted: what its rungs have decided stands.
+    """
+    trial, params = members[-1]
+    of_one: Job = {"trial": trial, "params": params, "resumed": resumed}
+    if len(members) == 1:
+        return of_one
+    return {**of_one, "members": [(name, own["epochs"]) for name, own in members]}
+
+
+def members_of(config: Mapping[str, Any]) -> tuple[Member, ...]:
+    """The trials of a job, the shortest first."""
+    if "members" in config:
+        return tuple(Member(*pair) for pair in config["members"])
+    return (Member(config["trial"], TrialConfig.of(config["params"]).epochs),)

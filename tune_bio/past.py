@@ -1,0 +1,32 @@
+"""What a study has done before it was resumed: told to its searcher and its scheduler again."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tune_bio.config import Params
+from tune_bio.records import Status
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A trial of the records.
+
+    params: complete hyperparameters, the seed among them.
+    steps: the metric after each epoch; the worst value where training diverged.
+    best: the best of them.
+    """
+
+    trial: str
+    params: Params
+    status: Status
+    steps: tuple[tuple[int, float], ...]
+    best: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not to be continued."""
+        return self.status != "interrupted"
+
+    def at(self, epochs: Collection[int]) -> list[tuple[int, float]]:
+        """The steps at these epochs."""
+        return [step for step in self.steps if step[0] in epochs]

@@ -1,0 +1,143 @@
+"""Shared prefixes: two trainings that are the same for their first epochs are trained once.
+
+A checkpoint lies under `checkpoints/KEY/EPOCH` of its study. KEY is a hash of everything that
+its content depends on, so whatever training has the same key may continue from it, in this study
+or in another of the same results folder; continued so, it gives the bits of the uninterrupted
+one (on a CPU). An empty file `KEY/of-TRIAL` tells whose key it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tune_bio import checkpoints
+from tune_bio.config import LENGTH_BOUND_SCHEDULES, TrialConfig
+from tune_bio.fingerprints import code_version
+from tune_bio.models.freezing import phase
+from tune_bio.space import Pair
+
+CHECKPOINTS = "checkpoints"
+KEY_DIGITS = 24  # of 64: no two of a billion trainings share them
+_OWNER = "of-"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a training's bits depend on, beside its configuration.
+
+    data: a hash of training and validation images, labels and classes.
+    weights: the SHA-256 of the published files.
+    threads: of PyTorch, in a trial.
+    """
+
+    metric: str
+    data: str
+    weights: Mapping[Pair, str]
+    threads: int
+
+
+@dataclass(frozen=True)
+class PrefixStore:
+    """The checkpoints of a study, and those of its neighbours.
+
+    `folder` is that of the study, absolute.
+    """
+
+    folder: Path
+    surroundings: Surroundings
+
+    def key(self, config: TrialConfig, features: str = "", device: str = "cpu") -> str:
+        """The key of a training.
+
+        `features` tells the dtype of cached features where it trains on those, `device` is "cpu"
+        or the GPU's name.
+        """
+        about = self.surroundings
+        content = [
+            prefix_identity(config),
+            config.seed,
+            features,
+            about.metric,
+            about.data,
+            about.weights.get((config.model, config.weights), ""),
+            about.threads,
+            device,
+            code_version(),
+            torch.__version__,
+            torch.backends.cpu.get_cpu_capability(),
+        ]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest[:KEY_DIGITS]
+
+    def at(self, key: str, epoch: int) -> Path:
+        """Where the checkpoint after `epoch` lies."""
+        return self.folder / CHECKPOINTS / key / str(epoch)
+
+    def claim(self, key: str, trials: Sequence[str]) -> None:
+        """Leave a mark that these trials have this key."""
+        folder = self.folder / CHECKPOINTS / key
+        folder.mkdir(parents=True, exist_ok=True)
+        for trial in trials:
+            (folder / f"{_OWNER}{trial}").touch()
+
+    def found(self, key: str, after: int, until: int) -> Iterator[Path]:
+        """Checkpoints that can be continued, of epochs in (after, until], the longest first.
+
+        Of the same epoch, this study's own come first.
+        """
+        own = self.folder / CHECKPOINTS / key
+        others = sorted(self.folder.parent.glob(f"*/{CHECKPOINTS}/{key}"))
+        folders = [own, *(folder for folder in others if folder != own)]
+        paths = [path for folder in folders for path in numbered(folder)]
+        for path in sorted(paths, key=lambda path: -int(path.name)):
+            if after < int(path.name) <= until and checkpoints.is_complete(path):
+                yield path
+
+
+def prefix_identity(config: TrialConfig) -> dict[str, Any]:
+    """What tells a training's first epochs from another's: all but its length, if that does not.
+
+    The length matters under a schedule that is stretched to it, and where a warm-up would be
+    cut short by it.
+    """
+    identity: dict[str, Any] = dict(config.params())
+    phases = {phase(config, epoch) for epoch in (1, config.epochs)}
+    cut_short = any(config.warmup_epochs >= length for _, length in phases)
+    if config.lr_schedule not in LENGTH_BOUND_SCHEDULES and not cut_short:
+        del identity["epochs"]
+    return identity
+
+
+def group(configs: Sequence[TrialConfig]) -> list[list[int]]:
+    """Positions of configurations that share a prefix, each group from the shortest on."""
+    groups: dict[str, list[int]] = {}
+    for position, config in enumerate(configs):
+        identity = json.dumps([prefix_identity(config), config.seed], sort_keys=True)
+        groups.setdefault(identity, []).append(position)
+    return [sorted(group, key=lambda at: configs[at].epochs) for group in groups.values()]
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The checkpoints of one key, by epoch."""
+    if not folder.is_dir():
+        return []
+    paths = [path for path in folder.iterdir() if path.name.isdigit()]
+    return sorted(paths, key=lambda path: int(path.name))
+
+
+def owners(folder: Path) -> set[str]:
+    """The trials that have this key."""
+    return {path.name.removeprefix(_OWNER) for path in folder.glob(f"{_OWNER}*")}
+
+
+def folder_of(study: Path, trial: str) -> Path | None:
+    """The folder of a trial's checkpoints, or None where it never began."""
+    marks = sorted(
+        (study / CHECKPOINTS).glob(f"*/{_OWNER}{trial}"), key=lambda p: p.stat().st_mtime
+    )
+    return marks[-1].parent if marks else None

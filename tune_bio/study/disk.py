@@ -1,0 +1,45 @@
+"""The disk space that a study's checkpoints may take."""
+
+import shutil
+import time
+
+from tune_bio.progress import ranked
+from tune_bio.records import Records
+from tune_bio.reuse.cleaning import clean, used
+from tune_bio.settings import SearchSettings
+
+GIB = 2**30
+BEST_KEPT = 5  # trials whose weights stay, whatever the limit
+TIME_SHARE = 20  # looking takes longer in a large study: at most a twentieth of the driver's time
+
+
+class Disk:
+    """Keeps the checkpoints of a study within `settings.checkpoint_gib`."""
+
+    def __init__(self, records: Records, settings: SearchSettings) -> None:
+        self._records = records
+        self._settings = settings
+        self._clean_after = 0.0
+
+    @property
+    def limit(self) -> int:
+        """In bytes; never more than half of what is free or already taken."""
+        held = used(self._records.folder)
+        free = shutil.disk_usage(self._records.folder).free
+        return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
+
+    def clean(self) -> None:
+        """Remove what is least useful, where there is too much."""
+        started = time.monotonic()
+        if started < self._clean_after:
+            return
+        rows = list(self._records.trials.values())
+        best = ranked(rows, self._records, self._settings)[:BEST_KEPT]
+        clean(
+            self._records.folder,
+            self.limit,
+            running=[row["trial_id"] for row in rows if row["status"] == "running"],
+            best=[row["trial_id"] for _, row in best],
+        )
+        took = time.monotonic() - started
+        self._clean_after = time.monotonic() + TIME_SHARE * took

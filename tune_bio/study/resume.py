@@ -1,0 +1,131 @@
+"""Resuming a study: its records are read, and told to a new search.
+
+Ray's own state is never restored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tune_bio.config import METRIC_MODES, Params, TrialConfig
+from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
+from tune_bio.past import PastTrial
+from tune_bio.records import Records, Row, read_manifest
+from tune_bio.reuse.prefixes import prefix_identity
+from tune_bio.searchers import RecordedSource
+from tune_bio.space import DeadEnd
+from tune_bio.study.manifest import describe_dataset
+from tune_bio.study.preflight import Plan
+from tune_bio.trainable import WORST
+
+# What may be another when a study goes on; of the two lengths, more.
+FREE = (
+    "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
+    "num_trials", "max_epochs", "data",
+)  # fmt: skip
+PARAMS = "params."
+
+
+def refuse_other_study(plan: Plan) -> None:
+    """Raise InputError where the study that is resumed was another one than the plan's."""
+    manifest = read_manifest(plan.request.folder)
+    before, now = manifest["settings"], plan.settings.model_dump()
+    for name, value in now.items():
+        if name not in FREE and before.get(name, value) != value:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"the study began with {name}={before[name]} and is to go on with {value}",
+                f"give {flag} {before[name]}, or begin another study: it reuses what is the same",
+            )
+    for name in ("num_trials", "max_epochs"):
+        if plan.listed is None and now[name] < before[name]:
+            raise ConfigError(
+                f"the study began with {name}={before[name]} and is to go on with {now[name]}",
+                "it can be extended and not cut",
+            )
+    space = manifest["space"]
+    if space["sha256"] != plan.space.sha256 or space["pinned"] != plan.space.pins:
+        raise SpaceError(
+            f"{plan.space.path.name}, or what --set pins, is not what the study began with",
+            "take back the change, or begin another study with --name: it reuses what is the same",
+        )
+    data = describe_dataset(plan.dataset, plan.geometries)
+    if data["fingerprint"] != manifest["data"]["fingerprint"]:
+        raise DataError(
+            "the images, labels or splits are not those that the study began with",
+            "give the same data, or begin another study with --name",
+        )
+
+
+def restore(plan: Plan, records: Records) -> list[PastTrial]:
+    """Read the records into `records`; the trials that are in them, in their order.
+
+    Those that did not end are `interrupted`, and so are those that are to become longer.
+
+    Raises:
+        InputError: the plan cannot continue what is on record.
+    """
+    records.restore()
+    past = []
+    for position, trial in enumerate(sorted(records.trials)):
+        row = records.trials[trial]
+        params = recorded_params(row)
+        if row["status"] == "running" or _grows(plan, position, row, params):
+            row["status"] = "interrupted"
+        past.append(_past(plan, records, row, params))
+    return past
+
+
+def recorded_params(row: Row) -> Params:
+    """The hyperparameters and the seed of a row of trials.parquet."""
+    found = {key.removeprefix(PARAMS): v for key, v in row.items() if key.startswith(PARAMS)}
+    config = TrialConfig.of({**found, "seed": row["seed"]})
+    return {**config.params(), "seed": config.seed}
+
+
+def _grows(plan: Plan, position: int, row: Row, params: Params) -> bool:
+    """Whether a trial that was completed has more epochs in this plan."""
+    before, now = TrialConfig.of(params), TrialConfig.of(_planned(plan, position, params))
+    if row["status"] != "completed" or now.epochs <= before.epochs:
+        return False
+    if prefix_identity(before) != prefix_identity(now):
+        raise ConfigError(
+            f"{row['trial_id']} was trained over {before.epochs} epochs (lr_schedule="
+            f"{before.lr_schedule}, freeze={before.freeze}), which is no beginning of "
+            f"{now.epochs} epochs",
+            f"give --max-epochs {before.epochs}, or begin another study",
+        )
+    return True
+
+
+def _planned(plan: Plan, position: int, params: Params) -> Params:
+    """A past trial's hyperparameters as this plan would complete them."""
+    if plan.listed is None:
+        try:
+            return plan.finish(plan.space.run(RecordedSource(params, {})))
+        except DeadEnd:  # its weights have gone: it stays as it is
+            return params
+    if position >= len(plan.listed):
+        raise ResultsError(
+            f"{len(plan.listed)} configurations are listed, and more are on record",
+            "give the list that the study began with, or begin another study",
+        )
+    planned = plan.finish(plan.listed[position])
+    if _without_length(planned) != _without_length(params):
+        raise ResultsError(
+            f"configuration {position + 1} of the list is not the one on record",
+            "give the list that the study began with, or begin another study",
+        )
+    return planned
+
+
+def _without_length(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in ("epochs", "lp_epochs")}
+
+
+def _past(plan: Plan, records: Records, row: Row, params: Params) -> PastTrial:
+    metric = plan.settings.metric
+    worst = WORST[METRIC_MODES[metric]]
+    curve = records.curve(row["trial_id"])
+    steps = tuple((epoch["epoch"], epoch.get(metric, worst)) for epoch in curve)
+    at_best = records.epochs.get(row["trial_id"], {}).get(row.get("best_epoch", 0), {})
+    return PastTrial(row["trial_id"], params, row["status"], steps, at_best.get(metric, worst))
