@@ -1,9 +1,10 @@
 """The connection to Ray, and what the machine or cluster has."""
 
 import logging
+import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
 from tune_bio.settings import SearchSettings
+
+_PRELOAD = "RAY_preload_python_modules"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Allotment:
     cpus: float
     gpus: float
     concurrent: int
+
+    def occupies(self, nodes: tuple[Node, ...]) -> bool:
+        """Whether there are trials for most of the worker processes that Ray starts, one a CPU."""
+        return 2 * self.concurrent >= sum(node.cpus for node in nodes)
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
@@ -109,10 +116,18 @@ def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
 
 
 @contextmanager
-def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str | None]:
+def connected(
+    address: str | None,
+    *,
+    dashboard: bool = False,
+    warm: str | None = None,
+    close: Callable[[Callable[[], None]], object] = lambda end: end(),
+) -> Iterator[str | None]:
     """Connect to Ray, or start it here; yield the dashboard's address where it is wanted.
 
-    A connection that is there already (a notebook's) is used, and left as it is.
+    A connection that is there already (a notebook's) is used, and left as it is. Where Ray is
+    started here, its worker processes, one a CPU, import the module `warm` while it starts. `close`
+    is handed what ends the connection, and may do it later.
     """
     prepare_environment(address)
     for name in ("ray", "ray.tune", "ray.data"):
@@ -130,12 +145,13 @@ def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str |
         "dashboard_host": "127.0.0.1",  # the Jobs API runs any code: never beyond this machine
     }
     try:
-        context = ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else start_here),  # type: ignore[arg-type]
-        )
+        with _preloading(warm if address is None else None):
+            context = ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else start_here),  # type: ignore[arg-type]
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ResourceError(
@@ -147,7 +163,20 @@ def connected(address: str | None, *, dashboard: bool = False) -> Iterator[str |
         url = getattr(context, "dashboard_url", None)
         yield f"http://{url}" if dashboard and url else None
     finally:
-        ray.shutdown()
+        close(ray.shutdown)
+
+
+@contextmanager
+def _preloading(module: str | None) -> Iterator[None]:
+    """Let the workers of a Ray that is started in this block import a module."""
+    before = os.environ.get(_PRELOAD)
+    if module is not None and before is None:
+        os.environ[_PRELOAD] = module
+    try:
+        yield
+    finally:
+        if module is not None and before is None:
+            del os.environ[_PRELOAD]
 
 
 def _refuse_silence(address: str) -> None:

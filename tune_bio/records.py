@@ -31,7 +31,8 @@ _TIMELINE = b"tune_bio.timeline"
 _ARROW_TYPES: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 # Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
 _NUMBER_OR_LIST = ("width", "dropout")
-_WIDTH = "params.width"
+_PARAMS = "params."
+_WIDTH = _PARAMS + "width"
 
 _TRIAL_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("trial_id", pa.string()),
@@ -199,6 +200,12 @@ class Records:
         )
         columns |= {f"p_{name}": stacked[:, k] for k, name in enumerate(self.classes)}
         return pa.table(columns)
+
+
+def config_of(row: Row) -> TrialConfig:
+    """What a row of trials.parquet has trained."""
+    found = {key.removeprefix(_PARAMS): v for key, v in row.items() if key.startswith(_PARAMS)}
+    return TrialConfig.of({**found, "seed": row["seed"]})
 
 
 def read_trials(folder: Path) -> pd.DataFrame:

@@ -234,7 +234,10 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
     ]
     monkeypatch.setattr(features, "code_version", lambda: "mended")
     others.append(key())
-    for module in (features.torch, features.torchvision, features.timm):
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "version", lambda package: f"another {package}")
+        others.append(key())
+    for module in (features.torch, features.torchvision):
         with monkeypatch.context() as patch:
             patch.setattr(module, "__version__", "0")
             others.append(key())

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import huggingface_hub
+import huggingface_hub.constants
 import huggingface_hub.errors
 import torch
 import torchvision

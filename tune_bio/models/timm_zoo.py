@@ -5,7 +5,6 @@ import inspect
 import sys
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -18,18 +17,18 @@ State = dict[str, torch.Tensor]
 
 def knows(name: str) -> bool:
     """Whether `timm:NAME` names a network (with or without the tag of its weights)."""
-    return name.startswith(PREFIX) and bool(timm.is_model(_plain(name)))
+    return name.startswith(PREFIX) and bool(_timm().is_model(_plain(name)))
 
 
 @functools.cache
 def names() -> tuple[str, ...]:
     """Every network of timm, as `timm:NAME`."""
-    return tuple(PREFIX + name for name in timm.list_models())
+    return tuple(PREFIX + name for name in _timm().list_models())
 
 
 def published(name: str) -> Any:
     """timm's description of the default weights (`timm.models.PretrainedCfg`), or None."""
-    return timm.get_pretrained_cfg(_plain(name))
+    return _timm().get_pretrained_cfg(_plain(name))
 
 
 def native_size(name: str) -> int:
@@ -52,7 +51,7 @@ def build(name: str, size: int) -> nn.Module:
     arguments: dict[str, Any] = {"num_classes": config.num_classes if config is not None else 1000}
     if _takes_size(name):
         arguments["img_size"] = size
-    network: nn.Module = timm.create_model(_plain(name), **arguments)
+    network: nn.Module = _timm().create_model(_plain(name), **arguments)
     return network
 
 
@@ -80,7 +79,7 @@ def stages(network: nn.Module) -> tuple[tuple[str, ...], ...]:
         return ()
     try:
         matcher = network.group_matcher(coarse=True)  # type: ignore[operator]
-        groups = timm.models.group_parameters(network, matcher)
+        groups = _timm().models.group_parameters(network, matcher)
     except (AssertionError, AttributeError):  # not every family of timm tells its groups
         return ()
     found = [tuple(groups[number]) for number in sorted(groups)]
@@ -94,7 +93,7 @@ def stages(network: nn.Module) -> tuple[tuple[str, ...], ...]:
 def _takes_size(name: str) -> bool:
     """Transformers are built for one image size, other networks take any."""
     with shapes_only():
-        network = timm.create_model(_plain(name))
+        network = _timm().create_model(_plain(name))
     return "img_size" in inspect.signature(type(network).__init__).parameters
 
 
@@ -109,3 +108,10 @@ def _features(name: str, size: int) -> int:
 
 def _plain(name: str) -> str:
     return name.removeprefix(PREFIX)
+
+
+def _timm() -> Any:
+    """The library, imported when it is first asked for: many studies never do."""
+    import timm
+
+    return timm

@@ -9,9 +9,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
 import numpy as np
-import timm
 import torch
 import torchvision
 
@@ -128,7 +128,7 @@ def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: Make
         [dataset.train.pixel_digest, dataset.val.pixel_digest],
         asdict(maker),
         torch.backends.cpu.get_cpu_capability(),
-        [torch.__version__, torchvision.__version__, timm.__version__],
+        [torch.__version__, torchvision.__version__, version("timm")],
         code_version(),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 from tune_bio.config import METRIC_MODES, Params, TrialConfig
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
 from tune_bio.past import PastTrial
-from tune_bio.records import Records, Row, read_manifest
+from tune_bio.records import Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
 from tune_bio.searchers import RecordedSource
 from tune_bio.space import DeadEnd
@@ -22,7 +22,6 @@ FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
     "num_trials", "max_epochs", "data",
 )  # fmt: skip
-PARAMS = "params."
 
 
 def refuse_other_study(plan: Plan) -> None:
@@ -68,18 +67,12 @@ def restore(plan: Plan, records: Records) -> list[PastTrial]:
     past = []
     for position, trial in enumerate(sorted(records.trials)):
         row = records.trials[trial]
-        params = recorded_params(row)
+        config = config_of(row)
+        params: Params = {**config.params(), "seed": config.seed}
         if row["status"] == "running" or _grows(plan, position, row, params):
             row["status"] = "interrupted"
         past.append(_past(plan, records, row, params))
     return past
-
-
-def recorded_params(row: Row) -> Params:
-    """The hyperparameters and the seed of a row of trials.parquet."""
-    found = {key.removeprefix(PARAMS): v for key, v in row.items() if key.startswith(PARAMS)}
-    config = TrialConfig.of({**found, "seed": row["seed"]})
-    return {**config.params(), "seed": config.seed}
 
 
 def _grows(plan: Plan, position: int, row: Row, params: Params) -> bool:

@@ -1,0 +1,105 @@
+"""The best trial's model, written to `best/` and checked against its record."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from tune_bio import bundle, checkpoints, metrics
+from tune_bio.config import TrialConfig
+from tune_bio.errors import ResultsError, StudyError
+from tune_bio.models.pretrained import load_backbone
+from tune_bio.progress import ranked
+from tune_bio.records import Records, Row, config_of
+from tune_bio.reuse.features import Part
+from tune_bio.reuse.prefixes import folder_of, numbered
+from tune_bio.study.preflight import Plan
+from tune_bio.training import Best
+
+# The driver scores the exported model with other threads and batches than the trial did.
+REPRODUCED_WITHIN = 1e-4
+# And where the trial trained on features, they were computed in other batches, or rounded.
+FEATURES_WITHIN = {"float32": 1e-3, "float16": 1e-2}
+
+
+def export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
+    """Write `best/` from the best trial's checkpoint, and see that it scores what it scored."""
+    for value, row in ranked(list(records.trials.values()), records, plan.settings):
+        best = _best_epoch(plan, row)
+        if best is not None:
+            config = config_of(row)
+            _export(plan, records, row, config, best)
+            _verify(plan, config, best, value)
+            return value, row
+    return None
+
+
+def _best_epoch(plan: Plan, row: Row) -> Best | None:
+    """The best epoch of a trial, from its checkpoints.
+
+    None where the trial was interrupted before that epoch was saved; the next best is taken then.
+    """
+    folder = folder_of(plan.request.folder, row["trial_id"])
+    for checkpoint in reversed(numbered(folder) if folder is not None else []):
+        if int(checkpoint.name) > row.get("epochs_run", 0):
+            continue
+        try:
+            best = checkpoints.load_best(checkpoint)
+        except ResultsError:  # damaged; an earlier one may hold the same epoch
+            continue
+        if best is not None and best.epoch == row["best_epoch"]:
+            return best
+    if row["status"] in ("interrupted", "failed"):
+        return None
+    raise StudyError(
+        f"no checkpoint of {row['trial_id']} holds its best epoch, {row['best_epoch']}",
+        "see whether the disk is full; the tables are complete",
+    )
+
+
+def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: Best) -> None:
+    backbone = None
+    if config.weights != "none":
+        file = plan.weights.found[config.model, config.weights]
+        arrays = load_backbone(config.model, file)
+        backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    at_best = records.epochs[row["trial_id"]][row["best_epoch"]]
+    about: dict[str, Any] = {
+        "trial": row["trial_id"],
+        "epoch": row["best_epoch"],
+        "validation": {k: v for k, v in at_best.items() if k.startswith("val_")},
+        "data": plan.dataset.source,
+        "synthetic": plan.dataset.synthetic,
+    }
+    bundle.export(
+        plan.request.folder / "best",
+        config,
+        plan.dataset,
+        backbone=backbone,
+        trained=best.weights,
+        about=about,
+    )
+
+
+def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> None:
+    """See that the exported model gives on images what is on record.
+
+    Where that came from features, the model's own scores take its place in `best/`.
+    """
+    validation, folder = plan.dataset.val, plan.request.folder / "best"
+    model = bundle.load_model(folder)
+    probabilities = model.predict_prepared(validation.at(model.transform.geometry))
+    scores = metrics.evaluate(validation.labels, probabilities, plan.dataset.positive)
+    again = scores[plan.settings.metric.removeprefix("val_")]
+    on_features = Part.of(config) is not None
+    within = FEATURES_WITHIN[plan.settings.feature_dtype] if on_features else REPRODUCED_WITHIN
+    # Where two images change places AUROC jumps, however close their probabilities are.
+    alike = np.abs(probabilities - best.probabilities).max() <= within
+    if abs(again - recorded) > within and not alike:
+        raise StudyError(
+            f"the exported model scores {plan.settings.metric} {again:.6f}, and {recorded:.6f} is "
+            "on record",
+            "report this; the tables are complete, and best/ is not to be trusted",
+        )
+    if on_features:
+        bundle.record_validation(folder, {f"val_{name}": v for name, v in scores.items()})
