@@ -22,8 +22,8 @@ FLOORS = (
     ("optim", "schedules", "devices"),
     ("training", "training_state", "checkpoints", "bundle", "evaluation", "reuse"),
     (
-        "trainable", "searchers", "schedulers", "sharing", "recorder", "progress", "cluster",
-        "failures", "driver_only", "featuring", "jobs", "past",
+        "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
+        "cluster", "failures", "driver_only", "featuring", "jobs", "past",
     ),
     ("analysis",),
     ("study",),

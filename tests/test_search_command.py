@@ -174,7 +174,7 @@ def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) 
         (("--searcher", "annealing"), "tpe, random, grid, gp"),
         (("--searcher", "grid"), "a grid needs choices"),
         (("--finalists", "2"), "not built yet"),
-        (("--resume",), "not built yet"),
+        (("--resume",), "there is no study in"),
         (("--no-such-flag",), "--help"),
         (("--address", "127.0.0.1:1"), "no Ray cluster answers"),
         (("--address", "somewhere:port"), "no Ray cluster answers"),

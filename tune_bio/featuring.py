@@ -2,10 +2,12 @@
 
 A task's process is not one that Ray would give to a trial afterwards (it keeps those of tasks and
 of actors apart), so that its imports serve nothing else. On one machine without a GPU the driver,
-which has imported everything, therefore computes them itself, with all of its cores.
+which has imported everything, therefore computes them itself, with all of its cores, while Ray
+and its worker processes start.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -14,11 +16,13 @@ import torch
 
 from tune_bio.cluster import Allotment
 from tune_bio.datasets.features import Features
+from tune_bio.datasets.transforms import TrialData
 from tune_bio.errors import TuneBioError
-from tune_bio.models import input_transform
+from tune_bio.models import Classifier, input_transform
 from tune_bio.reuse.features import Block, FeatureSet, compute, frozen_model
 from tune_bio.reuse.store import FeatureStore
 from tune_bio.sharing import Shared
+from tune_bio.training import Tensors
 
 Made = Iterator[tuple[Block, Features]]
 
@@ -29,23 +33,13 @@ _FAILURES = (TuneBioError, ray.exceptions.RayError, RuntimeError, MemoryError, A
 
 
 def make_features(
-    wanted: FeatureSet,
-    shared: Shared,
-    store: FeatureStore,
-    allotment: Allotment | None,
-    tell: Callable[[int], None],
+    wanted: FeatureSet, made: Made, store: FeatureStore, tell: Callable[[int], None]
 ) -> str | None:
-    """Compute a feature set and write it to `store`; None, or why that was not possible.
+    """Write a feature set to `store` while it is computed; None, or why that was not possible.
 
-    Args:
-        wanted: what to compute.
-        shared: has the images and the backbone.
-        store: where it is kept.
-        allotment: of the tasks, one a slot; None where the driver computes.
-        tell: is told how many images are done.
+    `tell` is told how many images are done.
     """
     done = 0
-    made = in_driver(wanted, shared) if allotment is None else by_tasks(wanted, shared, allotment)
     try:
         with store.writing(wanted.key, wanted.cut, wanted.rows, wanted.maker.dtype) as write:
             tell(0)
@@ -58,20 +52,29 @@ def make_features(
     return None
 
 
-def in_driver(wanted: FeatureSet, shared: Shared) -> Made:
-    """Every block, computed here."""
-    threads = torch.get_num_threads()
+def in_driver(wanted: FeatureSet, data: TrialData, backbone: Tensors, processors: int) -> Made:
+    """Every block, in order, computed here by a thread a processor.
+
+    Each thread computes blocks of its own: several to a block would wait for each other wherever
+    other processes, as those of Ray that are starting, need a processor too.
+    """
+    model = frozen_model(wanted.config, backbone, data.format.channels)
+
+    def work(block: Block) -> tuple[Block, Features]:
+        return block, _computed(wanted, model, data, block, torch.device("cpu"))
+
+    pool = ThreadPoolExecutor(processors, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from _computed(wanted, shared, wanted.blocks)
+        yield from pool.map(work, wanted.blocks)
     finally:
-        torch.set_num_threads(threads)
+        pool.shutdown(cancel_futures=True)
 
 
 def by_tasks(wanted: FeatureSet, shared: Shared, allotment: Allotment) -> Made:
     """Every block, computed by one task a slot, in whatever order they come."""
     blocks = wanted.blocks
     tasks = min(allotment.concurrent, len(blocks))
-    task = ray.remote(_computed).options(
+    task = ray.remote(_task).options(
         num_returns="streaming",
         num_cpus=allotment.cpus,
         num_gpus=allotment.gpus,
@@ -94,18 +97,23 @@ def by_tasks(wanted: FeatureSet, shared: Shared, allotment: Allotment) -> Made:
             ray.cancel(generator)
 
 
-def _computed(wanted: FeatureSet, shared: Shared, blocks: Sequence[Block]) -> Made:
-    maker, config = wanted.maker, wanted.config
-    torch.set_num_threads(maker.threads)
-    device = torch.device("cuda" if maker.device == "gpu" and _sees_gpu() else "cpu")
-    data, backbone = shared.trial_data(config), shared.backbone(config)
+def _task(wanted: FeatureSet, shared: Shared, blocks: Sequence[Block]) -> Made:
+    torch.set_num_threads(wanted.maker.threads)
+    device = torch.device("cuda" if wanted.maker.device == "gpu" and _sees_gpu() else "cpu")
+    data, backbone = shared.trial_data(wanted.config), shared.backbone(wanted.config)
     assert backbone is not None
-    model = frozen_model(config, backbone, data.format.channels).to(device)
-    transform = input_transform(config, data.format)
-    splits = {"train": data.train, "val": data.val}
+    model = frozen_model(wanted.config, backbone, data.format.channels).to(device)
     for block in blocks:
-        pixels = splits[block.split].pixels[block.start : block.stop]
-        yield block, compute(model, wanted.cut, transform, pixels, maker.dtype, device)
+        yield block, _computed(wanted, model, data, block, device)
+
+
+def _computed(
+    wanted: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
+) -> Features:
+    split = data.train if block.split == "train" else data.val
+    pixels = split.pixels[block.start : block.stop]
+    transform = input_transform(wanted.config, data.format)
+    return compute(model, wanted.cut, transform, pixels, wanted.maker.dtype, device)
 
 
 def _sees_gpu() -> bool:

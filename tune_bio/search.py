@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tune_bio import __version__
 from tune_bio.config import METRIC_MODES, Params, parse_assignment
-from tune_bio.environment import prepare_environment
+from tune_bio.environment import importing, prepare_environment
 from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, load_search_space
@@ -74,10 +74,11 @@ def _run(options: argparse.Namespace) -> int:
     console = Console(highlight=False, quiet=options.quiet)
     # Nothing above takes time; what follows imports PyTorch and Ray.
     prepare_environment(options.address)
-    from tune_bio.cluster import available_nodes
-    from tune_bio.study import check, run_study
-    from tune_bio.study.request import check_folder
-    from tune_bio.study.telling import show
+    with importing():
+        from tune_bio.cluster import available_nodes
+        from tune_bio.study import check, run_study
+        from tune_bio.study.request import check_folder
+        from tune_bio.study.telling import show
 
     request = _request(space, options)
     check_folder(request)

@@ -12,11 +12,12 @@ import pytest
 import torch
 import torchvision
 
-import tune_bio.study
+import tune_bio
 from tune_bio import featuring
 from tune_bio.reuse import store
 from tune_bio.search import main
-from tune_bio.study import frozen
+from tune_bio.study import frozen, ready
+from tune_bio.study.frozen import Frozen
 
 Run = Callable[..., Any]
 
@@ -54,8 +55,8 @@ def on_features(study: Run, weights_dir: Path) -> Run:
     return run
 
 
-def _no_features(shared: Any, plan: Any, console: Any) -> tuple[Any, list[Any], list[str]]:
-    return shared, [], []
+def _no_features(*arguments: Any) -> Frozen:
+    return Frozen({}, (), ())
 
 
 def _refused(*arguments: Any) -> str:
@@ -72,7 +73,7 @@ def test_a_study_with_features_gives_the_tables_of_one_without(
     kept = {path.parent.name for path in (cache_home / "features").rglob("cut.json")}
     assert kept == {set_of["key"] for set_of in told}
     with monkeypatch.context() as patch:
-        patch.setattr(tune_bio.study, "share_frozen", _no_features)
+        patch.setattr(ready, "make_frozen", _no_features)
         without = on_features(name="without")
     pd.testing.assert_frame_equal(with_them.trials[COUNTS], without.trials[COUNTS])
     pd.testing.assert_frame_equal(with_them.trials[TABLES], without.trials[TABLES], atol=1e-3)

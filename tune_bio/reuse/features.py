@@ -32,7 +32,7 @@ from tune_bio.training import Tensors, evaluation_batch
 CLASSES = 2  # of the head that a frozen part is built with; features do not depend on it
 BATCHES = 4  # in what is evaluated at once; smaller ones are as fast, and divide better
 PROBE = 4  # images on which a network is tried out
-BLOCK_BYTES = 2**25  # features that a process hands over at once
+BLOCK_BYTES = 2**23  # features that a process hands over at once
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 
@@ -19,15 +20,15 @@ from tune_bio.reuse.cleaning import sweep
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
 from tune_bio.study.best import export_best
-from tune_bio.study.frozen import share_frozen
 from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan, preflight
+from tune_bio.study.ready import Ready, get_ready, share_ready
 from tune_bio.study.request import Request, locked
 from tune_bio.study.resume import refuse_other_study, restore
 from tune_bio.study.telling import conclude, introduce, tell_features
-from tune_bio.study.tuning import Interruption, search, share_plan
+from tune_bio.study.tuning import Interruption, search
 
-TRAINABLE = "tune_bio.trainable"
+WORKER = "tune_bio.worker"
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,18 @@ def run_study(
     nodes = available_nodes() if address is None else None
     plan = check(space, settings, request, nodes, console) if nodes else None
     # A trial's process takes seconds to import what it needs; idle ones may do so meanwhile.
-    warm = TRAINABLE if plan and nodes and plan.allotment.occupies(nodes) else None
-    with ThreadPoolExecutor(1) as beside, ExitStack() as study:
+    warm = WORKER if plan and nodes and plan.allotment.occupies(nodes) else None
+    over = Event()
+    with ThreadPoolExecutor(2) as beside, ExitStack() as study:
+        study.callback(over.set)
+        ahead = plan and beside.submit(get_ready, plan, console, over.is_set)
         # Ray takes its time to end, and the figures do not need it.
         with connected(address, dashboard=dashboard, warm=warm, close=beside.submit) as url:
             plan = plan or check(space, settings, request, available_nodes(), console)
             introduce(plan, url, console)
             study.enter_context(_folder_of_its_own(plan))
-            ran = carry_out(plan, console)
+            ready = ahead.result() if ahead else get_ready(plan, console)
+            ran = carry_out(plan, ready, console)
         return _tell(plan, ran, console)
 
 
@@ -109,7 +114,7 @@ def _folder_of_its_own(plan: Plan) -> Iterator[None]:
         yield
 
 
-def carry_out(plan: Plan, console: Console) -> Ran:
+def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     """Run a study whose preflight has passed, on a Ray that is connected."""
     folder, records = plan.request.folder, _records(plan)
     past = restore(plan, records) if plan.request.resume else []
@@ -117,9 +122,12 @@ def carry_out(plan: Plan, console: Console) -> Ran:
     write_manifest(folder, manifest)
     records.write()
     sweep(folder)
-    shared, features, notes = share_frozen(share_plan(plan), plan, console)
-    tell_features(features, notes, console)
-    manifest |= {"features": features, "left_out": [*plan.left_out, *notes]}
+    shared, frozen = share_ready(ready, plan, console)
+    tell_features(frozen, console)
+    manifest |= {
+        "features": list(frozen.described),
+        "left_out": [*plan.left_out, *frozen.notes],
+    }
     write_manifest(folder, manifest)
     with showing(
         console, records, plan.settings, plan.searched, plan.trials, quiet=plan.request.quiet

@@ -3,7 +3,7 @@
 Where features cannot be had, trials run on images, the ordinary way, and the study says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from tune_bio.cluster import available_nodes
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.features import Cut
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.featuring import make_features
+from tune_bio.featuring import Made, make_features
 from tune_bio.models import input_transform
 from tune_bio.models.cutting import NoCutError
 from tune_bio.models.pretrained import load_backbone
@@ -35,6 +35,7 @@ from tune_bio.reuse.store import FeatureFiles, FeatureStore
 from tune_bio.sharing import Shared, SharedFeatures
 from tune_bio.study.preflight import Plan
 
+Compute = Callable[[FeatureSet], Made]
 ORDINARY = "its trials run on images"
 
 
@@ -54,6 +55,23 @@ class FrozenPlan:
     def cuts(self) -> dict[Part, Cut]:
         """By part, of those that trials will have."""
         return {wanted.part: wanted.cut for wanted in (*self.kept, *self.missing)}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A study's features: where they are, a description of each set, and what has none, and why."""
+
+    files: Mapping[FeatureSet, FeatureFiles]
+    described: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def attached(self, shared: Shared) -> Shared:
+        """What trials share, with the features."""
+        return shared.with_features({w.part: _shared(files) for w, files in self.files.items()})
+
+
+class AbandonedError(Exception):
+    """The study ended before its features were computed."""
 
 
 def plan_frozen(plan: Plan) -> FrozenPlan:
@@ -77,30 +95,34 @@ def plan_frozen(plan: Plan) -> FrozenPlan:
         else:
             missing.append(found)
     fitting, too_large = _that_fit(missing, store.room([w.key for w in kept]))
-    at_once = 1 if _alone(plan) else plan.allotment.concurrent
+    at_once = processors(plan) if alone(plan) else plan.allotment.concurrent
     return FrozenPlan(kept, fitting, (*notes, *too_large), at_once)
 
 
-def share_frozen(
-    shared: Shared, plan: Plan, console: Console
-) -> tuple[Shared, list[dict[str, Any]], list[str]]:
-    """What trials share, with features; a description of each set; what has none, and why.
+def make_frozen(
+    plan: Plan, console: Console, compute: Compute, abandoned: Callable[[], bool] = lambda: False
+) -> Frozen:
+    """Have what is missing computed by `compute`; nothing in a study without frozen parts.
 
-    What is missing is computed. In a study without frozen parts there is nothing to do.
+    Raises:
+        AbandonedError: as soon as `abandoned` says so.
     """
     found = plan_frozen(plan)
-    made, failed = _make(found, shared, plan, console)
+    made, failed = _make(found, compute, plan, console, abandoned)
     files = {**found.kept, **made}
-    features = {wanted.part: _shared(of) for wanted, of in files.items()}
-    described = [_described(wanted, computed=wanted in made) for wanted in files]
-    return shared.with_features(features), described, [*found.notes, *failed]
+    described = tuple(_described(wanted, computed=wanted in made) for wanted in files)
+    return Frozen(files, described, (*found.notes, *failed))
 
 
 def _make(
-    found: FrozenPlan, shared: Shared, plan: Plan, console: Console
+    found: FrozenPlan,
+    compute: Compute,
+    plan: Plan,
+    console: Console,
+    abandoned: Callable[[], bool],
 ) -> tuple[dict[FeatureSet, FeatureFiles], list[str]]:
     """Compute what is missing; the sets that there are now, and what could not be computed."""
-    store, slots = store_of(plan), None if _alone(plan) else plan.allotment
+    store = store_of(plan)
     size = sum(wanted.nbytes for wanted in found.missing)
     store.make_room(size, [wanted.key for wanted in (*found.kept, *found.missing)])
     made: dict[FeatureSet, FeatureFiles] = {}
@@ -110,9 +132,11 @@ def _make(
         for wanted in found.missing:
 
             def told(ready: int, before: int = done) -> None:
+                if abandoned():
+                    raise AbandonedError
                 tell(before + ready, images)
 
-            reason = make_features(wanted, shared, store, slots, told)
+            reason = make_features(wanted, compute(wanted), store, told)
             done += wanted.images
             if reason is None:
                 made[wanted] = store.at(wanted.key, wanted.cut)
@@ -170,14 +194,19 @@ def _weights(plan: Plan, config: TrialConfig) -> str:
 
 
 def _maker(plan: Plan) -> Maker:
-    cpus = available_nodes()[0].cpus if _alone(plan) else plan.allotment.cpus
+    cpus = 1 if alone(plan) else plan.allotment.cpus  # of one thread in the driver
     device = "gpu" if plan.allotment.gpus else "cpu"
     return Maker(device, max(1, int(cpus)), plan.settings.feature_dtype)
 
 
-def _alone(plan: Plan) -> bool:
+def processors(plan: Plan) -> int:
+    """How many threads the driver has for features."""
+    return max(1, int(plan.nodes[0].cpus))
+
+
+def alone(plan: Plan) -> bool:
     """Whether this machine's CPUs are all there is."""
-    return not plan.allotment.gpus and len(available_nodes()) == 1
+    return not plan.allotment.gpus and len(plan.nodes) == 1
 
 
 def _shared(files: FeatureFiles) -> SharedFeatures:

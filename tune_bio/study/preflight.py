@@ -47,6 +47,7 @@ class Plan:
     listed: tuple[Params, ...] | None
     dataset: Dataset
     weights: Resolved
+    nodes: tuple[Node, ...]
     allotment: Allotment
     trials: int
     left_out: tuple[str, ...]
@@ -119,6 +120,7 @@ def preflight(
         listed=listed,
         dataset=dataset,
         weights=weights,
+        nodes=nodes,
         allotment=allotment,
         trials=settings.num_trials if listed is None else len(listed),
         left_out=tuple(notes),

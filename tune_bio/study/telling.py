@@ -1,8 +1,7 @@
 """What the command tells a person before and after a study."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from rich.console import Console
@@ -16,7 +15,7 @@ from tune_bio.reuse.cleaning import used
 from tune_bio.reuse.prefixes import CHECKPOINTS
 from tune_bio.study.disk import GIB
 from tune_bio.study.estimate import estimate, feature_seconds
-from tune_bio.study.frozen import FrozenPlan, plan_frozen
+from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
 from tune_bio.study.preflight import Plan, describe_space
 
 
@@ -103,15 +102,13 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def tell_features(
-    features: Sequence[Mapping[str, Any]], left_out: Sequence[str], console: Console
-) -> None:
+def tell_features(frozen: Frozen, console: Console) -> None:
     """Say which frozen features there are, and where there are none."""
-    for found in features:
+    for found in frozen.described:
         how = "computed" if found["computed"] else "from before"
         told = f"{found['of']}, {_mib(found['bytes'])}, {how}"
         _line(console, f"frozen features: {escape(told)}")
-    for entry in left_out:
+    for entry in frozen.notes:
         _line(console, f"[yellow]left out:[/] {escape(entry)}")
 
 

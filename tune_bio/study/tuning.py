@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
-from tune_bio.datasets.transforms import prepare
 from tune_bio.fingerprints import array_sha256
 from tune_bio.jobs import Job, job
 from tune_bio.models.cost import cost
-from tune_bio.models.pretrained import load_backbone
 from tune_bio.past import PastTrial
 from tune_bio.progress import View
 from tune_bio.recorder import Recorder
@@ -26,7 +25,7 @@ from tune_bio.records import Records
 from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
 from tune_bio.schedulers import build_scheduler, rungs
 from tune_bio.searchers import build_searcher
-from tune_bio.sharing import Shared, share
+from tune_bio.sharing import Shared
 from tune_bio.study.disk import Disk
 from tune_bio.study.preflight import Plan
 from tune_bio.trainable import TrialActor, TrialContext
@@ -37,13 +36,6 @@ class Interruption:
     """The signal that ended the search, where one did."""
 
     number: int | None = None
-
-
-def share_plan(plan: Plan) -> Shared:
-    """Put the images at every geometry, and the pretrained backbones, into the object store."""
-    data = {geometry: prepare(plan.dataset, geometry) for geometry in plan.geometries}
-    backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.found.items()}
-    return share(data, backbones)
 
 
 def search(
@@ -72,7 +64,7 @@ def search(
     )
     searcher = build_searcher(plan.space, settings, jobs, plan.finish, past)
     try:
-        with _scratch() as scratch, _signals() as interruption:
+        with _scratch() as scratch, _signals() as interruption, _in_waiting_workers():
             if left > 0:
                 tuner = _tuner(plan, context, searcher, recorder, scratch, left, past)
                 tuner.fit()
@@ -154,6 +146,21 @@ def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
         return cost(free, classes, channels).multiply_adds
 
     return count
+
+
+@contextlib.contextmanager
+def _in_waiting_workers() -> Iterator[None]:
+    """Let trials run in the worker processes that are there, and have imported what they need.
+
+    Tune gives its actors a variable for PyTorch Lightning, and Ray gives an actor with variables
+    of its own a process of its own, which takes seconds to import everything again.
+    """
+    before = dict(class_cache.DEFAULT_ENV_VARS)
+    class_cache.DEFAULT_ENV_VARS.clear()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS.update(before)
 
 
 @contextlib.contextmanager

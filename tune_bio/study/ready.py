@@ -1,0 +1,54 @@
+"""What trials will share, got ready in the driver: it is done while Ray starts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.transforms import TrialData, prepare
+from tune_bio.featuring import Made, by_tasks, in_driver
+from tune_bio.models.pretrained import Arrays, load_backbone
+from tune_bio.reuse.features import FeatureSet
+from tune_bio.sharing import Shared, share
+from tune_bio.space import Pair
+from tune_bio.study.frozen import Frozen, alone, make_frozen, processors
+from tune_bio.study.preflight import Plan
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Images at every geometry, pretrained backbones, and the features that the driver computes.
+
+    `frozen` is None where a cluster has more to compute them with.
+    """
+
+    data: Mapping[Geometry, TrialData]
+    backbones: Mapping[Pair, Arrays]
+    frozen: Frozen | None
+
+
+def get_ready(plan: Plan, console: Console, abandoned: Callable[[], bool] = lambda: False) -> Ready:
+    """Do what can be done without Ray; AbandonedError as soon as `abandoned` says so."""
+    data = {geometry: prepare(plan.dataset, geometry) for geometry in plan.geometries}
+    backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.found.items()}
+
+    def compute(wanted: FeatureSet) -> Made:
+        config = wanted.config
+        arrays = backbones[config.model, config.weights]
+        backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        return in_driver(wanted, data[Geometry.of(config)], backbone, processors(plan))
+
+    frozen = make_frozen(plan, console, compute, abandoned) if alone(plan) else None
+    return Ready(data, backbones, frozen)
+
+
+def share_ready(ready: Ready, plan: Plan, console: Console) -> tuple[Shared, Frozen]:
+    """Put everything into the object store; on a cluster, with the features that it computes."""
+    shared = share(ready.data, ready.backbones)
+    frozen = ready.frozen
+    if frozen is None:
+        frozen = make_frozen(plan, console, lambda w: by_tasks(w, shared, plan.allotment))
+    return frozen.attached(shared), frozen
