@@ -62,7 +62,8 @@ class PlainView(QuietView):
         self._records = records
         self._settings = settings
         self._total = total
-        self._ended = 0
+        rows = records.trials.values()  # those of a study that is resumed are there already
+        self._ended = sum(row["status"] not in ("running", "interrupted") for row in rows)
 
     def ended(self, trial_id: str) -> None:
         self._ended += 1

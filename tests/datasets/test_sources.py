@@ -104,8 +104,9 @@ def test_two_openings_find_the_same_and_another_seed_cuts_other_splits(
 def test_a_trial_gets_nothing_of_the_test_set(opened: Dataset) -> None:
     data = prepare(opened, GEOMETRIES[0])
     assert {field.name for field in dataclasses.fields(data)} == {
-        "train", "val", "classes", "positive", "format",
+        "train", "val", "classes", "positive", "format", "cut", "features_key",
     }  # fmt: skip
+    assert data.cut is None  # features are added later, of these same splits
     for split, whole in ((data.train, opened.train), (data.val, opened.val)):
         assert len(split.pixels) == len(split.labels) == len(whole)
         assert np.array_equal(split.labels, whole.labels)
