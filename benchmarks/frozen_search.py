@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import head, plain_ray_tune, real_data, row, tell_load, tune_bio, use_torch_home
+from sides import Ran, head, plain_ray_tune, real_data, row, tell_load, tune_bio, use_torch_home
 
 from tune_bio.records import read_trials
 
@@ -63,8 +63,9 @@ def few_images(data: Path, to: Path) -> Path:
     return to
 
 
-def best_accuracy(results: Path) -> float:
-    return float(read_trials(results)["best_val_accuracy"].max())
+def _tell(name: str, work: str, ran: Ran, ratio: str, results: Path) -> None:
+    best = float(read_trials(results)["best_val_accuracy"].max())
+    row(name, work, f"{ran.seconds:.1f}", ratio, f"{ran.computed:.1f}", f"{best:.4f}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -97,25 +98,27 @@ def main() -> None:
         plain, trials = plain_ray_tune(work, "plain", few, data, *size)
         cold, cold_results = tune_bio(work, "cold", few, data, *size)
         warm, warm_results = tune_bio(work, "warm", few, data, *size)
-        head("command", "trials x epochs", "seconds", "times as fast", "best validation accuracy")
+        head(
+            "command", "trials x epochs", "seconds", "times as fast", "CPU seconds", "best accuracy"
+        )
         told, best = f"{len(few)} x {few[0]['epochs']}", max(t["val_accuracy"] for t in trials)
-        row("plain Ray Tune", told, f"{plain.seconds:.1f}", "1", f"{best:.4f}")
+        row(
+            "plain Ray Tune", told, f"{plain.seconds:.1f}", "1", f"{plain.computed:.1f}",
+            f"{best:.4f}",
+        )  # fmt: skip
         for name, ran, results in (
             ("tune_bio, empty cache", cold, cold_results),
             ("tune_bio, warm cache", warm, warm_results),
         ):
             ratio = f"{plain.seconds / ran.seconds:.1f}"
-            row(name, told, f"{ran.seconds:.1f}", ratio, f"{best_accuracy(results):.4f}")
+            _tell(name, told, ran, ratio, results)
         if arguments.many:
             seconds, how = extrapolate(plain.seconds, trials, many)
             ran, results = tune_bio(work, "many", many, data, *size, cache="other_cache")
             told = f"{len(many)} x {many[0]['epochs']}"
-            row("plain Ray Tune, multiplied", told, f"{seconds:.0f}", "1", "")
+            row("plain Ray Tune, multiplied", told, f"{seconds:.0f}", "1", "", "")
             ratio = f"{seconds / ran.seconds:.1f}"
-            row(
-                "tune_bio, empty cache", told, f"{ran.seconds:.1f}", ratio,
-                f"{best_accuracy(results):.4f}",
-            )  # fmt: skip
+            _tell("tune_bio, empty cache", told, ran, ratio, results)
             print(f"\nmultiplied: {how}")
 
 

@@ -41,7 +41,7 @@ def test_a_list_of_lengths_trains_the_longest_alone(
     (tmp_path / "results").rename(tmp_path / "elsewhere")  # nothing is reused from it
     together = Finished(together.status, tmp_path / "elsewhere" / "study")
     predictions = read_predictions(together.folder)
-    for trial, epochs in zip(trials.index, LENGTHS, strict=True):
+    for trial, epochs in (("t0002", 3), ("t0003", 8)):
         single = _alone(study, epochs)
         (tmp_path / "results").rename(tmp_path / f"alone{epochs}")
         single = Finished(single.status, tmp_path / f"alone{epochs}" / single.folder.name)

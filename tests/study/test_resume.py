@@ -82,27 +82,23 @@ def test_a_study_that_ran_out_of_time_goes_on(study: Run, tmp_path: Path) -> Non
     assert not done.manifest["interrupted"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (["--name", "other"], "there is no study"),
-        (["--seed", "1"], "began with seed=0 and is to go on with 1"),
-        (["--metric", "val_loss"], "began with metric=val_auroc"),
-        (["--num-trials", "1"], "extended and not cut"),
-        (["--set", "lr=0.01"], "is not what the study began with"),
-    ],
-)
-def test_a_study_goes_on_as_itself(
-    study: Run, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = study("--num-trials", "2", "--max-epochs", "1")
+def test_a_study_goes_on_as_itself(study: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--num-trials", "2", "--max-epochs", "1"]
+    first = study(*small)
     before = {p: p.read_bytes() for p in first.folder.glob("*.*")}
-    capsys.readouterr()
-    assert study("--num-trials", "2", "--max-epochs", "1", "--resume", *flags).status == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("\n") == 1
-    assert {p: p.read_bytes() for p in first.folder.glob("*.*")} == before
+    for flags, told in {
+        ("--name", "other"): "there is no study",
+        ("--seed", "1"): "began with seed=0 and is to go on with 1",
+        ("--metric", "val_loss"): "began with metric=val_auroc",
+        ("--num-trials", "1"): "extended and not cut",
+        ("--set", "lr=0.01"): "is not what the study began with",
+    }.items():
+        capsys.readouterr()
+        assert study(*small, "--resume", *flags).status == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") == 1
+        assert {p: p.read_bytes() for p in first.folder.glob("*.*")} == before
 
 
 def test_changed_data_a_changed_space_and_a_second_driver_are_refused(
@@ -197,6 +193,7 @@ def _checkpointed(folder: Path) -> dict[str, int]:
     return last
 
 
+@pytest.mark.slow
 def test_a_killed_search_keeps_its_ids_and_draws(study: Run, space: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "study"
     flags = ["--num-trials", "5", "--max-epochs", "12", "--set", "batch_size=4"]
