@@ -23,7 +23,8 @@ FLOORS = (
     ("training", "training_state", "checkpoints", "bundle", "evaluation", "reuse"),
     (
         "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
-        "cluster", "failures", "driver_only", "featuring", "jobs", "past",
+        "cluster", "failures", "driver_only", "featuring", "jobs", "past", "drawing",
+        "signs_of_life",
     ),
     ("analysis",),
     ("study",),

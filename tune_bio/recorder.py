@@ -19,7 +19,7 @@ from tune_bio.jobs import Member, members_of
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
 from tune_bio.settings import SearchSettings
-from tune_bio.trainable import stall_file
+from tune_bio.signs_of_life import stall_file
 
 WRITE_SECONDS = 2.0
 # A large study takes longer to write; the driver spends at most a twentieth of its time on it.

@@ -15,7 +15,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from tune_bio.config import Params, Value
+from tune_bio.config import Params
+from tune_bio.drawing import OptunaSource, RecordedSource
 from tune_bio.driver_only import DriverOnly
 from tune_bio.errors import SpaceError
 from tune_bio.jobs import Job, job
@@ -23,7 +24,7 @@ from tune_bio.past import PastTrial
 from tune_bio.schedulers import TIME
 from tune_bio.seeding import derive
 from tune_bio.settings import SearchSettings
-from tune_bio.space import Choices, DeadEnd, Distribution, SearchSpace
+from tune_bio.space import DeadEnd, Distribution, SearchSpace
 
 REDRAWS = 1000
 Finish = Callable[[Params], Params]
@@ -131,7 +132,7 @@ class OptunaSearcher(_StudySearcher):
         """A configuration, or None where the draw ended where nothing is available."""
         trial = self._ask(redraw=redraw)
         try:
-            params = self._space.run(_OptunaSource(trial, self._names))
+            params = self._space.run(OptunaSource(trial, self._names))
         except DeadEnd:
             self._study.tell(trial, state=TrialState.FAIL)
             return None
@@ -222,38 +223,6 @@ class GaussianProcessSearcher(OptunaSearcher):
             self._study.tell(trial, state=TrialState.FAIL)
 
 
-class _OptunaSource:
-    """Draws values from an Optuna trial.
-
-    Optuna knows one distribution a name; a space may have another on another branch (or fewer
-    choices, where weights are missing), so each further one gets a name of its own.
-    """
-
-    def __init__(self, trial: optuna.Trial, names: dict[str, list[Distribution]]) -> None:
-        self._trial = trial
-        self._names = names
-
-    def draw(self, name: str, distribution: Distribution) -> Value:
-        if isinstance(distribution, Choices) and len(distribution.values) == 1:
-            return distribution.values[0]
-        return _suggest(self._trial, _own_name(self._names, name, distribution), distribution)
-
-
-class RecordedSource:
-    """Draws what a trial of the records has drawn, under Optuna's names in `drawn`."""
-
-    def __init__(self, params: Params, names: dict[str, list[Distribution]]) -> None:
-        self._params = params
-        self._names = names
-        self.drawn: Params = {}
-
-    def draw(self, name: str, distribution: Distribution) -> Value:
-        value = _nearest(distribution, self._params.get(name))
-        if not isinstance(distribution, Choices) or len(distribution.values) > 1:
-            self.drawn[_own_name(self._names, name, distribution)] = value
-        return value
-
-
 def build_searcher(
     space: SearchSpace,
     settings: SearchSettings,
@@ -279,42 +248,3 @@ def build_searcher(
 def _seed(settings: SearchSettings, past: Sequence[PastTrial]) -> int:
     """With the same random numbers again, a resumed study would repeat its first draws."""
     return derive(settings.seed, "searcher", len(past)) % 2**32 if past else settings.seed
-
-
-def _own_name(names: dict[str, list[Distribution]], name: str, wanted: Distribution) -> str:
-    """The name under which Optuna knows this distribution of a hyperparameter."""
-    known = names.setdefault(name, [])
-    if wanted not in known:
-        known.append(wanted)
-    at = known.index(wanted)
-    return name if at == 0 else f"{name}#{at + 1}"
-
-
-def _nearest(distribution: Distribution, recorded: Value | None) -> Value:
-    """The value that was drawn, from the one on record, which may have been capped."""
-    if isinstance(distribution, Choices):
-        alike = [value for value in distribution.values if str(value) == str(recorded)]
-        above = [
-            value
-            for value in distribution.values
-            if isinstance(value, int | float)
-            and isinstance(recorded, int | float)
-            and value >= recorded
-        ]
-        return next(iter([*alike, *above, *distribution.values]))
-    low, high, step = distribution.low, distribution.high, distribution.step
-    value = float(recorded) if isinstance(recorded, int | float) else low
-    value = min(max(value, low), high)
-    if step is not None:
-        value = low + round((value - low) / step) * step
-    return int(value) if distribution.integer else value
-
-
-def _suggest(trial: optuna.Trial, name: str, wanted: Distribution) -> Value:
-    if isinstance(wanted, Choices):
-        value: Value = trial.suggest_categorical(name, wanted.values)  # type: ignore[assignment]
-        return value
-    low, high, log = wanted.low, wanted.high, wanted.log
-    if wanted.integer:
-        return trial.suggest_int(name, int(low), int(high), step=int(wanted.step or 1), log=log)
-    return trial.suggest_float(name, low, high, step=wanted.step, log=log)

@@ -24,8 +24,9 @@ from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, TrialConfig
 from tune_bio.errors import ResultsError
 from tune_bio.jobs import members_of
-from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore
+from tune_bio.reuse.prefixes import PrefixStore
 from tune_bio.sharing import Shared
+from tune_bio.signs_of_life import SignsOfLife, stall_file
 from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at_best
 
 STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
@@ -86,7 +87,7 @@ class TrialActor(tune.Trainable):
         self.history = History(rows=[], trial=self.name)
         self.ends = {member.epochs for member in members}
         self.stops = sorted({*context.rungs, *self.ends})
-        self.signs = _SignsOfLife(
+        self.signs = SignsOfLife(
             stall_file(context.store.folder, new_config["trial"]), context.stall_timeout
         )
         self.epochs: Iterator[EpochResult] = fit(
@@ -208,43 +209,6 @@ class TrialActor(tune.Trainable):
             known = {**known, str(epoch): accuracy}
             self.history = replace(self.history, train_accuracy=known)
         return known[str(epoch)]
-
-
-def stall_file(study: Path, trial: str) -> Path:
-    """Where a process that hangs leaves its last words."""
-    return study / CHECKPOINTS / f"{trial}.stalled.txt"
-
-
-class _SignsOfLife:
-    """Ends the process where no batch finishes for `seconds`; tells where it hung in `path`.
-
-    The timer is faulthandler's: it runs outside the interpreter, so a loop in C or a lock that
-    is never released cannot stop it. The driver sees a dead actor and reads the file.
-    """
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
-        self._seconds = seconds
-        self._armed_at = 0.0
-
-    def __enter__(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._path.open("w")
-        self._arm()
-
-    def __exit__(self, *exception: object) -> None:
-        faulthandler.cancel_dump_traceback_later()
-        self._stream.close()
-        self._path.unlink(missing_ok=True)
-
-    def give(self) -> None:
-        """A batch is done. Arming starts a thread, so it is done once a second at most."""
-        if time.monotonic() - self._armed_at > min(1.0, self._seconds / 4):
-            self._arm()
-
-    def _arm(self) -> None:
-        self._armed_at = time.monotonic()
-        faulthandler.dump_traceback_later(self._seconds, file=self._stream, exit=True)
 
 
 def _gpu_name() -> str | None:

@@ -16,7 +16,8 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import prepare
 from tune_bio.reuse.prefixes import PrefixStore, Surroundings, folder_of, numbered
 from tune_bio.sharing import share
-from tune_bio.trainable import TrialActor, TrialContext, stall_file
+from tune_bio.signs_of_life import stall_file
+from tune_bio.trainable import TrialActor, TrialContext
 from tune_bio.training import EpochResult
 
 SURROUNDINGS = Surroundings(metric="val_auroc", data="made", weights={}, threads=1)

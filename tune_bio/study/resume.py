@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_bio.config import METRIC_MODES, Params, TrialConfig
+from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
 from tune_bio.past import PastTrial
 from tune_bio.records import Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
-from tune_bio.searchers import RecordedSource
 from tune_bio.space import DeadEnd
 from tune_bio.study.manifest import describe_dataset
 from tune_bio.study.preflight import Plan
