@@ -30,7 +30,6 @@ from tune_bio.models.pretrained import fit_backbone
 from tune_bio.training import Tensors, evaluation_batch
 
 CLASSES = 2  # of the head that a frozen part is built with; features do not depend on it
-BATCHES = 4  # in what is evaluated at once; smaller ones are as fast, and divide better
 PROBE = 4  # images on which a network is tried out
 BLOCK_BYTES = 2**23  # features that a process hands over at once
 
@@ -182,7 +181,7 @@ def compute(
 
 def feature_batch(size: int) -> int:
     """How many images of `size` px go through the frozen part at once."""
-    return max(16, evaluation_batch(size) // BATCHES)
+    return evaluation_batch(size)
 
 
 def row_bytes(cut: Cut, dtype: str) -> int:

@@ -74,7 +74,8 @@ def estimate(config: TrialConfig, dataset: Dataset, *, gpu: bool) -> Need:
     trained = FLOAT * found.trainable_parameters
     model = weights + trained * (1 + _slots(config))  # gradients, and the optimizer's moments
     copies = 2 * trained  # the best epoch's weights, and the last ones while those are scored
-    maps = _maps(config, found, max(len(dataset.train), len(dataset.val)))
+    device = "cuda" if gpu else "cpu"
+    maps = _maps(config, found, max(len(dataset.train), len(dataset.val)), device)
     if gpu:
         return Need(PROCESS + weights + copies, model + maps)
     return Need(PROCESS + model + copies + maps, 0.0)
@@ -97,10 +98,10 @@ def _slots(config: TrialConfig) -> int:
     return int(config.momentum > 0 or config.lr_schedule == "onecycle")
 
 
-def _maps(config: TrialConfig, found: Cost, images: int) -> float:
+def _maps(config: TrialConfig, found: Cost, images: int, device: str) -> float:
     """What a batch takes between the layers, in training or in evaluation."""
     training = found.saved_bytes * min(config.batch_size, images)
-    batch = min(evaluation_batch(config.image_size), images)
+    batch = min(evaluation_batch(config.image_size, device), images)
     evaluation = EVALUATION_MAPS * found.widest_bytes * batch
     return max(training, evaluation)
 
