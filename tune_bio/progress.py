@@ -56,14 +56,14 @@ class PlainView(QuietView):
         settings: SearchSettings,
         shown: Collection[str],
         total: int,
+        ended: int,
     ) -> None:
         self._shown = shown
         self._console = console
         self._records = records
         self._settings = settings
         self._total = total
-        rows = records.trials.values()  # those of a study that is resumed are there already
-        self._ended = sum(row["status"] not in ("running", "interrupted") for row in rows)
+        self._ended = ended
 
     def ended(self, trial_id: str) -> None:
         self._ended += 1
@@ -147,10 +147,12 @@ def showing(
     total: int,
     *,
     quiet: bool,
+    ended: int = 0,
 ) -> Iterator[View]:
     """The view that fits the terminal, for as long as the block runs.
 
-    `shown` are the hyperparameters that tell trials apart; `total` is the number of trials.
+    `shown` are the hyperparameters that tell trials apart; `total` is the number of trials,
+    `ended` of those that had ended before the study was resumed.
     """
     if quiet:
         yield QuietView()
@@ -159,7 +161,7 @@ def showing(
         with Live(live_view, console=console, refresh_per_second=4):
             yield live_view
     else:
-        yield PlainView(console, records, settings, shown, total)
+        yield PlainView(console, records, settings, shown, total, ended)
 
 
 def score(row: Row, records: Records, settings: SearchSettings) -> float | None:

@@ -130,7 +130,13 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     }
     write_manifest(folder, manifest)
     with showing(
-        console, records, plan.settings, plan.searched, plan.trials, quiet=plan.request.quiet
+        console,
+        records,
+        plan.settings,
+        plan.searched,
+        plan.trials,
+        quiet=plan.request.quiet,
+        ended=sum(trial.ended for trial in past),
     ) as view:
         interruption = search(plan, shared, records, view, past)
     best = export_best(plan, records)
