@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,13 +121,11 @@ def connected(
     *,
     dashboard: bool = False,
     warm: str | None = None,
-    close: Callable[[Callable[[], None]], object] = lambda end: end(),
 ) -> Iterator[str | None]:
     """Connect to Ray, or start it here; yield the dashboard's address where it is wanted.
 
     A connection that is there already (a notebook's) is used, and left as it is. Where Ray is
-    started here, its worker processes, one a CPU, import the module `warm` while it starts. `close`
-    is handed what ends the connection, and may do it later.
+    started here, its worker processes, one a CPU, import the module `warm` while it starts.
     """
     prepare_environment(address)
     for name in ("ray", "ray.tune", "ray.data"):
@@ -163,7 +161,7 @@ def connected(
         url = getattr(context, "dashboard_url", None)
         yield f"http://{url}" if dashboard and url else None
     finally:
-        close(ray.shutdown)
+        ray.shutdown()
 
 
 @contextmanager

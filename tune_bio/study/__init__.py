@@ -75,17 +75,15 @@ def run_study(
     # A trial's process takes seconds to import what it needs; idle ones may do so meanwhile.
     warm = WORKER if plan and nodes and plan.allotment.occupies(nodes) else None
     over = Event()
-    with ThreadPoolExecutor(2) as beside, ExitStack() as study:
+    with ThreadPoolExecutor(1) as beside, ExitStack() as study:
         study.callback(over.set)
         ahead = plan and beside.submit(get_ready, plan, console, over.is_set)
-        # Ray takes its time to end, and the figures do not need it.
-        with connected(address, dashboard=dashboard, warm=warm, close=beside.submit) as url:
-            plan = plan or check(space, settings, request, available_nodes(), console)
-            introduce(plan, url, console)
-            study.enter_context(_folder_of_its_own(plan))
-            ready = ahead.result() if ahead else get_ready(plan, console)
-            ran = carry_out(plan, ready, console)
-        return _tell(plan, ran, console)
+        url = study.enter_context(connected(address, dashboard=dashboard, warm=warm))
+        plan = plan or check(space, settings, request, available_nodes(), console)
+        introduce(plan, url, console)
+        study.enter_context(_folder_of_its_own(plan))
+        ready = ahead.result() if ahead else get_ready(plan, console)
+        return _tell(plan, carry_out(plan, ready, console), console)
 
 
 def check(
