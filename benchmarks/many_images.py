@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+from sides import head, row
 
 from tune_bio.datasets.parallel import in_order
 
@@ -158,7 +159,7 @@ def _size(folder: Path) -> int:
 
 def _tell_starts(kind: str, starts: Sequence[Start], cache: int) -> None:
     for number, found in enumerate(starts, start=1):
-        _row(
+        row(
             kind, number, f"{found.seconds:.1f}", f"{found.seconds / starts[0].seconds:.2f}",
             f"{found.computed:.1f}", f"{found.decoded:,}", _mib(cache), _mib(found.driver),
         )  # fmt: skip
@@ -168,17 +169,7 @@ def _tell_trials(kind: str, starts: Sequence[Start]) -> None:
     for number, found in enumerate(starts, start=1):
         for weight in found.trials.values():
             shared = weight.rss - weight.uss
-            _row(kind, number, *map(_mib, (weight.rss, weight.uss, shared, weight.pss)))
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |", flush=True)
-
-
-def _head(*columns: str) -> None:
-    print()
-    _row(*columns)
-    _row(*["---"] * len(columns))
+            row(kind, number, *map(_mib, (weight.rss, weight.uss, shared, weight.pss)))
 
 
 def _mib(count: float) -> str:
@@ -203,10 +194,10 @@ def main() -> None:
             kind: [start(data, work, f"{kind.split()[1]}_{k}", mapped=mapped) for k in (1, 2)]
             for mapped, kind in KINDS.items()
         }
-        _head("splits", "start", "seconds", "ratio", "CPU", "decoded", "cache MiB", "driver MiB")
+        head("splits", "start", "seconds", "ratio", "CPU", "decoded", "cache MiB", "driver MiB")
         for mapped, kind in KINDS.items():
             _tell_starts(kind, starts[kind], _size(_cache(work, mapped=mapped)))
-        _head("splits", "start", "trial MiB", "its own", "shared", "its own and its part")
+        head("splits", "start", "trial MiB", "its own", "shared", "its own and its part")
         for kind in KINDS.values():
             _tell_trials(kind, starts[kind])
 

@@ -43,6 +43,16 @@ def _start(chosen: TrialConfig, data: TrialData) -> TrainingState:
     return TrainingState(chosen, data, backbone=backbone)
 
 
+def _saved(folder: Path) -> TrainingState:
+    """A state after its first epoch, saved."""
+    chosen = config("ann")
+    data = trial_data(chosen)
+    state = _start(chosen, data)
+    train_epoch(state, data)
+    checkpoints.save(folder, state, HISTORY)
+    return state
+
+
 def _everything(state: TrainingState) -> tuple[Any, ...]:
     weights, optimizer, values = state.save()
     best = state.best
@@ -166,11 +176,7 @@ def test_a_save_that_is_cut_off_leaves_nothing(
 
 
 def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    chosen = config("ann")
-    data = trial_data(chosen)
-    state = _start(chosen, data)
-    train_epoch(state, data)
-    checkpoints.save(tmp_path / "1", state, HISTORY)
+    state = _saved(tmp_path / "1")
     before = (tmp_path / "1" / "state.json").stat().st_ino
     checkpoints.save(tmp_path / "1", state, HISTORY)
     assert (tmp_path / "1" / "state.json").stat().st_ino == before
@@ -181,11 +187,7 @@ def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path: Path) -> None
 
 
 def test_without_the_optimizer_the_best_epoch_is_still_there(tmp_path: Path) -> None:
-    chosen = config("ann")
-    data = trial_data(chosen)
-    state = _start(chosen, data)
-    train_epoch(state, data)
-    checkpoints.save(tmp_path / "1", state, HISTORY)
+    _saved(tmp_path / "1")
     checkpoints.drop_optimizer(tmp_path / "1")
     best = checkpoints.load_best(tmp_path / "1")
     assert best is not None

@@ -4,8 +4,8 @@ from tune_bio.jobs import Member, job, members_of
 
 
 def test_a_job_of_one_trial_is_that_trial() -> None:
-    alone = job([("t0003", {"model": "ann", "epochs": 7})], resumed=True)
-    assert alone == {"trial": "t0003", "params": {"model": "ann", "epochs": 7}, "resumed": True}
+    alone = job([("t0003", {"model": "ann", "epochs": 7})], skip_to=7)
+    assert alone == {"trial": "t0003", "params": {"model": "ann", "epochs": 7}, "skip_to": 7}
     assert members_of(alone) == (Member("t0003", 7),)
 
 

@@ -21,15 +21,17 @@ class Member:
     epochs: int
 
 
-def job(members: Sequence[tuple[str, Params]], *, resumed: bool = False) -> Job:
+def job(members: Sequence[tuple[str, Params]], *, skip_to: int = 0) -> Job:
     """Tune's dictionary for trials of one training.
 
     Args:
         members: name and complete hyperparameters of each, the shortest first.
-        resumed: the training was interrupted: what its rungs have decided stands.
+        skip_to: the training was interrupted: up to this epoch its rungs have decided, and no
+            member ends before it that is not on record. Checkpoints may be further, by what a
+            kill has kept from the records.
     """
     trial, params = members[-1]
-    of_one: Job = {"trial": trial, "params": params, "resumed": resumed}
+    of_one: Job = {"trial": trial, "params": params, "skip_to": skip_to}
     if len(members) == 1:
         return of_one
     return {**of_one, "members": [(name, own["epochs"]) for name, own in members]}

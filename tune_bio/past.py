@@ -27,6 +27,11 @@ class PastTrial:
         """Whether it is not to be continued."""
         return self.status != "interrupted"
 
+    @property
+    def reached(self) -> int:
+        """The last epoch that is on record."""
+        return self.steps[-1][0] if self.steps else 0
+
     def at(self, epochs: Collection[int]) -> list[tuple[int, float]]:
         """The steps at these epochs."""
         return [step for step in self.steps if step[0] in epochs]

@@ -103,7 +103,7 @@ class OptunaSearcher(_StudySearcher):
             past = self._interrupted.popleft()
             params = self._draw_again(trial_id, past)
             if params is not None:
-                return job([(past.trial, self._finish(params))], resumed=True)
+                return job([(past.trial, self._finish(params))], skip_to=past.reached)
         for attempt in range(REDRAWS):
             params = self._draw(trial_id, redraw=attempt > 0)
             if params is not None:

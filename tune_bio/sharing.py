@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import ray
-import torch
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.cache import mapped_file
@@ -21,7 +20,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import PreparedSplit, TrialData
 from tune_bio.errors import DataError
-from tune_bio.models.pretrained import Arrays
+from tune_bio.models.pretrained import Arrays, as_tensors
 from tune_bio.reuse.features import Part
 from tune_bio.reuse.store import FeatureFiles
 from tune_bio.space import Pair
@@ -96,9 +95,7 @@ class Shared:
         probe = config.freeze == "backbone" and self._features(config) is not None
         if config.weights == "none" or probe:
             return None
-        arrays = ray.get(self.backbones[config.model, config.weights])
-        # Copied: loading them into a model reads them once, and torch wants to own its memory.
-        return {name: torch.tensor(array) for name, array in arrays.items()}
+        return as_tensors(ray.get(self.backbones[config.model, config.weights]))
 
     def with_features(self, features: Mapping[Part, SharedFeatures]) -> "Shared":
         """The same, with these features of frozen parts."""

@@ -86,7 +86,8 @@ class TrialActor(tune.Trainable):
         )
         self.key = context.store.key(config, self.data.reuse_tag, self.gpu or "cpu")
         context.store.claim(self.key, [member.trial for member in members])
-        self.name = f"{context.store.folder.name}/{new_config['trial']}"
+        self.study = f"{context.store.folder.name}/"
+        self.name = self.study + new_config["trial"]
         self.history = History(rows=[], trial=self.name)
         self.ends = {member.epochs for member in members}
         self.stops = sorted({*context.rungs, *self.ends})
@@ -100,7 +101,7 @@ class TrialActor(tune.Trainable):
         self.saved: Path | None = None
         self.provisional: Path | None = None
         self.reported_best = 0
-        self.resuming = bool(new_config.get("resumed"))
+        self.skip_to: int = new_config.get("skip_to", 0)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -125,13 +126,13 @@ class TrialActor(tune.Trainable):
     def _reuse(self) -> list[dict[str, Any]]:
         """Continue from the longest checkpoint up to the next stop; the rows of what it skips.
 
-        A resumed trial goes on from its last checkpoint, whatever stops lie before it.
+        A resumed trial goes on from its last checkpoint, whatever rungs lie before it.
         """
         state, before = self.state, self.state.epoch
         if before not in (0, *self.stops):
             return []
-        until = state.config.epochs if self.resuming else self._next_stop()
-        self.resuming = False
+        until = max(self._next_stop(), self.skip_to)
+        self.skip_to = 0
         for path in self.context.store.found(self.key, before, until):
             try:
                 found = checkpoints.load(path, state)
@@ -147,7 +148,10 @@ class TrialActor(tune.Trainable):
         if found.trial == self.name:
             return found
         return replace(
-            found, trial=self.name, reused_from=found.trial, reused_epochs=len(found.rows)
+            found,
+            trial=self.name,
+            reused_from=found.trial.removeprefix(self.study),
+            reused_epochs=len(found.rows),
         )
 
     def _train(self) -> list[dict[str, Any]]:

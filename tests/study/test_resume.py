@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from tests.study.conftest import Finished
-from tune_bio.records import read_epochs, read_trials
+from tune_bio.records import read_epochs, read_predictions, read_trials
 
 Run = Callable[..., Finished]
 CLOCK = ["seconds", "images_per_second"]
@@ -172,6 +172,26 @@ def test_killed_at_any_moment_it_goes_on_and_trains_no_epoch_twice(
         found = _rows(epochs[epochs["trial_id"] == trial].drop(columns="trial_id"))
         same = expected.loc[alone].reset_index().iloc[: len(found)]
         pd.testing.assert_frame_equal(found, same)
+
+
+def test_checkpoints_may_be_ahead_of_the_records(study: Run) -> None:
+    """A kill loses what was recorded in the last two seconds, and no checkpoint."""
+    configs = [{**ANN, "lr": 1e-2, "epochs": epochs} for epochs in (3, 5, 8)]
+    whole = study("--max-epochs", "8", configs=configs)
+    before, epochs = whole.trials, whole.epochs
+    predictions = read_predictions(whole.folder)
+    lost = before.reset_index().assign(status="running")[list(read_trials(whole.folder).columns)]
+    lost.to_parquet(whole.folder / "trials.parquet")
+    epochs[epochs["epoch"] <= 2].to_parquet(whole.folder / "epochs.parquet")
+    again = study("--max-epochs", "8", "--resume", configs=configs)
+    assert again.status == 0
+    pd.testing.assert_frame_equal(again.epochs, epochs)  # the clock's columns too: trained once
+    same = ["status", "epochs_run", "epochs_trained", "reused_from", "best_epoch", "best_val_auroc",
+            "final_val_loss", "generalization_gap"]  # fmt: skip
+    pd.testing.assert_frame_equal(again.trials[same], before[same])
+    found = read_predictions(again.folder).sort_values(["trial", "image"], ignore_index=True)
+    expected = predictions.sort_values(["trial", "image"], ignore_index=True)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def _wait_for_rows(folder: Path, rows: int, process: "subprocess.Popen[bytes]") -> None:

@@ -35,7 +35,7 @@ def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
         results: str = "results",
         study: str = "study",
         members: list[tuple[str, int]] | None = None,
-        resumed: bool = False,
+        skip_to: int = 0,
         rungs: tuple[int, ...] = (2, 4),
         **params: Any,
     ) -> Any:
@@ -47,7 +47,7 @@ def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
             store=PrefixStore(tmp_path / results / study, SURROUNDINGS),
             stall_timeout=60.0,
         )
-        chosen = {"trial": trial, "params": {**PARAMS, **params}, "resumed": resumed}
+        chosen = {"trial": trial, "params": {**PARAMS, **params}, "skip_to": skip_to}
         if members is not None:
             chosen["members"] = members
         return tune.with_parameters(TrialActor, context=context)(chosen)
@@ -114,8 +114,10 @@ def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
     assert _rows(_run(used)) == expected
 
 
-@pytest.mark.parametrize("study", ["study", "another"])
-def test_a_longer_trial_continues_where_a_shorter_one_ended(actor: Any, study: str) -> None:
+@pytest.mark.parametrize(("study", "told"), [("study", "t0000"), ("another", "study/t0000")])
+def test_a_longer_trial_continues_where_a_shorter_one_ended(
+    actor: Any, study: str, told: str
+) -> None:
     expected = _run(actor(results="alone", epochs=9))
     _run(actor(epochs=6))
     longer = actor("t0001", study=study, epochs=9)
@@ -123,7 +125,7 @@ def test_a_longer_trial_continues_where_a_shorter_one_ended(actor: Any, study: s
     reports = _run(longer)
     assert trained == [7, 8, 9]
     assert _rows(reports) == _rows(expected)
-    assert (reports[-1]["reused_from"], reports[-1]["reused_epochs"]) == ("study/t0000", 6)
+    assert (reports[-1]["reused_from"], reports[-1]["reused_epochs"]) == (told, 6)
     np.testing.assert_array_equal(reports[-1]["probabilities"], _last(expected, "probabilities"))
     assert reports[-1]["train_accuracy_at_best"] == _last(expected, "train_accuracy_at_best")
     assert {2, 4, 6} <= {report["epoch"] for report in reports}, "rungs are passed one by one"
@@ -176,11 +178,22 @@ def test_a_resumed_trial_goes_on_from_its_last_checkpoint_at_once(actor: Any) ->
     first = actor(epochs=9)
     while first.step()["epoch"] < 4:
         pass
-    again = actor(epochs=9, resumed=True)
+    again = actor(epochs=9, skip_to=9)
     report = again.step()
     assert report["epoch"] == 4
     assert [row["epoch"] for row in report["rows"]] == [1, 2, 3, 4]
     assert report["reused_from"] is None, "these epochs are its own"
+
+
+def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> None:
+    members = [("t0000", 3), ("t0001", 5), ("t0002", 8)]
+    whole = _run(actor("t0002", members=members, rungs=(), epochs=8))
+    again = actor("t0002", members=members, rungs=(), epochs=8, skip_to=3)
+    trained = _count_training(again)
+    reports = _run(again)
+    assert [report["epoch"] for report in reports] == [3, 5, 8]
+    assert trained == []
+    assert _rows(reports) == _rows(whole)
 
 
 def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_path: Path) -> None:

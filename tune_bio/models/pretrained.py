@@ -50,6 +50,11 @@ def load_backbone(model: str, file: WeightsFile) -> Arrays:
     return arrays
 
 
+def as_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """A backbone's state as tensors of its own: arrays in the object store are read-only."""
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
 def fit_backbone(model: str, backbone: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Load a backbone's pretrained state, its positions brought to the backbone's image size."""
     adapted = zoo.adapt(model, backbone, dict(state))

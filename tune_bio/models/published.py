@@ -45,7 +45,7 @@ class WeightsFile:
     path: Path
     origin: str
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """The SHA-256 of the file, in hex."""
         return file_sha256(self.path)

@@ -81,8 +81,8 @@ def run_study(
         url = study.enter_context(connected(address, dashboard=dashboard, warm=warm))
         plan = plan or check(space, settings, request, available_nodes(), console)
         introduce(plan, url, console)
-        study.enter_context(_folder_of_its_own(plan))
         ready = ahead.result() if ahead else get_ready(plan, console)
+        study.enter_context(_folder_of_its_own(plan))  # interrupted before, it leaves nothing
         return _tell(plan, carry_out(plan, ready, console), console)
 
 

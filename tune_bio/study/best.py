@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from tune_bio import bundle, checkpoints, metrics
 from tune_bio.config import TrialConfig
 from tune_bio.errors import ResultsError, StudyError
-from tune_bio.models.pretrained import load_backbone
+from tune_bio.models.pretrained import as_tensors, load_backbone
 from tune_bio.progress import ranked
 from tune_bio.records import Records, Row, config_of
 from tune_bio.reuse.features import Part
@@ -61,8 +60,7 @@ def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: B
     backbone = None
     if config.weights != "none":
         file = plan.weights.found[config.model, config.weights]
-        arrays = load_backbone(config.model, file)
-        backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        backbone = as_tensors(load_backbone(config.model, file))
     at_best = records.epochs[row["trial_id"]][row["best_epoch"]]
     about: dict[str, Any] = {
         "trial": row["trial_id"],

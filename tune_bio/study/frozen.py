@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from rich.console import Console
 
 from tune_bio.cluster import available_nodes
@@ -19,7 +18,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.featuring import Made, make_features
 from tune_bio.models import input_transform
 from tune_bio.models.cutting import NoCutError
-from tune_bio.models.pretrained import load_backbone
+from tune_bio.models.pretrained import as_tensors, load_backbone
 from tune_bio.progress import reading
 from tune_bio.reuse.features import (
     PROBE,
@@ -180,8 +179,7 @@ def _that_fit(missing: list[FeatureSet], room: int) -> tuple[tuple[FeatureSet, .
 
 def _tried(plan: Plan, config: TrialConfig) -> Cut:
     file = plan.weights.found[config.model, config.weights]
-    arrays = load_backbone(config.model, file)
-    backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    backbone = as_tensors(load_backbone(config.model, file))
     train, geometry = plan.dataset.train, Geometry.of(config)
     few = np.linspace(0, len(train) - 1, num=min(PROBE, len(train))).astype(np.intp)
     model = frozen_model(config, backbone, plan.dataset.channels)

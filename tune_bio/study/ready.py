@@ -3,14 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from rich.console import Console
 
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import TrialData, prepare
 from tune_bio.featuring import Made, by_tasks, in_driver
-from tune_bio.models.pretrained import Arrays, load_backbone
+from tune_bio.models.pretrained import Arrays, as_tensors, load_backbone
 from tune_bio.reuse.features import FeatureSet
 from tune_bio.sharing import Shared, share
 from tune_bio.space import Pair
@@ -37,8 +35,7 @@ def get_ready(plan: Plan, console: Console, abandoned: Callable[[], bool] = lamb
 
     def compute(wanted: FeatureSet) -> Made:
         config = wanted.config
-        arrays = backbones[config.model, config.weights]
-        backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        backbone = as_tensors(backbones[config.model, config.weights])
         return in_driver(wanted, data[Geometry.of(config)], backbone, processors(plan))
 
     frozen = make_frozen(plan, console, compute, abandoned) if alone(plan) else None

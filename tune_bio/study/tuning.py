@@ -81,9 +81,15 @@ def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
     jobs = []
     for positions in group([TrialConfig.of(params) for params in finished]):
         members = [(f"t{at:04d}", finished[at]) for at in positions]
-        known = [before[trial] for trial, _ in members if trial in before]
-        if len(known) < len(members) or not all(trial.ended for trial in known):
-            jobs.append(job(members, resumed=bool(known)))
+        open_ends = [
+            int(params["epochs"])
+            for trial, params in members
+            if trial not in before or not before[trial].ended
+        ]
+        if open_ends:
+            longest = before.get(members[-1][0])
+            reached = longest.reached if longest else 0
+            jobs.append(job(members, skip_to=min(open_ends[0], reached)))
     return jobs
 
 
