@@ -8,8 +8,6 @@ from tune_bio import devices
 from tune_bio.devices import (
     as_tensor,
     gather,
-    give_memory_back,
-    keep_memory,
     precision,
     trains_in_bfloat16,
 )
@@ -68,13 +66,3 @@ def test_images_are_gathered_in_the_order_that_is_asked_for(dtype: type) -> None
     pixels.flags.writeable = False
     found = gather(as_tensor(pixels), torch.tensor([3, 0, 3]), CPU)
     assert np.array_equal(found.numpy(), pixels[[3, 0, 3]])
-
-
-def test_memory_that_is_kept_changes_no_number() -> None:
-    images = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    weights = torch.rand(32, 3, 3, 3, generator=torch.Generator().manual_seed(1))
-    before = torch.nn.functional.conv2d(images, weights)
-    keep_memory()
-    assert torch.equal(torch.nn.functional.conv2d(images, weights), before)
-    give_memory_back()
-    assert torch.equal(torch.nn.functional.conv2d(images, weights), before)

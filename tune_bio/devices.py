@@ -6,38 +6,16 @@ that it computes in it. Evaluation is in float32 everywhere, without TF32, so th
 score is the one that the exported model has on any machine.
 """
 
-import ctypes
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import torch
 
 from tune_bio.datasets.features import Features
 from tune_bio.datasets.pixels import Pixels
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-_NEVER, _ONE_GIB = 2**31 - 1, 2**30
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere; before it bfloat16 is emulated
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory that it frees, for the next batch.
-
-    glibc gives blocks above 32 MiB back to the system at once, and takes them again for the next
-    layer: a sixth to a half of the time of larger batches goes into empty pages. Other C libraries
-    have no such switches, and keep theirs.
-    """
-    with suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_TRIM_THRESHOLD, _NEVER)
-        libc.mallopt(_MMAP_THRESHOLD, _ONE_GIB)
-
-
-def give_memory_back() -> None:
-    """Return what was kept to the system."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def as_tensor(array: Pixels | Features) -> torch.Tensor:

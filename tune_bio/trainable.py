@@ -22,7 +22,6 @@ from tune_bio import checkpoints
 from tune_bio.checkpoints import History
 from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, TrialConfig
-from tune_bio.devices import give_memory_back, keep_memory
 from tune_bio.errors import ResultsError
 from tune_bio.jobs import members_of
 from tune_bio.reuse.prefixes import PrefixStore
@@ -63,7 +62,6 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
         self.context = context
-        keep_memory()
         # Ray sets OMP_NUM_THREADS from its own count, which torch may have read too early.
         torch.set_num_threads(max(1, int(context.allotment.cpus)))
         self.gpu = _gpu_name() if context.allotment.gpus else None
@@ -72,7 +70,6 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in this process; nothing of the last one is left."""
-        give_memory_back()
         self.config = new_config
         config = TrialConfig.of(new_config["params"])
         context, members = self.context, members_of(new_config)

@@ -137,7 +137,7 @@ def run_epoch(
     draws = generator(state.config.seed, "augment", state.epoch + 1)
     to_logs = class_probabilities(state.config)
     state.model.train(training)
-    logs = []
+    logs = _Collected(sum(map(len, batches)))
     for number, batch in enumerate(batches):
         rows = gather(source, batch, state.device)
         if cut is None:
@@ -150,10 +150,28 @@ def run_epoch(
             state.optimizer.zero_grad(set_to_none=True)
             state.loss(logits, labels[batch.to(state.device)]).backward()
             state.optimizer.step()
-        logs.append(to_logs(logits.detach()))
+        logs.add(to_logs(logits.detach()))
         on_batch()
-    result: npt.NDArray[np.float64] = torch.cat(logs).cpu().numpy()
+    result: npt.NDArray[np.float64] = logs.rows.cpu().numpy()
     return result
+
+
+class _Collected:
+    """The rows of all batches in one tensor, which is made with the first of them.
+
+    A small tensor kept of each batch would split the space that its large ones leave, so that the
+    next batch takes new memory: evaluating a gibibyte of images took as much again.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._filled = count, 0
+        self.rows = torch.empty(0)
+
+    def add(self, batch: torch.Tensor) -> None:
+        if self._filled == 0:
+            self.rows = batch.new_empty((self._count, *batch.shape[1:]))
+        self.rows[self._filled : self._filled + len(batch)] = batch
+        self._filled += len(batch)
 
 
 def train_accuracy_at_best(
@@ -172,12 +190,12 @@ def predict(
     """Class probabilities, (n, classes), of resized pixels (n, S, S, C)."""
     to_logs = class_probabilities(config)
     model.eval()
-    logs = []
+    logs = _Collected(len(pixels))
     for batch in _evaluation_batches(len(pixels), config.image_size):
         with torch.inference_mode():
             images = transform.normalize(as_tensor(pixels)[batch])
-            logs.append(to_logs(model(images)))
-    probabilities: npt.NDArray[np.float64] = torch.cat(logs).exp().numpy()
+            logs.add(to_logs(model(images)))
+    probabilities: npt.NDArray[np.float64] = logs.rows.exp().numpy()
     return probabilities
 
 
