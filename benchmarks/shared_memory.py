@@ -4,8 +4,8 @@
 
 Two trials at a time, on few images and on many; the growth of each process's private memory (pages
 that it alone has and has written: those of a mapped file are the system's, whoever reads them
-first) as a share of what the images grew by. Then the same with the features of a frozen SqueezeNet, which
-trials read in the place of images. Linux only.
+first) as a share of what the images grew by. Then the same with the features of a frozen
+SqueezeNet, which trials read in the place of images. Linux only.
 
 Wanted: less than a tenth.
 """
