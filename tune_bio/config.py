@@ -27,6 +27,8 @@ METRIC_MODES = {
     "val_macro_f1": "max",
     "val_loss": "min",
 }
+# The score of what has none, such as a diverged trial: neither ASHA nor Optuna can rank NaN.
+WORST = {"max": 0.0, "min": 1e6}
 # Under these the learning rate at an epoch depends on how long the trial will be.
 LENGTH_BOUND_SCHEDULES = ("cosine", "onecycle")
 FREEZE = ("none", "backbone", "backbone_bn", "stages_K (K from 1)", "lp_ft", "gradual")

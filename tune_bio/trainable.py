@@ -21,7 +21,7 @@ from ray import tune
 from tune_bio import checkpoints
 from tune_bio.checkpoints import History
 from tune_bio.cluster import Allotment
-from tune_bio.config import METRIC_MODES, TrialConfig
+from tune_bio.config import METRIC_MODES, WORST, TrialConfig
 from tune_bio.errors import ResultsError
 from tune_bio.jobs import members_of
 from tune_bio.reuse.prefixes import PrefixStore
@@ -31,8 +31,6 @@ from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at
 
 STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
 CHECKPOINT_SECONDS = 15.0  # between rungs
-# What a diverged trial reports in the place of NaN, which neither ASHA nor Optuna can rank.
-WORST = {"max": 0.0, "min": 1e6}
 _log = logging.getLogger(__name__)
 
 

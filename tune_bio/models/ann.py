@@ -6,6 +6,7 @@ Flatten, then a block [Linear, BatchNorm1d, ReLU, Dropout] a hidden layer, then 
 from torch import nn
 
 from tune_bio.models.classifier import Classifier
+from tune_bio.models.dropout import Dropout
 
 
 def ann(
@@ -14,6 +15,6 @@ def ann(
     """Build it for `inputs` numbers an image (channels x height x width)."""
     layers: list[nn.Module] = [nn.Flatten()]
     for width, dropout in zip(widths, dropouts, strict=True):
-        layers += [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU(), Dropout(dropout)]
         inputs = width
     return Classifier(nn.Sequential(*layers), nn.Linear(inputs, outputs))

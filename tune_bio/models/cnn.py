@@ -8,6 +8,7 @@ and `cnn_gap` averages each channel over the image (global average pooling). The
 from torch import nn
 
 from tune_bio.models.classifier import Classifier
+from tune_bio.models.dropout import Dropout
 
 
 def cnn(
@@ -48,7 +49,7 @@ def _convolutions(
     layers: list[nn.Module] = []
     for width, dropout in zip(widths, dropouts, strict=False):  # the last one is the head's
         layers += [nn.Conv2d(channels, width, 3, padding="same"), nn.ReLU()]
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [Dropout(dropout)] if dropout else []
         layers.append(nn.MaxPool2d(2))
         channels = width
     return nn.Sequential(*layers)
@@ -61,4 +62,4 @@ def _head(
     if hidden:
         layers += [nn.Linear(features, hidden), nn.ReLU()]
         features = hidden
-    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(features, outputs))
+    return nn.Sequential(*layers, Dropout(dropout), nn.Linear(features, outputs))

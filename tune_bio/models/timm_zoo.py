@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tune_bio.models.classifier import Classifier
+from tune_bio.models.dropout import Dropout
 from tune_bio.models.shapes import output_shape, shapes_only
 
 PREFIX = "timm:"
@@ -59,7 +60,7 @@ def cut(name: str, network: nn.Module, size: int, outputs: int, dropout: float) 
     """Make a `Classifier` of a network: its classifier is replaced, the pooling stays."""
     network.reset_classifier(0)  # type: ignore[operator]
     features = _features(name, size)
-    return Classifier(network, nn.Sequential(nn.Dropout(dropout), nn.Linear(features, outputs)))
+    return Classifier(network, nn.Sequential(Dropout(dropout), nn.Linear(features, outputs)))
 
 
 def adapt(network: nn.Module, state: State) -> State:

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from tune_bio.models.classifier import Classifier
+from tune_bio.models.dropout import Dropout
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -67,7 +68,7 @@ def cut(network: nn.Module, outputs: int, dropout: float) -> Classifier:
         elif isinstance(layer, nn.Dropout) and name.startswith("classifier."):
             layer.p = dropout  # the hidden layers of AlexNet and VGG
     assert isinstance(features, int)
-    return Classifier(network, nn.Sequential(nn.Dropout(dropout), nn.Linear(features, outputs)))
+    return Classifier(network, nn.Sequential(Dropout(dropout), nn.Linear(features, outputs)))
 
 
 def size_of(name: str, published: Mapping[str, torch.Tensor]) -> int:
@@ -90,7 +91,7 @@ def adapt(name: str, network: nn.Module, state: State) -> State:
 
 def _cut_squeezenet(network: nn.Module, outputs: int, dropout: float) -> Classifier:
     head = nn.Sequential(
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Conv2d(512, outputs, kernel_size=1),
         # torchvision has a ReLU here. It would keep logits from being negative, which a single
         # logit under BCE has to be, and would leave dead outputs where a new head starts badly.

@@ -6,7 +6,7 @@ Ray's own state is never restored.
 from collections.abc import Mapping
 from typing import Any
 
-from tune_bio.config import METRIC_MODES, Params, TrialConfig
+from tune_bio.config import METRIC_MODES, WORST, Params, TrialConfig
 from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
 from tune_bio.past import PastTrial
@@ -15,13 +15,24 @@ from tune_bio.reuse.prefixes import prefix_identity
 from tune_bio.space import DeadEnd
 from tune_bio.study.manifest import describe_dataset
 from tune_bio.study.preflight import Plan
-from tune_bio.trainable import WORST
 
 # What may be another when a study goes on; of the two lengths, more.
 FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
     "num_trials", "max_epochs", "data",
 )  # fmt: skip
+
+
+def records_of(plan: Plan) -> Records:
+    """The study's records, without a row yet."""
+    validation = plan.dataset.val
+    return Records(
+        plan.request.folder,
+        plan.dataset.classes,
+        validation.names,
+        validation.patients,
+        validation.labels,
+    )
 
 
 def refuse_other_study(plan: Plan) -> None:
