@@ -16,14 +16,14 @@ NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
 FLOORS = (
     ("errors", "files", "environment", "validation", "config", "settings"),
     (
-        "space", "survey", "seeding", "metrics", "curves", "records", "fingerprints", "datasets",
-        "models",
+        "space", "survey", "seeding", "metrics", "curves", "records", "request", "fingerprints",
+        "datasets", "models",
     ),
     ("optim", "schedules", "devices"),
     ("training", "training_state", "checkpoints", "bundle", "evaluation", "reuse"),
     (
         "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
-        "cluster", "failures", "driver_only", "featuring", "jobs", "past", "drawing",
+        "cluster", "launch", "failures", "driver_only", "featuring", "jobs", "past", "drawing",
         "signs_of_life",
     ),
     ("analysis",),

@@ -131,7 +131,7 @@ def connected(
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told by us
     if ray.is_initialized():
-        yield None
+        yield _dashboard(ray.init(ignore_reinit_error=True)) if dashboard else None
         return
     if address is not None:
         _refuse_silence(address)
@@ -158,10 +158,14 @@ def connected(
         ) from error
     _tighten_token()
     try:
-        url = getattr(context, "dashboard_url", None)
-        yield f"http://{url}" if dashboard and url else None
+        yield _dashboard(context) if dashboard else None
     finally:
         ray.shutdown()
+
+
+def _dashboard(context: object) -> str | None:
+    url = getattr(context, "dashboard_url", None)
+    return f"http://{url}" if url else None
 
 
 @contextmanager

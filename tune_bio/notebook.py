@@ -12,10 +12,10 @@ from tune_bio.bundle import TrainedModel, load_model
 from tune_bio.config import check_pins
 from tune_bio.datasets import ArrayData
 from tune_bio.records import read_epochs, read_predictions, read_trials
+from tune_bio.request import Request
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, Trial, load_search_space, space_of
 from tune_bio.study import run_study
-from tune_bio.study.request import Request
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,11 +15,10 @@ from tune_bio import __version__
 from tune_bio.config import METRIC_MODES, Params, parse_assignment
 from tune_bio.environment import importing, prepare_environment
 from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
+from tune_bio.launch import launched
+from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, load_search_space
-
-if TYPE_CHECKING:
-    from tune_bio.study.request import Request
 
 EXIT_OK, EXIT_TRIALS_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
@@ -37,8 +36,8 @@ examples:
 A search-space file is Python code and runs with your rights. Results go to results/NAME: tables
 (Parquet), figures, summary.md and the best model, for tune_bio.load_model("results/NAME").
 
-exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (nothing started);
-130 or 143 interrupted (what was recorded is kept; --resume goes on).
+exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (no trial started,
+nothing written); 130 or 143 interrupted (what was recorded is kept; --resume goes on).
 """
 
 # Flags of the contract that this version lacks, with the values that ask for nothing.
@@ -71,27 +70,45 @@ def _run(options: argparse.Namespace) -> int:
     space = load_search_space(Path(options.space))
     settings = _settings(space, options)
     space = replace(space, pins=_pins(options))
+    request = _request(space, options)
+    check_folder(request)
     console = Console(highlight=False, quiet=options.quiet)
     # Nothing above takes time; what follows imports PyTorch and Ray.
     prepare_environment(options.address)
-    with importing():
-        from tune_bio.cluster import available_nodes
-        from tune_bio.study import check, run_study
-        from tune_bio.study.request import check_folder
-        from tune_bio.study.telling import show
-
-    request = _request(space, options)
-    check_folder(request)
     if options.dry_run:
-        nodes = available_nodes(options.address)
-        show(check(space, settings, request, nodes, console, download=False), console)
-        return EXIT_OK
-    outcome = run_study(
-        space, settings, request, console, address=options.address, dashboard=options.dashboard
-    )
+        return _dry_run(space, settings, request, console, options.address)
+    with launched(settings, options.address, dashboard=options.dashboard) as nodes:
+        from tune_bio.study import run_study
+
+        outcome = run_study(
+            space,
+            settings,
+            request,
+            console,
+            address=options.address,
+            dashboard=options.dashboard,
+            nodes=nodes,
+        )
     if outcome.signal is not None:
         return 128 + outcome.signal
     return EXIT_TRIALS_FAILED if outcome.failed else EXIT_OK
+
+
+def _dry_run(
+    space: SearchSpace,
+    settings: SearchSettings,
+    request: Request,
+    console: Console,
+    address: str | None,
+) -> int:
+    with importing():
+        from tune_bio.cluster import available_nodes
+        from tune_bio.study import check
+        from tune_bio.study.telling import show
+
+    nodes = available_nodes(address)
+    show(check(space, settings, request, nodes, console, download=False), console)
+    return EXIT_OK
 
 
 def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings:
@@ -103,9 +120,7 @@ def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings
     return SearchSettings.of({**space.settings.model_dump(), **overrides})
 
 
-def _request(space: SearchSpace, options: argparse.Namespace) -> "Request":
-    from tune_bio.study.request import Request
-
+def _request(space: SearchSpace, options: argparse.Namespace) -> Request:
     return Request(
         name=options.name if options.name is not None else space.path.stem,
         results=Path(options.results),

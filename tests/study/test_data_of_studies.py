@@ -20,13 +20,13 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import prepare
 from tune_bio.errors import ConfigError, DataError
 from tune_bio.metrics import evaluate
+from tune_bio.request import Request
 from tune_bio.search import main
 from tune_bio.settings import SearchSettings
 from tune_bio.sharing import share
 from tune_bio.space import load_search_space
 from tune_bio.study.manifest import describe_plan
 from tune_bio.study.preflight import Plan, geometry_of, preflight
-from tune_bio.study.request import Request
 from tune_bio.study.telling import introduce
 
 SPACE = """

@@ -3,27 +3,24 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from threading import Event
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tune_bio.cluster import Node, available_nodes, connected
-from tune_bio.environment import importing
+from tune_bio.launch import WORKER, import_study
 from tune_bio.progress import reading
+from tune_bio.request import Request, locked
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
 from tune_bio.study.preflight import Plan, preflight
 from tune_bio.study.ready import get_ready
-from tune_bio.study.request import Request, locked
 from tune_bio.study.resume import records_of, refuse_other_study, restore
 from tune_bio.study.telling import introduce
 
 if TYPE_CHECKING:
     from tune_bio.study.running import Outcome
-
-WORKER, RUNNING = "tune_bio.worker", "tune_bio.study.running"
 
 
 def run_study(
@@ -34,22 +31,26 @@ def run_study(
     *,
     address: str | None = None,
     dashboard: bool = False,
+    nodes: tuple[Node, ...] | None = None,
 ) -> "Outcome":
     """Check a study, start or join Ray, run it.
 
+    `nodes` is this machine where Ray has been started on it already.
+
     Raises:
-        InputError: bad input; nothing was started.
+        InputError: bad input; no trial was started, and nothing was written.
         StudyError: the study ran and could not deliver.
     """
     # Without a cluster to ask, everything that can be refused is refused before Ray starts.
-    nodes = available_nodes() if address is None else None
+    if address is None:
+        nodes = nodes or available_nodes()
     plan = check(space, settings, request, nodes, console) if nodes else None
     # A trial's process takes seconds to import what it needs; idle ones may do so meanwhile.
     warm = WORKER if plan and nodes and plan.allotment.occupies(nodes) else None
     over = Event()
     with ThreadPoolExecutor(2) as beside, ExitStack() as study:
         study.callback(over.set)
-        beside.submit(_import_running)
+        beside.submit(import_study)
         ahead = plan and beside.submit(get_ready, plan, console, over.is_set)
         url = study.enter_context(connected(address, dashboard=dashboard, warm=warm))
         plan = plan or check(space, settings, request, available_nodes(), console)
@@ -59,12 +60,6 @@ def run_study(
         from tune_bio.study.running import carry_out, tell
 
         return tell(plan, carry_out(plan, ready, console), console)
-
-
-def _import_running() -> None:
-    """It takes a second, in which the main thread waits for Ray."""
-    with importing():
-        import_module(RUNNING)
 
 
 def check(

@@ -14,11 +14,11 @@ from tune_bio.fingerprints import config_id
 from tune_bio.models import check_freeze, check_model
 from tune_bio.models.pretrained import load_backbone
 from tune_bio.models.published import Resolved, published_at, resolve
+from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
 from tune_bio.space import Pair, Range, SearchSpace
 from tune_bio.study import memory
 from tune_bio.study.listed import read_configurations
-from tune_bio.study.request import Request, check_folder
 from tune_bio.survey import Survey, describe, grid, survey, without
 
 __all__ = [

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from tune_bio.datasets import ArrayData
 from tune_bio.errors import ResultsError, UsageError
-from tune_bio.records import MANIFEST
+
+if TYPE_CHECKING:  # a command that asks for the impossible is told so before PyTorch is imported
+    from tune_bio.datasets import ArrayData
 
 LOCK = ".lock"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -32,7 +34,7 @@ class Request:
     positive_class: str | None = None
     patient_pattern: str | None = None
     cache_dir: Path | None = None
-    arrays: ArrayData | None = None
+    arrays: "ArrayData | None" = None
     class_names: tuple[str, ...] | None = None
     quiet: bool = False
     resume: bool = False
@@ -66,6 +68,8 @@ def check_folder(request: Request) -> None:
 
 
 def _refuse_missing_study(folder: Path) -> None:
+    from tune_bio.records import MANIFEST
+
     if not (folder / MANIFEST).is_file():
         raise ResultsError(
             f"there is no study in {folder} to resume",
