@@ -16,7 +16,7 @@ NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
 FLOORS = (
     ("errors", "files", "environment", "validation", "config", "settings"),
     (
-        "space", "survey", "seeding", "metrics", "curves", "records", "request", "fingerprints",
+        "space", "survey", "seeding", "metrics", "curves", "thresholds", "records", "request", "fingerprints",
         "datasets", "models",
     ),
     ("optim", "schedules", "devices"),

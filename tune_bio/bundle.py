@@ -33,7 +33,8 @@ class TrainedModel:
     """A trained classifier with everything that its use needs.
 
     `positive` is the index of the positive class; `validation` holds the scores that were
-    recorded when it was trained.
+    recorded when it was trained; of two classes, an image is called positive at or above
+    `threshold`, which was chosen on validation.
     """
 
     model: Classifier
@@ -44,6 +45,20 @@ class TrainedModel:
     channels: int
     dtype: np.dtype[np.uint8 | np.uint16]
     validation: Mapping[str, float]
+    threshold: float | None = None
+
+    def classify(self, images: Pixels) -> npt.NDArray[np.str_]:
+        """The class of each image by name, (n,): of two, by the recorded threshold.
+
+        Raises as `predict`.
+        """
+        probabilities = self.predict(images)
+        called = probabilities.argmax(axis=1)
+        if self.threshold is not None:
+            above = probabilities[:, self.positive] >= self.threshold
+            called = np.where(above, self.positive, 1 - self.positive)
+        names: npt.NDArray[np.str_] = np.array(self.classes)[called]
+        return names
 
     def predict(self, images: Pixels) -> npt.NDArray[np.float64]:
         """Class probabilities, (n, classes), of images (n, H, W) or (n, H, W, C).
@@ -111,10 +126,7 @@ def export(
         about: further values for config.json: trial, epoch, recorded scores.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = build_model(config, len(dataset.classes), dataset.channels)
-    if backbone is not None:
-        fit_backbone(config.model, model.backbone, backbone)
-    load_over(model, trained)
+    model = assemble(config, dataset, backbone, trained)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / MODEL) as temporary:
         safetensors.torch.save_file(weights, temporary)
@@ -126,18 +138,27 @@ def export(
         "channels": dataset.channels,
         "dtype": dataset.dtype.name,
         "transform": input_transform(config, dataset.pixel_format(Geometry.of(config))).to_json(),
-        # Fixed on validation before the test set is opened; until then there is none.
-        "threshold": None,
+        "threshold": None,  # `record` writes the one that the exported model's scores give
         "torch": torch.__version__,
     }
     write_text(folder / CONFIG, json.dumps(described, indent=2) + "\n")
 
 
-def record_validation(folder: Path, scores: Mapping[str, float]) -> None:
-    """Put these validation scores in the place of those that were exported to `folder`."""
+def assemble(
+    config: TrialConfig, dataset: Dataset, backbone: Tensors | None, trained: Tensors
+) -> Classifier:
+    """A trained model from its parts, as `export` takes them; in evaluation mode."""
+    model = build_model(config, len(dataset.classes), dataset.channels)
+    if backbone is not None:
+        fit_backbone(config.model, model.backbone, backbone)
+    load_over(model, trained)
+    return model.eval()
+
+
+def record(folder: Path, **values: Any) -> None:
+    """Put these values of config.json (`validation`, `threshold`) in the place of what is there."""
     stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    stored["validation"] = dict(scores)
-    write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps({**stored, **values}, indent=2) + "\n")
 
 
 def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedModel:
@@ -160,6 +181,7 @@ def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedMod
             channels,
             dtype,
             stored["validation"],
+            stored["threshold"],
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ResultsError(

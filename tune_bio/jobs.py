@@ -21,6 +21,16 @@ class Member:
     epochs: int
 
 
+def trial_name(position: int, replicate: int = 0) -> str:
+    """Of the configuration at this place of the study: t0007, and t0007r2 under its second seed."""
+    return f"t{position:04d}" + (f"r{replicate}" if replicate else "")
+
+
+def replicate_of(trial: str) -> int:
+    """0 for the search's own trial, else which of its replicates this is."""
+    return int(trial.partition("r")[2] or 0)
+
+
 def job(members: Sequence[tuple[str, Params]], *, skip_to: int = 0) -> Job:
     """Tune's dictionary for trials of one training.
 

@@ -15,7 +15,7 @@ from tune_bio.curves import summarize
 from tune_bio.driver_only import DriverOnly
 from tune_bio.failures import error_of, explain
 from tune_bio.fingerprints import config_id
-from tune_bio.jobs import Member, members_of
+from tune_bio.jobs import Member, members_of, replicate_of
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
 from tune_bio.settings import SearchSettings
@@ -70,7 +70,8 @@ class Recorder(DriverOnly, tune.Callback):
             if row.get("status", "interrupted") != "interrupted":
                 continue  # it ended before the study was resumed
             config = TrialConfig.of({**params, "epochs": member.epochs})
-            self._records.start_trial(member.trial, config_id(config), config)
+            replicate = replicate_of(member.trial)
+            self._records.start_trial(member.trial, config_id(config), config, replicate)
             self._view.started(member.trial)
             operations = self._count_operations(config)
             self._records.update_trial(member.trial, multiply_adds=operations)

@@ -25,6 +25,7 @@ Row = dict[str, Any]
 Status = Literal["running", "completed", "stopped_early", "diverged", "failed", "interrupted"]
 
 TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.parquet"
+EVALUATIONS = "evaluations.parquet"
 MANIFEST = "experiment.json"
 
 _TIMELINE = b"tune_bio.timeline"
@@ -88,6 +89,29 @@ _EPOCH_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("images_per_second", pa.float64()),
 )
 
+_EVALUATION_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("trial", pa.string()),
+    ("split", pa.string()),
+    ("metric", pa.string()),
+    ("value", pa.float64()),
+    ("low", pa.float64()),
+    ("high", pa.float64()),
+    ("chance", pa.float64()),
+    ("method", pa.string()),
+    ("note", pa.string()),
+)
+
+Predictions = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A split as the table of predictions describes it: name, patient and label of each image."""
+
+    images: npt.NDArray[np.str_]
+    patients: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int64]
+
 
 @dataclass
 class Records:
@@ -95,7 +119,8 @@ class Records:
 
     `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
     the probabilities that trials return; `classes` are the classes' names. `timeline` holds each
-    trial's first and last moment, in seconds since the study began.
+    trial's first and last moment, in seconds since the study began. `test` is None until the test
+    set is opened.
     """
 
     folder: Path
@@ -105,11 +130,16 @@ class Records:
     labels: npt.NDArray[np.int64]
     trials: dict[str, Row] = field(default_factory=dict)
     epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
-    predictions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    predictions: Predictions = field(default_factory=dict)
+    test: Described | None = None
+    test_predictions: Predictions = field(default_factory=dict)
+    evaluations: list[Row] = field(default_factory=list)
     timeline: dict[str, list[float]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
-    def start_trial(self, trial_id: str, config_id: str, config: TrialConfig) -> None:
+    def start_trial(
+        self, trial_id: str, config_id: str, config: TrialConfig, replicate: int = 0
+    ) -> None:
         """Add a trial's row, `running`, with its hyperparameters."""
         now = time.monotonic() - self.began
         self.timeline[trial_id] = [now, now]
@@ -117,7 +147,7 @@ class Records:
             "trial_id": trial_id,
             "config_id": config_id,
             "status": "running",
-            "replicate": 0,
+            "replicate": replicate,
             "seed": config.seed,
             **{f"params.{name}": value for name, value in config.params().items()},
         }
@@ -147,6 +177,8 @@ class Records:
         rows = [row for trial_id in sorted(self.epochs) for row in self.curve(trial_id)]
         _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(_EPOCH_COLUMNS)))
         _write(self.folder / PREDICTIONS, self._prediction_table())
+        evaluations = pa.Table.from_pylist(self.evaluations, pa.schema(_EVALUATION_COLUMNS))
+        _write(self.folder / EVALUATIONS, evaluations)
         _write(self.folder / TRIALS, pa.Table.from_pylist(trials, self._trial_schema()))
 
     def restore(self) -> None:
@@ -158,9 +190,14 @@ class Records:
             if row["trial_id"] in self.trials:
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
         columns = [f"p_{name}" for name in self.classes]
-        for trial, rows in predictions.groupby("trial", sort=False):
-            if trial in self.trials:
-                self.predictions[str(trial)] = rows[columns].to_numpy(np.float32)
+        for (trial, split), rows in predictions.groupby(["trial", "split"], sort=False):
+            if trial not in self.trials:
+                continue
+            if split == "test":
+                described = (rows[name].to_numpy() for name in ("image", "patient", "label"))
+                self.test = Described(*described)
+            into = self.test_predictions if split == "test" else self.predictions
+            into[str(trial)] = rows[columns].to_numpy(np.float32)
         self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
@@ -183,23 +220,28 @@ class Records:
         return _ARROW_TYPES.get(annotation, pa.string())
 
     def _prediction_table(self) -> pa.Table:
-        n = len(self.images)
-        columns: dict[str, Any] = {
-            "trial": np.repeat(list(self.predictions), n)
-            if self.predictions
-            else pa.array([], pa.string()),
-            "split": ["val"] * (n * len(self.predictions)),
-            "image": np.tile(self.images, len(self.predictions)),
-            "patient": np.tile(self.patients, len(self.predictions)),
-            "label": np.tile(self.labels, len(self.predictions)),
-        }
-        stacked = (
-            np.concatenate(list(self.predictions.values()))
-            if self.predictions
-            else np.empty((0, len(self.classes)), np.float32)
-        )
-        columns |= {f"p_{name}": stacked[:, k] for k, name in enumerate(self.classes)}
-        return pa.table(columns)
+        validation = Described(self.images, self.patients, self.labels)
+        tables = [_predicted("val", validation, self.predictions, self.classes)]
+        if self.test is not None:
+            tables.append(_predicted("test", self.test, self.test_predictions, self.classes))
+        return pa.concat_tables(tables)
+
+
+def _predicted(
+    split: str, described: Described, predictions: Predictions, classes: tuple[str, ...]
+) -> pa.Table:
+    n, trials = len(described.images), len(predictions)
+    empty = np.empty((0, len(classes)), np.float32)
+    stacked = np.concatenate(list(predictions.values())) if predictions else empty
+    columns: dict[str, Any] = {
+        "trial": pa.array(np.repeat(np.array(list(predictions), dtype=object), n), pa.string()),
+        "split": pa.array([split] * (n * trials), pa.string()),
+        "image": pa.array(np.tile(described.images.astype(object), trials), pa.string()),
+        "patient": pa.array(np.tile(described.patients.astype(object), trials), pa.string()),
+        "label": np.tile(described.labels, trials),
+    }
+    columns |= {f"p_{name}": stacked[:, k] for k, name in enumerate(classes)}
+    return pa.table(columns)
 
 
 def config_of(row: Row) -> TrialConfig:
@@ -221,6 +263,11 @@ def read_epochs(folder: Path) -> pd.DataFrame:
 def read_predictions(folder: Path) -> pd.DataFrame:
     """predictions.parquet as a table; raises ResultsError."""
     return _read(folder / PREDICTIONS)
+
+
+def read_evaluations(folder: Path) -> pd.DataFrame:
+    """evaluations.parquet as a table; raises ResultsError."""
+    return _read(folder / EVALUATIONS)
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

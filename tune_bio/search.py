@@ -42,8 +42,6 @@ nothing written); 130 or 143 interrupted (what was recorded is kept; --resume go
 
 # Flags of the contract that this version lacks, with the values that ask for nothing.
 NOT_BUILT: dict[str, tuple[Any, ...]] = {
-    "finalists": (None, "0"),
-    "replicates": (None,),
     "allow_leakage": (False,),
     "resplit": (False,),
 }
@@ -160,6 +158,12 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"see {self.prog} --help")
 
 
+def _finalists(text: str) -> int | str:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
+    return text if text == "all" else int(text)
+
+
 def _choices(name: str) -> str:
     return ", ".join(get_args(SearchSettings.model_fields[name].annotation))
 
@@ -226,6 +230,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--reduction-factor", metavar="N", type=int, help="one in N goes on from rung to rung")
     add("--seed", metavar="N", type=int, help="of the search, the splits and every trial")
     add("--time-budget", metavar="SECONDS", type=float, help="start and train nothing after this")
+    add = parser.add_argument_group("what is confirmed, and on the test set").add_argument
+    add(
+        "--finalists",
+        metavar="K|all",
+        type=_finalists,
+        help="the best K configurations are trained again, and see the test set (default: 2); 0: "
+        "none is, and it stays sealed",
+    )
+    add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
+    add(
+        "--sensitivity",
+        metavar="X",
+        type=float,
+        help="of the operating point, chosen on validation (default: Youden's)",
+    )
+    add(
+        "--prevalence",
+        metavar="X",
+        type=float,
+        help="of the positive class where the model is to be used, for its predictive values",
+    )
     add = parser.add_argument_group("where results go").add_argument
     add("--name", help="name of the study (default: that of the file)")
     add(
@@ -291,8 +316,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--dashboard", action="store_true", help="start Ray's dashboard, on this machine only")
     add("--quiet", action="store_true", help="say nothing but errors")
     add = parser.add_argument_group("not built yet (each exits with 2)").add_argument
-    add("--finalists", metavar="K|all", help="only 0 for now: the search without confirmation")
-    add("--replicates", metavar="K")
     add("--no-controls", action="store_true", help="accepted: there are no controls yet")
     add("--allow-leakage", action="store_true")
     add("--resplit", action="store_true")

@@ -19,7 +19,7 @@ from tune_bio.config import Params
 from tune_bio.drawing import OptunaSource, RecordedSource
 from tune_bio.driver_only import DriverOnly
 from tune_bio.errors import SpaceError
-from tune_bio.jobs import Job, job
+from tune_bio.jobs import Job, job, trial_name
 from tune_bio.past import PastTrial
 from tune_bio.schedulers import TIME
 from tune_bio.seeding import derive
@@ -108,7 +108,7 @@ class OptunaSearcher(_StudySearcher):
             params = self._draw(trial_id, redraw=attempt > 0)
             if params is not None:
                 self._given += 1
-                return job([(f"t{self._given - 1:04d}", self._finish(params))])
+                return job([(trial_name(self._given - 1), self._finish(params))])
         raise SpaceError(
             f"{REDRAWS} draws in a row ended where the weights are missing",
             "suggest `model` before `weights`, or give --weights-dir",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tune_bio.config import METRIC_MODES
 from tune_bio.errors import ConfigError
-from tune_bio.validation import Frozen, NonNegative, Positive, check_names, validated
+from tune_bio.validation import Count, Frozen, NonNegative, Positive, check_names, validated
 
 
 class SearchSettings(Frozen):
@@ -30,6 +30,10 @@ class SearchSettings(Frozen):
     max_concurrent: Positive | None = None  # None: as many as fit
     checkpoint_gib: Annotated[float, Field(gt=0)] = 10.0  # disk space of a study's checkpoints
     feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
+    finalists: Count | Literal["all"] = 2  # configurations that are confirmed
+    replicates: Positive = 3  # fresh seeds of each
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # where the model is to be used
+    sensitivity: Annotated[float, Field(gt=0, le=1)] | None = None  # None: Youden's threshold
     stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a finished batch
 
     @classmethod

@@ -7,18 +7,33 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.config import METRIC_MODES
-from tune_bio.records import read_epochs, read_manifest, read_trials
+from tune_bio.records import read_epochs, read_evaluations, read_manifest, read_trials
 
 PARAMS = "params."
 
 
 @dataclass(frozen=True)
 class StudyRecords:
-    """The tables of one study, with `score` (the metric at the best epoch) beside each trial."""
+    """The tables of one study, with `score` (the metric at the best epoch) beside each trial.
+
+    `trials` are the search's own; `replicates` those that confirm some of them under fresh seeds.
+    """
 
     trials: pd.DataFrame
+    replicates: pd.DataFrame
     epochs: pd.DataFrame
+    evaluations: pd.DataFrame
     manifest: dict[str, Any]
+
+    @property
+    def confirmed(self) -> list[dict[str, Any]]:
+        """The finalists whose replicates have ended, the best first, as the manifest has them."""
+        return list(self.manifest.get("confirmed", []))
+
+    def trial(self, trial_id: str) -> pd.Series:
+        """The row of a trial, of the search or of a confirmation."""
+        both = self.trials if trial_id in set(self.trials["trial_id"]) else self.replicates
+        return both.set_index("trial_id", drop=False).loc[trial_id]
 
     @property
     def metric(self) -> str:
@@ -55,4 +70,12 @@ def read_study(folder: Path) -> StudyRecords:
     at_best = trials[["trial_id", "best_epoch"]].merge(
         epochs, left_on=["trial_id", "best_epoch"], right_on=["trial_id", "epoch"], how="left"
     )
-    return StudyRecords(trials.assign(score=at_best[metric].to_numpy()), epochs, manifest)
+    trials = trials.assign(score=at_best[metric].to_numpy())
+    first = trials["replicate"] == 0
+    return StudyRecords(
+        trials[first].reset_index(drop=True),
+        trials[~first].reset_index(drop=True),
+        epochs,
+        read_evaluations(folder),
+        manifest,
+    )

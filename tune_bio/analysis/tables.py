@@ -1,5 +1,6 @@
 """summary.md: what the study found, in words and one table."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ def write_summary(study: StudyRecords, folder: Path) -> None:
         f"# {manifest['name']}",
         *_warnings(manifest),
         _outcome(study),
-        "## Best trials",
+        _confirmation(study),
+        "## Best trials of the search",
         _ranking(study),
         _failures(study),
         "## Data",
@@ -44,7 +46,13 @@ def _outcome(study: StudyRecords) -> str:
     exported = study.manifest["best_trial"]
     if exported is None:
         return text + " It was stopped before any model could be saved."
-    best = study.trials.set_index("trial_id", drop=False).loc[exported]
+    best = study.trial(exported)
+    if study.confirmed:
+        return (
+            f"{text} The best configuration, by the mean of its replicates on validation, is that "
+            f"of **{study.confirmed[0]['trial']}** ({_params(study, best)}). `best/` holds its "
+            f"replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
+        )
     return (
         f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with {study.metric} "
         f"**{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of {best['epochs_run']:.0f}. "
@@ -69,8 +77,59 @@ def _ranking(study: StudyRecords) -> str:
     return markdown_table(table)
 
 
+def _confirmation(study: StudyRecords) -> str:
+    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
+    if not study.confirmed:
+        return ""
+    rows = []
+    for one in study.confirmed:
+        scores = list(one["scores"].values())
+        spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
+        middle = study.trial(one["median"])
+        rows.append(
+            {
+                "configuration": one["trial"],
+                f"{study.metric} in the search": study.trial(one["trial"])["score"],
+                f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
+                "test AUROC (95 % interval)": _interval(middle, "test_auroc"),
+                "test accuracy (95 % interval)": _interval(middle, "test_accuracy"),
+                "test loss": middle["test_loss"],
+                "hyperparameters": _params(study, middle),
+            }
+        )
+    told = (
+        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
+        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
+        "and its threshold were fixed before the test set was opened."
+    )
+    parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
+    return "\n\n".join(parts)
+
+
+def _openings(study: StudyRecords) -> list[str]:
+    """When the test images were opened, by this study and by others."""
+    told = [
+        f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
+        f"`{one['sha256'][:12]}`."
+        for one in study.manifest["test_set_opened"]
+    ]
+    return told + [
+        f"> **Note.** The same test images had been opened by the study {one['study']}, "
+        f"{one['when']}."
+        for one in study.manifest["test_set_opened_before"]
+    ]
+
+
+def _interval(row: pd.Series, metric: str) -> str:
+    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(value):
+        return "-"
+    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
 def _failures(study: StudyRecords) -> str:
-    failed = study.trials[study.trials["status"].isin(["failed", "diverged"])]
+    both = pd.concat([study.trials, study.replicates])
+    failed = both[both["status"].isin(["failed", "diverged"])]
     if failed.empty:
         return ""
     lines = [f"- {row['trial_id']} {row['status']}: {row['error']}" for _, row in failed.iterrows()]
@@ -96,12 +155,16 @@ def _left_out(manifest: dict[str, Any]) -> str:
 
 
 def _reading(study: StudyRecords) -> str:
-    return (
+    told = (
         f"Trials are ranked by {study.metric} at their best epoch, on the validation split. The "
         f"best of {len(study.ranking)} trials has been lucky too: its score is an optimistic "
-        "estimate, and differences between the first few may be noise. One seed was run for each "
-        "configuration. The test split has not been opened: no trial, figure or table here has "
-        "seen it."
+        "estimate, and differences between the first few may be noise. "
+    )
+    if study.confirmed:
+        return told + "What fresh seeds came to is under *Confirmation*."
+    return told + (
+        "One seed was run for each configuration. The test split has not been opened: no trial, "
+        "figure or table here has seen it."
     )
 
 

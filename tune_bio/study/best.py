@@ -1,5 +1,6 @@
 """The best trial's model, written to `best/` and checked against its record."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from tune_bio.records import Records, Row, config_of
 from tune_bio.reuse.features import Part
 from tune_bio.reuse.prefixes import folder_of, numbered
 from tune_bio.study.preflight import Plan
-from tune_bio.training import Best
+from tune_bio.thresholds import choose_threshold
+from tune_bio.training import Best, Tensors
 
 # The driver scores the exported model with other threads and batches than the trial did.
 REPRODUCED_WITHIN = 1e-4
@@ -21,19 +23,31 @@ REPRODUCED_WITHIN = 1e-4
 FEATURES_WITHIN = {"float32": 1e-3, "float16": 1e-2}
 
 
-def export_best(plan: Plan, records: Records) -> tuple[float, Row] | None:
-    """Write `best/` from the best trial's checkpoint, and see that it scores what it scored."""
-    for value, row in ranked(list(records.trials.values()), records, plan.settings):
-        best = _best_epoch(plan, row)
+@dataclass(frozen=True)
+class Exported:
+    """The trial in `best/`: its metric, its row, and its threshold where there are two classes."""
+
+    value: float
+    row: Row
+    threshold: float | None
+
+
+def export_best(plan: Plan, records: Records, winner: str | None = None) -> Exported | None:
+    """Write `best/` from a trial's checkpoint, and see that it scores what it scored.
+
+    Without a confirmed `winner` it is the search's best trial.
+    """
+    rows = [row for row in records.trials.values() if winner in (None, row["trial_id"])]
+    for value, row in ranked(rows, records, plan.settings):
+        best = best_epoch(plan, row) if winner or row["replicate"] == 0 else None
         if best is not None:
             config = config_of(row)
             _export(plan, records, row, config, best)
-            _verify(plan, config, best, value)
-            return value, row
+            return Exported(value, row, _verify(plan, config, best, value))
     return None
 
 
-def _best_epoch(plan: Plan, row: Row) -> Best | None:
+def best_epoch(plan: Plan, row: Row) -> Best | None:
     """The best epoch of a trial, from its checkpoints.
 
     None where the trial was interrupted before that epoch was saved; the next best is taken then.
@@ -57,10 +71,6 @@ def _best_epoch(plan: Plan, row: Row) -> Best | None:
 
 
 def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: Best) -> None:
-    backbone = None
-    if config.weights != "none":
-        file = plan.weights.found[config.model, config.weights]
-        backbone = as_tensors(load_backbone(config.model, file))
     at_best = records.epochs[row["trial_id"]][row["best_epoch"]]
     about: dict[str, Any] = {
         "trial": row["trial_id"],
@@ -73,14 +83,22 @@ def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: B
         plan.request.folder / "best",
         config,
         plan.dataset,
-        backbone=backbone,
+        backbone=backbone_of(plan, config),
         trained=best.weights,
         about=about,
     )
 
 
-def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> None:
-    """See that the exported model gives on images what is on record.
+def backbone_of(plan: Plan, config: TrialConfig) -> Tensors | None:
+    """The pretrained backbone that a configuration starts from, if it does."""
+    if config.weights == "none":
+        return None
+    file = plan.weights.found[config.model, config.weights]
+    return as_tensors(load_backbone(config.model, file))
+
+
+def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> float | None:
+    """See that the exported model gives on images what is on record; its threshold.
 
     Where that came from features, the model's own scores take its place in `best/`.
     """
@@ -100,4 +118,15 @@ def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> Non
             "report this; the tables are complete, and best/ is not to be trusted",
         )
     if on_features:
-        bundle.record_validation(folder, {f"val_{name}": v for name, v in scores.items()})
+        bundle.record(folder, validation={f"val_{name}": v for name, v in scores.items()})
+    if len(plan.dataset.classes) > 2:
+        return None
+    threshold = threshold_of(plan, probabilities)
+    bundle.record(folder, threshold=threshold)
+    return threshold
+
+
+def threshold_of(plan: Plan, probabilities: metrics.Probabilities) -> float:
+    """The operating point of a two-class model, from its validation probabilities."""
+    dataset, sensitivity = plan.dataset, plan.settings.sensitivity
+    return choose_threshold(dataset.val.labels, probabilities, dataset.positive, sensitivity)

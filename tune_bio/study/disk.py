@@ -35,11 +35,12 @@ class Disk:
             return
         rows = list(self._records.trials.values())
         best = ranked(rows, self._records, self._settings)[:BEST_KEPT]
+        replicates = [row["trial_id"] for row in rows if row["replicate"]]
         clean(
             self._records.folder,
             self.limit,
             running=[row["trial_id"] for row in rows if row["status"] == "running"],
-            best=[row["trial_id"] for _, row in best],
+            best=[*(row["trial_id"] for _, row in best), *replicates],
         )
         took = time.monotonic() - started
         self._clean_after = time.monotonic() + TIME_SHARE * took

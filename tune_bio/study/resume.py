@@ -9,6 +9,7 @@ from typing import Any
 from tune_bio.config import METRIC_MODES, WORST, Params, TrialConfig
 from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
+from tune_bio.jobs import replicate_of
 from tune_bio.past import PastTrial
 from tune_bio.records import Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
@@ -19,7 +20,7 @@ from tune_bio.study.preflight import Plan
 # What may be another when a study goes on; of the two lengths, more.
 FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
-    "num_trials", "max_epochs", "data",
+    "num_trials", "max_epochs", "data", "finalists", "replicates",
 )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def refuse_other_study(plan: Plan) -> None:
 
 
 def restore(plan: Plan, records: Records) -> list[PastTrial]:
-    """Read the records into `records`; the trials that are in them, in their order.
+    """Read the records into `records`; the search's trials that are in them, in their order.
 
     Those that did not end are `interrupted`, and so are those that are to become longer.
 
@@ -76,7 +77,10 @@ def restore(plan: Plan, records: Records) -> list[PastTrial]:
     """
     records.restore()
     past = []
-    for position, trial in enumerate(sorted(records.trials)):
+    for trial, row in records.trials.items():
+        if replicate_of(trial) and row["status"] == "running":
+            row["status"] = "interrupted"
+    for position, trial in enumerate(sorted(t for t in records.trials if not replicate_of(t))):
         row = records.trials[trial]
         config = config_of(row)
         params: Params = {**config.params(), "seed": config.seed}

@@ -1,7 +1,8 @@
 """What the command tells a person before and after a study."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -17,6 +18,10 @@ from tune_bio.study.disk import GIB
 from tune_bio.study.estimate import estimate, feature_seconds
 from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
 from tune_bio.study.preflight import Plan, describe_space
+
+if TYPE_CHECKING:  # they know Ray Tune, which is imported while Ray starts
+    from tune_bio.study.best import Exported
+    from tune_bio.study.confirmation import Confirmed, Finalist
 
 
 def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
@@ -112,8 +117,19 @@ def tell_features(frozen: Frozen, console: Console) -> None:
         _line(console, f"[yellow]left out:[/] {escape(entry)}")
 
 
+def tell_finalists(finalists: Sequence["Finalist"], plan: Plan, console: Console) -> None:
+    """Say which configurations are trained again, and how often."""
+    trials = ", ".join(finalist.trial for finalist in finalists)
+    seeds = f"{plan.settings.replicates} seeds"
+    _line(console, f"confirmation: {trials}, each under {seeds}, to the end")
+
+
 def conclude(
-    plan: Plan, trials: list[Row], best: tuple[float, Row] | None, console: Console
+    plan: Plan,
+    trials: list[Row],
+    best: "Exported | None",
+    confirmed: Sequence["Confirmed"],
+    console: Console,
 ) -> None:
     """Say how it ended, what is best, and where everything is."""
     counts = Counter(row["status"] for row in trials)
@@ -123,12 +139,14 @@ def conclude(
         if row["status"] == "failed":
             _line(console, f"[red]{row['trial_id']} failed:[/] {escape(str(row['error']))}")
     if best is not None:
-        value, row = best
+        value, row = best.value, best.row
         _line(
             console,
             f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at "
             f"epoch {row['best_epoch']}; {escape(describe(row, plan.searched))}",
         )
+    for one in confirmed:
+        _line(console, f"confirmed: {one.finalist.trial}, {_confirmed(plan, trials, one)}")
     reused = sum(row.get("epochs_run", 0) - row.get("epochs_trained", 0) for row in trials)
     if reused:
         trained = sum(row.get("epochs_trained", 0) for row in trials)
@@ -140,3 +158,14 @@ def conclude(
 
 def _line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True)
+
+
+def _confirmed(plan: Plan, trials: Sequence[Row], one: "Confirmed") -> str:
+    """A finalist's mean on validation, and what its replicate in the middle has on test."""
+    row = next(row for row in trials if row["trial_id"] == one.median)
+    told = f"{plan.settings.metric} [bold]{one.mean:.4f}[/] over {len(one.scores)} seeds"
+    if row.get("test_auroc") is None:
+        return told
+    low, high = (row.get(f"test_auroc_{end}") for end in ("low", "high"))
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    return f"{told}; test AUROC of {one.median} [bold]{row['test_auroc']:.3f}[/]{interval}"

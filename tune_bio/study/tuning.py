@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
-from tune_bio.config import TrialConfig
+from tune_bio.config import Params, TrialConfig
 from tune_bio.fingerprints import array_sha256
-from tune_bio.jobs import Job, job
+from tune_bio.jobs import Job, job, trial_name
 from tune_bio.models.cost import cost
 from tune_bio.past import PastTrial
 from tune_bio.progress import View
@@ -24,7 +24,7 @@ from tune_bio.recorder import Recorder
 from tune_bio.records import Records
 from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
 from tune_bio.schedulers import build_scheduler, rungs
-from tune_bio.searchers import build_searcher
+from tune_bio.searchers import ListSearcher, build_searcher
 from tune_bio.sharing import Shared
 from tune_bio.study.disk import Disk
 from tune_bio.study.preflight import Plan
@@ -42,9 +42,36 @@ def search(
     plan: Plan, shared: Shared, records: Records, view: View, past: Sequence[PastTrial] = ()
 ) -> Interruption:
     """Run every trial of the plan that has not ended; one that fails is recorded."""
-    settings = plan.settings
     jobs = None if plan.listed is None else listed_jobs(plan, past)
     left = len(jobs) if jobs is not None else plan.trials - sum(trial.ended for trial in past)
+    searcher = build_searcher(plan.space, plan.settings, jobs, plan.finish, past)
+    return _run(plan, shared, records, view, searcher, left, past)
+
+
+def train(
+    plan: Plan,
+    shared: Shared,
+    records: Records,
+    view: View,
+    jobs: Sequence[Job],
+    seconds: float | None,
+) -> Interruption:
+    """Run these jobs, each to its end (no scheduler stops any early) or for so many seconds."""
+    changed = {"scheduler": "none", "time_budget": seconds}
+    plan = replace(plan, settings=plan.settings.model_copy(update=changed))
+    return _run(plan, shared, records, view, ListSearcher(jobs), len(jobs), ())
+
+
+def _run(
+    plan: Plan,
+    shared: Shared,
+    records: Records,
+    view: View,
+    searcher: Searcher,
+    trials: int,
+    past: Sequence[PastTrial],
+) -> Interruption:
+    settings = plan.settings
     context = TrialContext(
         shared=shared,
         allotment=plan.allotment,
@@ -62,11 +89,10 @@ def search(
         _operation_counter(plan),
         Disk(records, settings).clean,
     )
-    searcher = build_searcher(plan.space, settings, jobs, plan.finish, past)
     try:
         with _scratch() as scratch, _signals() as interruption, _in_waiting_workers():
-            if left > 0:
-                tuner = _tuner(plan, context, searcher, recorder, scratch, left, past)
+            if trials > 0:
+                tuner = _tuner(plan, context, searcher, recorder, scratch, trials, past)
                 tuner.fit()
     finally:
         recorder.finish()
@@ -76,11 +102,16 @@ def search(
 def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
     """One job for each set of listed configurations that share a prefix and have not all ended."""
     assert plan.listed is not None
-    finished = [plan.finish(params) for params in plan.listed]
+    named = [(trial_name(at), plan.finish(params)) for at, params in enumerate(plan.listed)]
+    return joined(named, past)
+
+
+def joined(named: Sequence[tuple[str, Params]], past: Sequence[PastTrial] = ()) -> list[Job]:
+    """One job for each set of trials that share a prefix and have not all ended."""
     before = {trial.trial: trial for trial in past}
     jobs = []
-    for positions in group([TrialConfig.of(params) for params in finished]):
-        members = [(f"t{at:04d}", finished[at]) for at in positions]
+    for positions in group([TrialConfig.of(params) for _, params in named]):
+        members = [named[at] for at in positions]
         open_ends = [
             int(params["epochs"])
             for trial, params in members

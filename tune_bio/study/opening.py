@@ -1,0 +1,137 @@
+"""The test set: sealed until nothing is left to be chosen, then opened once, and on record.
+
+Winner, exported replicate and threshold are fixed before; a test score changes none of them.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_bio import bundle
+from tune_bio.analysis.statistics import Estimate, evaluate_model
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.errors import ResultsError, StudyError
+from tune_bio.models import input_transform
+from tune_bio.progress import Tell
+from tune_bio.records import MANIFEST, Described, Records, config_of, read_manifest
+from tune_bio.study.best import backbone_of, best_epoch, threshold_of
+from tune_bio.study.preflight import Plan
+from tune_bio.training import predict
+
+Opening = dict[str, Any]
+COLUMNS = {"loss": (), "accuracy": ("low", "high"), "auroc": ("low", "high")}
+
+
+def open_test_set(
+    plan: Plan, records: Records, trials: Sequence[str], tell: Tell = lambda done, total: None
+) -> Opening | None:
+    """Let these trials predict the test images, into the records; how that is to be logged.
+
+    None where their predictions are on record already: nothing is opened then.
+    """
+    test = plan.dataset.test
+    missing = [trial for trial in trials if trial not in records.test_predictions]
+    if not missing:
+        return None
+    records.test = Described(test.names, test.patients, test.labels)
+    for done, trial in enumerate(missing):
+        tell(done, len(missing))
+        records.test_predictions[trial] = _predict(plan, records, trial)
+    tell(len(missing), len(missing))
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": plan.request.name,
+        "images": len(test),
+        "sha256": test.pixel_digest,
+        "trials": missing,
+    }
+
+
+def opened_before(plan: Plan) -> list[Opening]:
+    """When other studies of the results folder have opened a test set of the same images."""
+    found = []
+    for manifest in sorted(plan.request.results.glob(f"*/{MANIFEST}")):
+        if manifest.parent.name == plan.request.name:
+            continue
+        try:
+            openings = read_manifest(manifest.parent).get("test_set_opened", [])
+        except ResultsError:  # another study's damaged manifest
+            continue
+        found += [o for o in openings if o["sha256"] == plan.dataset.test.pixel_digest]
+    return found
+
+
+def thresholds(plan: Plan, records: Records, trials: Sequence[str]) -> dict[str, float | None]:
+    """Each trial's operating point, from its validation probabilities; None for many classes."""
+    if len(plan.dataset.classes) > 2:
+        return dict.fromkeys(trials)
+    return {t: threshold_of(plan, records.predictions[t].astype(np.float64)) for t in trials}
+
+
+def evaluate(
+    plan: Plan, records: Records, trials: Sequence[str], chosen: dict[str, float | None]
+) -> None:
+    """Put every metric of these trials, with its interval, into the records."""
+    records.evaluations = []
+    validation = Described(records.images, records.patients, records.labels)
+    for trial in trials:
+        for split, described, found in (
+            ("val", validation, records.predictions.get(trial)),
+            ("test", records.test, records.test_predictions.get(trial)),
+        ):
+            if described is None or found is None:
+                continue
+            estimates = _estimates(plan, described, found, chosen[trial])
+            records.evaluations += [
+                {"trial": trial, "split": split, **_row(estimate)} for estimate in estimates
+            ]
+            if split == "test":
+                records.trials[trial].update(_test_columns(estimates))
+
+
+def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:
+    row = records.trials[trial]
+    best, config, dataset = best_epoch(plan, row), config_of(row), plan.dataset
+    if best is None:
+        raise StudyError(
+            f"no checkpoint of {trial} holds its best epoch",
+            "see whether the disk is full; the tables are complete",
+        )
+    model = bundle.assemble(config, dataset, backbone_of(plan, config), best.weights)
+    geometry = Geometry.of(config)
+    transform = input_transform(config, dataset.pixel_format(geometry))
+    return predict(model, transform, config, dataset.test.at(geometry)).astype(np.float32)
+
+
+def _estimates(
+    plan: Plan, described: Described, found: npt.NDArray[np.float32], threshold: float | None
+) -> list[Estimate]:
+    probabilities = found.astype(np.float64)  # their rounding would show in the sum of a row
+    return evaluate_model(
+        described.labels,
+        probabilities / probabilities.sum(axis=1, keepdims=True),
+        described.patients,
+        classes=plan.dataset.classes,
+        positive=plan.dataset.positive,
+        threshold=0.5 if threshold is None else threshold,
+        prevalence=plan.settings.prevalence,
+        patients_known=plan.dataset.patients_known,
+        seed=plan.settings.seed,
+    )
+
+
+def _row(estimate: Estimate) -> dict[str, Any]:
+    names = ("metric", "value", "low", "high", "chance", "method", "note")
+    return {name: getattr(estimate, name) for name in names}
+
+
+def _test_columns(estimates: Sequence[Estimate]) -> dict[str, float | None]:
+    by_name = {estimate.metric: estimate for estimate in estimates}
+    columns: dict[str, float | None] = {}
+    for metric, ends in COLUMNS.items():
+        columns[f"test_{metric}"] = by_name[metric].value
+        columns |= {f"test_{metric}_{end}": getattr(by_name[metric], end) for end in ends}
+    return columns
