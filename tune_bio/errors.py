@@ -9,7 +9,8 @@ TuneBioError                 a fault and its remedy, printed as one line
 │   ├── DataError            the images and their labels
 │   ├── WeightsError         pretrained weights that cannot be had
 │   ├── ResourceError        CPUs, GPUs, memory
-│   └── ResultsError         a results folder that cannot be written or read
+│   ├── ResultsError         a results folder that cannot be written or read
+│   └── StatisticsError      figures that do not allow what is asked of them
 └── StudyError               a study that started and could not deliver
 """
 
@@ -64,6 +65,10 @@ class ResourceError(InputError):
 
 class ResultsError(InputError):
     """The results folder cannot be written or read."""
+
+
+class StatisticsError(InputError):
+    """The figures do not allow the statistic that is asked of them."""
 
 
 class StudyError(TuneBioError):
