@@ -192,7 +192,10 @@ def test_a_write_that_fails_leaves_the_old_tables(
         tables.write()
     assert read_trials(tables.folder)["trial_id"].tolist() == ["a"]
     files = {path.name for path in tables.folder.iterdir()}
-    assert files == {records.TRIALS, records.EPOCHS, records.PREDICTIONS}
+    tables_of_a_study = (
+        records.TRIALS, records.EPOCHS, records.PREDICTIONS, records.EVALUATIONS,
+    )  # fmt: skip
+    assert files == set(tables_of_a_study)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more", "{".encode("utf-16")])

@@ -230,6 +230,7 @@ class Records:
 def _predicted(
     split: str, described: Described, predictions: Predictions, classes: tuple[str, ...]
 ) -> pa.Table:
+    predictions = dict(sorted(predictions.items()))  # and not in the order of their ends
     n, trials = len(described.images), len(predictions)
     empty = np.empty((0, len(classes)), np.float32)
     stacked = np.concatenate(list(predictions.values())) if predictions else empty

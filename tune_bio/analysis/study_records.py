@@ -33,7 +33,8 @@ class StudyRecords:
     def trial(self, trial_id: str) -> pd.Series:
         """The row of a trial, of the search or of a confirmation."""
         both = self.trials if trial_id in set(self.trials["trial_id"]) else self.replicates
-        return both.set_index("trial_id", drop=False).loc[trial_id]
+        row: pd.Series = both[both["trial_id"] == trial_id].iloc[0]
+        return row
 
     @property
     def metric(self) -> str:

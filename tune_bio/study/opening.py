@@ -3,6 +3,7 @@
 Winner, exported replicate and threshold are fixed before; a test score changes none of them.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_bio import bundle
-from tune_bio.analysis.statistics import Estimate, evaluate_model
+from tune_bio.analysis.statistics.intervals import Estimate
+from tune_bio.analysis.statistics.model import evaluate_model
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.errors import ResultsError, StudyError
+from tune_bio.errors import ResultsError, StatisticsError, StudyError
 from tune_bio.models import input_transform
 from tune_bio.progress import Tell
 from tune_bio.records import MANIFEST, Described, Records, config_of, read_manifest
@@ -73,9 +75,9 @@ def thresholds(plan: Plan, records: Records, trials: Sequence[str]) -> dict[str,
 
 def evaluate(
     plan: Plan, records: Records, trials: Sequence[str], chosen: dict[str, float | None]
-) -> None:
-    """Put every metric of these trials, with its interval, into the records."""
-    records.evaluations = []
+) -> list[str]:
+    """Put every metric of these trials, with its interval, into the records; what has none."""
+    records.evaluations, undefined = [], {}
     validation = Described(records.images, records.patients, records.labels)
     for trial in trials:
         for split, described, found in (
@@ -84,12 +86,17 @@ def evaluate(
         ):
             if described is None or found is None:
                 continue
-            estimates = _estimates(plan, described, found, chosen[trial])
+            try:
+                estimates = _estimates(plan, described, found, chosen[trial])
+            except StatisticsError as error:  # as a test split without one of the classes
+                undefined[split] = f"the {split} split is not evaluated: {error}"
+                continue
             records.evaluations += [
                 {"trial": trial, "split": split, **_row(estimate)} for estimate in estimates
             ]
             if split == "test":
                 records.trials[trial].update(_test_columns(estimates))
+    return list(undefined.values())
 
 
 def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:
@@ -116,7 +123,7 @@ def _estimates(
         described.patients,
         classes=plan.dataset.classes,
         positive=plan.dataset.positive,
-        threshold=0.5 if threshold is None else threshold,
+        threshold=threshold,
         prevalence=plan.settings.prevalence,
         patients_known=plan.dataset.patients_known,
         seed=plan.settings.seed,
@@ -125,7 +132,11 @@ def _estimates(
 
 def _row(estimate: Estimate) -> dict[str, Any]:
     names = ("metric", "value", "low", "high", "chance", "method", "note")
-    return {name: getattr(estimate, name) for name in names}
+    return {name: _or_null(getattr(estimate, name)) for name in names}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _test_columns(estimates: Sequence[Estimate]) -> dict[str, float | None]:
@@ -133,5 +144,6 @@ def _test_columns(estimates: Sequence[Estimate]) -> dict[str, float | None]:
     columns: dict[str, float | None] = {}
     for metric, ends in COLUMNS.items():
         columns[f"test_{metric}"] = by_name[metric].value
-        columns |= {f"test_{metric}_{end}": getattr(by_name[metric], end) for end in ends}
+        for end in ends:
+            columns[f"test_{metric}_{end}"] = _or_null(getattr(by_name[metric], end))
     return columns

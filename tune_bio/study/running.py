@@ -84,7 +84,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     found: list[Confirmed] = []
     if whole:
         interruption, found, notes = _confirm(plan, shared, records, console)
-        left_out += notes
+        manifest["left_out"] = [*left_out, *notes]
     best = export_best(plan, records, found[0].median if found else None)
     manifest |= {
         "best_trial": best.row["trial_id"] if best else None,
@@ -97,7 +97,6 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         "seconds": time.monotonic() - records.began,
         "timeline": records.timeline,
         "interrupted": was_interrupted(plan, records),
-        "left_out": left_out,
     }
     write_manifest(folder, manifest)
     return Ran(records, best, found, interruption)
@@ -149,7 +148,7 @@ def _opened(
     if opening is not None:
         entries["test_set_opened"] = [*manifest["test_set_opened"], opening]
         write_manifest(plan.request.folder, {**manifest, **entries})
-    evaluate(plan, records, trials, chosen)
+    entries["left_out"] = [*manifest["left_out"], *evaluate(plan, records, trials, chosen)]
     return entries
 
 
