@@ -81,6 +81,11 @@ def open_what_can_be_read(
                 raise
         bad = {concern.name for concern in unreadable}
         kept = tuple(file for file in listing.files if file.name not in bad)
+        if not kept:
+            raise DataError(
+                f"none of the {len(bad)} image files of {folder} can be read",
+                f"{unreadable[0].name}, for one, {unreadable[0].detail}; copy the files again",
+            )
         collection = read_listing(folder, replace(listing, files=kept), opening)
         return Opened(split(collection), unreadable)
 
