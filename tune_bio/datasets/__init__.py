@@ -23,8 +23,10 @@ __all__ = [
     "Dataset",
     "Images",
     "Opening",
+    "image_folder",
     "open_arrays",
     "open_dataset",
+    "opening_for",
     "phantom_dataset",
     "read_all",
     "read_all_arrays",
@@ -64,7 +66,7 @@ def open_dataset(
     Raises:
         DataError: the source does not exist or cannot be used.
     """
-    opening = _opening(patient_pattern, cache_dir, geometries, progress)
+    opening = opening_for(patient_pattern, cache_dir, geometries, progress)
     return split_collection(_collection(source, opening), seed, positive_class)
 
 
@@ -94,7 +96,7 @@ def open_arrays(
         DataError: arrays that do not fit together, or cannot be used.
     """
     data: Any = images if labels is None else (images, labels, patients)
-    opening = _opening(None, cache_dir)
+    opening = opening_for(None, cache_dir)
     return split_collection(read_arrays(data, classes, opening), seed, positive_class)
 
 
@@ -110,14 +112,14 @@ def read_all(
 
     The arguments are those of `open_dataset`; `everything` of the result holds the images.
     """
-    return _collection(source, _opening(patient_pattern, cache_dir, geometries, progress))
+    return _collection(source, opening_for(patient_pattern, cache_dir, geometries, progress))
 
 
 def read_all_arrays(
     data: ArrayData, classes: Sequence[str] | None = None, *, cache_dir: Path | None = None
 ) -> Collection:
     """Arrays as `open_arrays` takes them, whole and unsplit."""
-    return read_arrays(data, classes, _opening(None, cache_dir))
+    return read_arrays(data, classes, opening_for(None, cache_dir))
 
 
 def phantom_dataset(seed: int = 0) -> Dataset:
@@ -151,15 +153,31 @@ def split_collection(collection: Collection, seed: int, positive_class: str | No
         patients_known=collection.patients_known,
         synthetic=collection.synthetic,
         notes=notes,
+        cut=made.cut,
     )
     return _with_note_on_leaks(dataset)
 
 
+def image_folder(source: str) -> Path | None:
+    """The folder of image files that a source is; None for other sources."""
+    path = _path(source)
+    is_folder = not _is_synthetic(source) and path.is_dir() and not holds_arrays(path)
+    return path if is_folder else None
+
+
+def _path(source: str) -> Path:
+    return Path(source).expanduser().resolve()
+
+
+def _is_synthetic(source: str) -> bool:
+    return source == PHANTOM or source.startswith(f"{PHANTOM}:")
+
+
 def _collection(source: str, opening: Opening) -> Collection:
-    path = Path(source).expanduser().resolve()
-    synthetic = source == PHANTOM or source.startswith(f"{PHANTOM}:")
-    if not synthetic and path.is_dir() and not holds_arrays(path):
-        return read_folder(path, opening)
+    folder = image_folder(source)
+    if folder is not None:
+        return read_folder(folder, opening)
+    path, synthetic = _path(source), _is_synthetic(source)
     if opening.patient_pattern is not None and (synthetic or path.exists()):
         raise DataError(
             f"--patient-pattern is given, and {source} has no file names",
@@ -182,12 +200,13 @@ def _arrays_in(source: str, path: Path, opening: Opening) -> Collection:
     )
 
 
-def _opening(
+def opening_for(
     patient_pattern: str | None,
     cache_dir: Path | None,
     geometries: Callable[[int], Sequence[Geometry]] = default_geometries,
     progress: Progress = no_progress,
 ) -> Opening:
+    """How a source is read; the arguments are those of `open_dataset`."""
     opening = Opening(geometries, patient_pattern, progress=progress)
     if cache_dir is None:
         return opening

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.pixels import Pixels, Rows, chunks_of
+from tune_bio.datasets.pixels import Header, Pixels, Rows, chunks_of
 from tune_bio.errors import DataError
 
 
@@ -71,6 +71,15 @@ class ArraySource:
         """The images at a geometry, (k, S, S, C) a few at a time."""
         for chunk in chunks_of(rows):
             yield geometry.apply(self._take(chunk))
+
+    def headers(self, rows: Rows) -> list[Header]:
+        """Size, depth and colour: the same for all."""
+        height, width = self.shape
+        header = Header(height, width, 8 * self.dtype.itemsize, colour=self.channels == 3)
+        return [header] * len(rows)
+
+    def file_hashes(self, rows: Rows) -> None:
+        """None: these images are no files."""
 
     def digest(self, rows: Rows) -> str:
         """The SHA-256 of the images' shape, dtype and bytes."""

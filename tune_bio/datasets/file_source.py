@@ -24,7 +24,7 @@ from tune_bio.datasets.decoding import DECODER_VERSION, decode, widened
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.index import read_bytes, scan
 from tune_bio.datasets.parallel import Progress, in_order
-from tune_bio.datasets.pixels import Pixels, Rows, chunks_of
+from tune_bio.datasets.pixels import Header, Pixels, Rows, chunks_of
 from tune_bio.errors import DataError
 
 ORIGINALS_AT_ONCE = 16  # originals may be large
@@ -128,6 +128,14 @@ class FileSource:
             self.decode([geometry])
         for chunk in chunks_of(rows):
             yield self._arrays[geometry][chunk]
+
+    def headers(self, rows: Rows) -> list[Header]:
+        """Size, depth and colour of each image as it is stored."""
+        return [self._headers[i] for i in rows]
+
+    def file_hashes(self, rows: Rows) -> list[str]:
+        """The SHA-256 of each file."""
+        return [self._facts[i].sha256 for i in rows]
 
     def digest(self, rows: Rows) -> str:
         """The SHA-256 over those of the files."""

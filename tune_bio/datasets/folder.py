@@ -6,7 +6,7 @@ import numpy as np
 
 from tune_bio.datasets.collection import Collection, Opening, class_order, collect
 from tune_bio.datasets.file_source import FileSource
-from tune_bio.datasets.listing import METADATA, Listed, list_class_folders
+from tune_bio.datasets.listing import METADATA, Listed, Listing, list_class_folders
 from tune_bio.datasets.metadata import list_table
 from tune_bio.datasets.patients import Patients, told_by_column, told_by_names
 
@@ -17,10 +17,27 @@ def read_folder(folder: Path, opening: Opening) -> Collection:
     Raises:
         DataError: no layout that is known, an image that cannot be read, no patient found.
     """
+    return read_listing(folder, list_folder(folder), opening)
+
+
+def list_folder(folder: Path) -> Listing:
+    """The image files of a folder, of which nothing but names is read.
+
+    Raises:
+        DataError: no layout that is known.
+    """
     table = (folder / METADATA).is_file()
-    listing = list_table(folder) if table else list_class_folders(folder)
+    return list_table(folder) if table else list_class_folders(folder)
+
+
+def read_listing(folder: Path, listing: Listing, opening: Opening) -> Collection:
+    """The images of a listing, decoded at the geometries that are wanted.
+
+    Raises:
+        DataError: an image that cannot be read, no patient found.
+    """
     files = listing.files
-    patients = _patients(files, opening.patient_pattern)
+    patients = told_patients(files, opening.patient_pattern)
     source = FileSource(
         folder, [file.name for file in files], opening.cache_folder, opening.progress
     )
@@ -37,7 +54,8 @@ def read_folder(folder: Path, opening: Opening) -> Collection:
     )
 
 
-def _patients(files: tuple[Listed, ...], pattern: str | None) -> Patients:
+def told_patients(files: tuple[Listed, ...], pattern: str | None) -> Patients:
+    """The patients that the table tells, else the names."""
     names = [file.name for file in files]
     told = [file.patient for file in files if file.patient is not None]
     return told_by_column(names, told) if told else told_by_names(names, pattern)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tune_bio.datasets import cache
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.pixels import PixelFormat, Pixels, Rows
+from tune_bio.datasets.pixels import Header, PixelFormat, Pixels, Rows
 from tune_bio.fingerprints import array_sha256
 
 __all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows"]
@@ -55,6 +55,12 @@ class PixelSource(Protocol):
 
     def transformed(self, rows: Rows, geometry: Geometry) -> Iterator[Pixels]:
         """The images at a geometry, (k, S, S, C) a few at a time, in the order of `rows`."""
+
+    def headers(self, rows: Rows) -> list[Header]:
+        """Size, depth and colour of each image as it is stored."""
+
+    def file_hashes(self, rows: Rows) -> list[str] | None:
+        """The SHA-256 of each image's file; None where images are no files."""
 
     def digest(self, rows: Rows) -> str:
         """A hash of the images' content."""
@@ -132,8 +138,8 @@ class Images:
 class Dataset:
     """Three splits of one source, no patient in two of them where patients are known.
 
-    `positive` is the index of the positive class; `split` says where the splits come from;
-    `notes` are things about the data that a reader should know.
+    `positive` is the index of the positive class; `split` says where the splits come from, and
+    `cut` names those that were cut from train; `notes` are things that a reader should know.
     """
 
     source: str
@@ -146,6 +152,7 @@ class Dataset:
     patients_known: bool
     synthetic: bool = False
     notes: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Images]:

@@ -14,12 +14,13 @@ FOLDS = 5  # one for validation, one for test, three for training
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test, and a sentence on where each comes from."""
+    """Train, validation and test, a sentence on where each comes from, and which were cut."""
 
     train: Images
     val: Images
     test: Images
     origin: str
+    cut: tuple[str, ...]
 
 
 def complete(
@@ -30,7 +31,7 @@ def complete(
     Raises:
         DataError: a class has too few patients to be in every split.
     """
-    cut = [name for name, split in (("validation", val), ("test", test)) if split is None]
+    cut = tuple(name for name, split in (("val", val), ("test", test)) if split is None)
     _refuse_few_patients(train, classes, parts=1 + len(cut))
     folds = FOLDS
     if test is None:
@@ -38,7 +39,7 @@ def complete(
         folds -= 1  # a fifth of the whole is a quarter of what is left
     if val is None:
         train, val = cut_one(train, folds, seed)
-    splits = Splits(train, val, test, _origin(cut, seed))
+    splits = Splits(train, val, test, _origin(cut, seed), cut)
     refuse_missing_classes(splits, classes)
     return splits
 
@@ -86,7 +87,8 @@ def _refuse_few_patients(train: Images, classes: tuple[str, ...], parts: int) ->
             )
 
 
-def _origin(cut: list[str], seed: int) -> str:
+def _origin(cut: tuple[str, ...], seed: int) -> str:
     if not cut:
         return "given by the source"
-    return f"{' and '.join(cut)} cut from train, by patient, stratified by class, seed {seed}"
+    names = " and ".join("validation" if name == "val" else name for name in cut)
+    return f"{names} cut from train, by patient, stratified by class, seed {seed}"

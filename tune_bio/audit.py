@@ -1,0 +1,175 @@
+"""python -m tune_bio.audit: look for what would make scores on a data source wrong."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from tune_bio import __version__
+from tune_bio.environment import importing
+from tune_bio.errors import InputError, ResultsError, UsageError
+from tune_bio.files import write_text
+from tune_bio.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from tune_bio.datasets.checks import Audited, Finding
+
+EXIT_OK, EXIT_FOUND, EXIT_BAD_INPUT = 0, 1, 2
+
+EPILOG = """\
+examples:
+  python -m tune_bio.audit scans/
+      patients and copies on two sides of a split, balance of classes, defects
+  python -m tune_bio.audit scans/ --names-only
+      what the file names alone tell of patients, in seconds
+  python -m tune_bio.audit data.npz --json audit.json --sheet audit.png
+      everything for a program, and a contact sheet for the eye
+
+Images are decoded once and kept in the cache, where a search finds them again.
+Images of the test split are compared and never shown.
+
+exit status: 0 nothing that would stop a search; 1 something would; 2 bad input;
+130 interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except InputError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        errors.print("interrupted; what was decoded whole is kept in the cache")
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace) -> int:
+    SearchSettings.of({"seed": options.seed})  # refuses what a search would refuse
+    for path in (options.json, options.sheet):
+        _refuse_unwritable(path)
+    console = Console(highlight=False, quiet=options.quiet)
+    if options.names_only:
+        return _names_only(options, console)
+    audited = _audited(options, console)
+    from tune_bio.datasets.auditing.telling import show
+
+    show(audited.audit, console)
+    if options.json is not None:
+        write_text(options.json, json.dumps(audited.audit.to_json(), indent=1) + "\n")
+    if options.sheet is not None:
+        _save_sheet(options.sheet, audited, console)
+    return EXIT_FOUND if audited.audit.errors else EXIT_OK
+
+
+def _audited(options: argparse.Namespace, console: Console) -> "Audited":
+    with importing():
+        from tune_bio.datasets.auditing.telling import show_findings
+        from tune_bio.datasets.checks import audit_source
+        from tune_bio.progress import reading
+
+    def tell(findings: "Sequence[Finding]") -> None:
+        if findings:
+            console.print("[bold]what the names tell[/] (images are read next)")
+            show_findings(findings, console)
+
+    return audit_source(
+        options.source,
+        seed=options.seed,
+        positive_class=options.positive_class,
+        patient_pattern=options.patient_pattern,
+        cache_dir=options.cache_dir,
+        stage=partial(reading, console),
+        tell=tell,
+    )
+
+
+def _names_only(options: argparse.Namespace, console: Console) -> int:
+    with importing():
+        from tune_bio.datasets.auditing.telling import show_findings
+        from tune_bio.datasets.checks import audit_names, has_names
+
+    if not has_names(options.source):
+        raise UsageError(
+            f"--names-only, and {options.source} is no folder of image files",
+            "leave it out: the audit of anything else looks at pixels",
+        )
+    if options.json is not None or options.sheet is not None:
+        raise UsageError("--names-only goes without --json and --sheet", "leave one of them out")
+    findings = audit_names(options.source, patient_pattern=options.patient_pattern)
+    show_findings(findings, console)
+    if not findings:
+        console.print("the names tell of no patient in more than one split")
+    return EXIT_FOUND if any(f.severity == "error" for f in findings) else EXIT_OK
+
+
+def _save_sheet(path: Path, audited: "Audited", console: Console) -> None:
+    from tune_bio.datasets.auditing.sheet import save_sheet
+
+    if not save_sheet(path, audited.audit, audited.dataset, audited.geometry):
+        console.print("no image to look at was found: no sheet is written")
+
+
+def _refuse_unwritable(path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        fault = "is a folder" if path.is_dir() else "lies in no folder that you may write to"
+        raise ResultsError(f"{path} {fault}", "give the path of a file")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m tune_bio.audit",
+        usage="%(prog)s SOURCE [options]",
+        description="Audit a data source before anything trains on it: leaks between splits, "
+        "copies, classes, defects.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # an abbreviated flag would change its meaning with the next version
+    )
+    parser.add_argument("--version", action="version", version=f"tune_bio {__version__}")
+    parser.add_argument("source", metavar="SOURCE", help="as --data of tune_bio.search takes it")
+    add = parser.add_argument_group("how the source is read, as in a search").add_argument
+    add(
+        "--patient-pattern",
+        metavar="REGEX",
+        help=r"finds the patient in an image's path, such as '(patient\d+)_'",
+    )
+    add("--positive-class", metavar="NAME", help="must be one of the classes (default: the last)")
+    add(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="of the splits, where the source gives none (default: 0)",
+    )
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        type=Path,
+        help="where decoded images and hashes are kept (default: ~/.cache/tune_bio)",
+    )
+    add("--names-only", action="store_true", help="look at file names alone, in seconds")
+    add = parser.add_argument_group("what you get").add_argument
+    add("--json", metavar="FILE", type=Path, help="write everything that was found")
+    add("--sheet", metavar="FILE.png", type=Path, help="draw what was found, copies side by side")
+    add("--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Opening a source that is to be audited: what cannot be read is told and not fatal."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tune_bio.datasets import image_folder, open_dataset, opening_for, split_collection
+from tune_bio.datasets.auditing.findings import Concern, Finding, Stage
+from tune_bio.datasets.auditing.patients import patients_across, patients_unknown
+from tune_bio.datasets.collection import Collection
+from tune_bio.datasets.decoding import decode
+from tune_bio.datasets.folder import list_folder, read_listing, told_patients
+from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.index import read_bytes
+from tune_bio.datasets.listing import Listed
+from tune_bio.datasets.parallel import Progress, in_order
+from tune_bio.errors import DataError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set of the images that can be read, and the files that cannot."""
+
+    dataset: Dataset
+    unreadable: tuple[Concern, ...] = ()
+
+
+def told_by_names(folder: Path, patient_pattern: str | None) -> list[Finding]:
+    """What file names, folders and metadata.csv tell of patients; no image is opened.
+
+    Raises:
+        DataError: no layout that is known; the pattern matches nothing.
+    """
+    files = list_folder(folder).files
+    patients = told_patients(files, patient_pattern)
+    if not patients.known:
+        return [patients_unknown()]
+    splits = [file.split or "train" for file in files]
+    return patients_across(zip(patients.each, splits, strict=True))
+
+
+def open_what_can_be_read(
+    source: str,
+    *,
+    seed: int,
+    positive_class: str | None,
+    patient_pattern: str | None,
+    cache_dir: Path | None,
+    stage: Stage,
+) -> Opened:
+    """`open_dataset`, without the files of a folder that cannot be read.
+
+    Raises:
+        DataError: the source cannot be used, also without these files.
+    """
+
+    def split(collection: Collection) -> Dataset:
+        return split_collection(collection, seed, positive_class)
+
+    folder = image_folder(source)
+    with stage("reading images") as progress:
+        if folder is None:
+            return Opened(
+                open_dataset(
+                    source,
+                    seed=seed,
+                    positive_class=positive_class,
+                    patient_pattern=patient_pattern,
+                    cache_dir=cache_dir,
+                    progress=progress,
+                )
+            )
+        opening = opening_for(patient_pattern, cache_dir, progress=progress)
+        listing = list_folder(folder)
+        try:
+            return Opened(split(read_listing(folder, listing, opening)))
+        except DataError:
+            # Whatever it was; a folder is looked through once more only where something is wrong.
+            unreadable = _unreadable(folder, listing.files, stage)
+            if not unreadable:
+                raise
+        bad = {concern.name for concern in unreadable}
+        kept = tuple(file for file in listing.files if file.name not in bad)
+        if not kept:
+            raise DataError(
+                f"none of the {len(bad)} image files of {folder} can be read",
+                f"{unreadable[0].name}, for one, {unreadable[0].detail}; copy the files again",
+            )
+        collection = read_listing(folder, replace(listing, files=kept), opening)
+        return Opened(split(collection), unreadable)
+
+
+def _unreadable(folder: Path, files: Sequence[Listed], stage: Stage) -> tuple[Concern, ...]:
+    """The files that cannot be decoded to their end, and why."""
+    with stage("looking for files that cannot be read") as progress:
+        faults = list(_faults(folder, files, progress))
+    return tuple(
+        Concern(file.name, file.split or "train", fault)
+        for file, fault in zip(files, faults, strict=True)
+        if fault
+    )
+
+
+def _faults(folder: Path, files: Sequence[Listed], progress: Progress) -> Iterator[str]:
+    """What is wrong with each file; empty where nothing is."""
+
+    def fault(file: Listed) -> str:
+        try:
+            decode(read_bytes(folder / file.name), file.name)
+        except DataError as error:
+            return error.fault.removeprefix(f"{file.name} ")
+        return ""
+
+    return in_order(fault, files, progress)
