@@ -36,6 +36,7 @@ class Request:
     cache_dir: Path | None = None
     arrays: "ArrayData | None" = None
     class_names: tuple[str, ...] | None = None
+    allow_leakage: bool = False
     quiet: bool = False
     resume: bool = False
 

@@ -42,7 +42,6 @@ nothing written); 130 or 143 interrupted (what was recorded is kept; --resume go
 
 # Flags of the contract that this version lacks, with the values that ask for nothing.
 NOT_BUILT: dict[str, tuple[Any, ...]] = {
-    "allow_leakage": (False,),
     "resplit": (False,),
 }
 
@@ -128,6 +127,7 @@ def _request(space: SearchSpace, options: argparse.Namespace) -> Request:
         positive_class=options.positive_class,
         patient_pattern=options.patient_pattern,
         cache_dir=options.cache_dir,
+        allow_leakage=options.allow_leakage,
         quiet=options.quiet,
         resume=options.resume,
     )
@@ -203,6 +203,11 @@ def _parser() -> argparse.ArgumentParser:
         "--positive-class",
         metavar="NAME",
         help="of two classes, the one that is sought (default: the last)",
+    )
+    add(
+        "--allow-leakage",
+        action="store_true",
+        help="go on where patients or copies stand in two of the given splits; outputs say so",
     )
     add(
         "--set",
@@ -317,7 +322,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="say nothing but errors")
     add = parser.add_argument_group("not built yet (each exits with 2)").add_argument
     add("--no-controls", action="store_true", help="accepted: there are no controls yet")
-    add("--allow-leakage", action="store_true")
     add("--resplit", action="store_true")
     return parser
 

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.datasets.auditing.findings import LEAKAGE
 from tune_bio.files import replacing
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
@@ -30,6 +31,7 @@ STATUS_COLORS = {
     "interrupted": "#999999",
     "running": GREEN,
 }
+MARKED = "#a04000"
 NAMED_CURVES = 5
 LOG_FROM = 5  # ratio of the largest to the smallest loss
 LOG_SCALED = ("lr", "weight_decay")
@@ -54,7 +56,9 @@ def draw_all(study: StudyRecords, folder: Path) -> list[Path]:
     drawn = []
     with mpl.rc_context(STYLE):
         for name, draw in FIGURES.items():
-            drawn.append(_save(draw(study), folder, name))
+            figure = draw(study)
+            _mark(figure, study)
+            drawn.append(_save(figure, folder, name))
     return drawn
 
 
@@ -189,6 +193,16 @@ def _figure(
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(np.ravel(axes))
+
+
+def _mark(figure: Figure, study: StudyRecords) -> None:
+    """Say on the figure what must not be overlooked: synthetic data, a leak that was allowed."""
+    data = study.manifest["data"]
+    marks = ["synthetic data"] if data["synthetic"] else []
+    if any(note.startswith(LEAKAGE) for note in data["notes"]):
+        marks.append("leakage between splits")
+    if marks:
+        figure.suptitle(" · ".join(marks), x=0.01, ha="left", fontsize=7, color=MARKED)
 
 
 def _save(figure: Figure, folder: Path, name: str) -> Path:

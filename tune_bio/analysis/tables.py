@@ -25,6 +25,7 @@ def write_summary(study: StudyRecords, folder: Path) -> None:
         _failures(study),
         "## Data",
         _data(manifest),
+        _audit(manifest),
         _left_out(manifest),
         "## How to read this",
         _reading(study),
@@ -147,6 +148,15 @@ def _data(manifest: dict[str, Any]) -> str:
         )
     table = markdown_table(pd.DataFrame(rows))
     return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
+
+
+def _audit(manifest: dict[str, Any]) -> str:
+    """What the audit found before anything was trained, the worst first."""
+    findings = manifest["audit"]["findings"]
+    if not findings:
+        return "The audit found no copies, no patients in two splits and no defects."
+    lines = [f"- {finding['severity']}: {finding['message']}" for finding in findings]
+    return "\n".join(["The audit found:", "", *lines])
 
 
 def _left_out(manifest: dict[str, Any]) -> str:

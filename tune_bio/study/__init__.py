@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,8 @@ def check(
     download: bool = True,
 ) -> Plan:
     """`preflight`, with a progress bar while images are read; and whether it can be resumed."""
-    with reading(console) as progress:
-        plan = preflight(space, settings, request, nodes, download=download, progress=progress)
+    stage = partial(reading, console)
+    plan = preflight(space, settings, request, nodes, download=download, stage=stage)
     if request.resume:
         refuse_other_study(plan)
         restore(plan, records_of(plan))

@@ -17,6 +17,7 @@ from tune_bio.fingerprints import array_sha256
 from tune_bio.records import read_manifest
 from tune_bio.study.preflight import Plan, describe_space
 
+EXAMPLES = 20  # images or patients that the manifest names of each finding
 PACKAGES = (
     "tune_bio", "ray", "torch", "torchvision", "timm", "optuna", "scikit-learn", "numpy",
     "pandas", "pyarrow",
@@ -38,6 +39,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "listed": len(plan.listed) if plan.listed is not None else None,
         },
         "data": describe_dataset(plan.dataset, plan.geometries),
+        "audit": plan.audit.to_json(most=EXAMPLES),
         "weights": {
             f"{model} {weights}": {
                 "file": file.path.name,

@@ -1,15 +1,17 @@
 """Preflight: everything that can refuse a study does so here, before anything is started."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from tune_bio.cluster import Allotment, Node, allot
 from tune_bio.config import Params, TrialConfig
 from tune_bio.datasets import Dataset, open_arrays, open_dataset
 from tune_bio.datasets.arrays import NAME as ARRAYS
+from tune_bio.datasets.auditing.findings import LEAKAGE, Audit, Finding, Stage, no_stage
+from tune_bio.datasets.checks import audit_dataset, audit_names
 from tune_bio.datasets.collection import default_geometries
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.errors import ConfigError, InputError, WeightsError
+from tune_bio.errors import ConfigError, DataError, InputError, WeightsError
 from tune_bio.fingerprints import config_id
 from tune_bio.models import check_freeze, check_model
 from tune_bio.models.pretrained import load_backbone
@@ -51,6 +53,7 @@ class Plan:
     allotment: Allotment
     trials: int
     left_out: tuple[str, ...]
+    audit: Audit
 
     def finish(self, params: Params) -> Params:
         """Complete drawn hyperparameters with what the study sets."""
@@ -81,9 +84,11 @@ def preflight(
     nodes: tuple[Node, ...],
     *,
     download: bool = True,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    stage: Stage = no_stage,
 ) -> Plan:
     """Check everything, cheapest first; fetch the pretrained weights last.
+
+    `stage` shows people what takes long.
 
     Raises:
         InputError: whatever is wrong, with its remedy.
@@ -98,7 +103,10 @@ def preflight(
     found = survey(space) if listed is None else Survey(listed, listed, {}, complete=True)
     _check_branches(found)
     settings = settings if request.arrays is None else _on_arrays(settings)
-    dataset = _open(found, settings, request, progress)
+    _refuse_leaks(_told_by_names(settings, request), request)
+    dataset = _open(found, settings, request, stage)
+    audit = audit_dataset(dataset, geometry=_widest(found, dataset.size), stage=stage)
+    dataset = _marked(dataset, _refuse_leaks(audit.leaks, request))
     weights = resolve(found.pairs, request.weights_dir, download=download)
     for (model, _), file in weights.found.items():
         load_backbone(model, file)  # a damaged file is refused now, and not when trials start
@@ -124,6 +132,7 @@ def preflight(
         allotment=allotment,
         trials=settings.num_trials if listed is None else len(listed),
         left_out=tuple(notes),
+        audit=audit,
     )
 
 
@@ -154,7 +163,7 @@ def _open(
     found: Survey,
     settings: SearchSettings,
     request: Request,
-    progress: Callable[[int, int], None],
+    stage: Stage,
 ) -> Dataset:
     def geometries(size: int) -> tuple[Geometry, ...]:
         _check_sizes(found, settings, size)  # before anything is decoded
@@ -171,15 +180,46 @@ def _open(
         _check_sizes(found, settings, dataset.size)
         return dataset
 
-    return open_dataset(
-        settings.data,
-        seed=settings.seed,
-        positive_class=request.positive_class,
-        patient_pattern=request.patient_pattern,
-        cache_dir=request.cache_dir,
-        geometries=geometries,
-        progress=progress,
-    )
+    with stage("reading images") as progress:
+        return open_dataset(
+            settings.data,
+            seed=settings.seed,
+            positive_class=request.positive_class,
+            patient_pattern=request.patient_pattern,
+            cache_dir=request.cache_dir,
+            geometries=geometries,
+            progress=progress,
+        )
+
+
+def _told_by_names(settings: SearchSettings, request: Request) -> tuple[Finding, ...]:
+    """What the names of files tell of patients, before any image is decoded."""
+    if request.arrays is not None:
+        return ()
+    return audit_names(settings.data, patient_pattern=request.patient_pattern)
+
+
+def _refuse_leaks(leaks: Sequence[Finding], request: Request) -> Sequence[Finding]:
+    """The leaks, where they are allowed; DataError otherwise."""
+    leaks = [leak for leak in leaks if leak.severity == "error"]
+    if leaks and not request.allow_leakage:
+        raise DataError(
+            leaks[0].fault,
+            f"{leaks[0].remedy}; `python -m tune_bio.audit` shows them, and --allow-leakage goes "
+            "on, with every output marked",
+        )
+    return leaks
+
+
+def _marked(dataset: Dataset, leaks: Sequence[Finding]) -> Dataset:
+    notes = [f"{LEAKAGE} between the given splits, allowed: {leak.fault}" for leak in leaks]
+    return replace(dataset, notes=(*dataset.notes, *notes))
+
+
+def _widest(found: Survey, size: int) -> Geometry:
+    """The geometry that shows most of an image: not cropped if there is one, and the largest."""
+    geometries = [geometry_of(leaf, size) for leaf in found.leaves]
+    return max(geometries, key=lambda geometry: (not geometry.crop, geometry.image_size))
 
 
 def _on_arrays(settings: SearchSettings) -> SearchSettings:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tune_bio.datasets import Dataset
+from tune_bio.datasets.auditing.telling import show_findings
 from tune_bio.environment import token_path
 from tune_bio.progress import describe, duration
 from tune_bio.records import Row
@@ -51,6 +52,7 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
     _line(console, f"checkpoints: {escape(limit)}")
     if plan.request.resume:
         _line(console, "resumed: what is on record is kept, and not trained again")
+    show_findings(plan.audit.findings, console)
     for note in data.notes:
         _line(console, f"[yellow]note:[/] {escape(note)}")
     for entry in plan.left_out:
