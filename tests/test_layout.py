@@ -20,7 +20,7 @@ FLOORS = (
         "datasets", "models",
     ),
     ("optim", "schedules", "devices"),
-    ("training", "training_state", "checkpoints", "bundle", "evaluation", "reuse"),
+    ("training", "training_state", "checkpoints", "bundle", "evaluation", "controls", "reuse"),
     (
         "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
         "cluster", "launch", "failures", "driver_only", "featuring", "jobs", "past", "drawing",
