@@ -235,7 +235,7 @@ def test_one_image_a_class_is_enough_not_to_fail() -> None:
 
 def test_more_than_two_classes() -> None:
     data = open_dataset("phantom:6")
-    found = controls_of(data, Geometry(16))
+    found = controls_of(data, Geometry(8))
     assert all(control.probabilities.shape == (len(data.val), 6) for control in found.values())
     assert found["pixels"].metrics["auroc"] > 0.55
     assert found["majority"].metrics["auroc"] == 0.5
@@ -246,6 +246,8 @@ def test_few_images_at_once_change_nothing(
 ) -> None:
     monkeypatch.setattr(views, "BYTES_AT_ONCE", 6 * 64 * 64 * 7)
     monkeypatch.setattr(best_pixel, "PIXELS_AT_ONCE", 100)
+    monkeypatch.setattr(best_pixel, "VALUES", 491 * 64 * 5)
+    monkeypatch.setattr(best_pixel, "FEWEST", 2_000)
     again = controls_of(open_dataset("phantom"))
     for name, control in plain.items():
         np.testing.assert_allclose(again[name].probabilities, control.probabilities)

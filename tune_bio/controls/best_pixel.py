@@ -10,8 +10,8 @@ from tune_bio.datasets.images import Images
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.metrics import Labels
 
-IMAGES = 2_000  # enough for an AUROC to about 0.013
-BYTES = 2**29  # of pixels that are held at once
+IMAGES, FEWEST = 2_000, 100  # 2,000 are enough for an AUROC to about 0.013
+VALUES = 2**27  # that are held and compared at once
 LEVELS = 256  # values that are told apart: all of 8 bits, and quantiles of 16
 PIXELS_AT_ONCE = 512
 
@@ -19,14 +19,17 @@ PIXELS_AT_ONCE = 512
 def find(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
     """The pixel that separates best, and the number of images (classes alike) that were compared.
 
-    Ties go to the first pixel, row by row.
+    Of large images fewer are compared, and their rows in several passes. Ties go to the first
+    pixel, row by row.
     """
-    side = geometry.image_size
-    limit = min(IMAGES, BYTES // (side * side * _bytes_a_pixel(images, geometry)))
+    side, channels = geometry.image_size, _channels(images, geometry)
+    in_a_row = side * channels
+    limit = int(np.clip(VALUES // (side * in_a_row), FEWEST, IMAGES))
     sample = images.take(draw_balanced(images.labels, limit, seed, "best pixel"))
-    pixels = np.concatenate(list(chunks_at(sample, geometry)))
-    scores = separation(pixels.reshape(len(pixels), -1), sample.labels)
-    row, column, channel = np.unravel_index(int(scores.argmax()), pixels.shape[1:])
+    step = max(1, VALUES // (len(sample) * in_a_row))
+    bands = [_scores(sample, geometry, slice(row, row + step)) for row in range(0, side, step)]
+    best = int(np.concatenate(bands).argmax())
+    row, column, channel = np.unravel_index(best, (side, side, channels))
     return OnePixel(int(row), int(column), int(channel)), len(sample)
 
 
@@ -51,10 +54,17 @@ def separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
     )
 
 
+def _scores(images: Images, geometry: Geometry, rows: slice) -> npt.NDArray[np.float64]:
+    """How well each pixel of some rows separates the classes."""
+    pixels = np.concatenate([chunk.pixels[:, rows] for chunk in chunks_at(images, geometry)])
+    return separation(pixels.reshape(len(pixels), -1), images.labels)
+
+
 def _separation(values: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     sizes = np.bincount(classes).astype(np.float64)
     columns, k = values.shape[1], len(sizes)
-    cells = (np.arange(columns) * k + classes[:, np.newaxis]) * LEVELS + _levels(values)
+    levels, labels = _levels(values, classes)
+    cells = (np.arange(columns)[:, np.newaxis] * k + labels) * LEVELS + levels
     counts = np.bincount(cells.ravel(), minlength=columns * k * LEVELS)
     histograms = counts.reshape(columns, k, LEVELS).astype(np.float64)
     below = np.cumsum(histograms, axis=2) - histograms / 2  # ties count half
@@ -64,21 +74,25 @@ def _separation(values: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np
     return best
 
 
-def _levels(values: Pixels) -> npt.NDArray[np.intp]:
-    """The values of each column as 0 ... 255 in their order; equal ones stay equal."""
+def _levels(
+    values: Pixels, classes: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """The values of each column as 0 ... 255 in their order, equal ones equal, and their classes.
+
+    Both are (columns, n), or can be broadcast to it; the images of a column may change their order.
+    """
+    columns = np.ascontiguousarray(values.T)
     if values.dtype == np.uint8:
-        return values.astype(np.intp)
-    n = len(values)
-    order = np.argsort(values, axis=0, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=0)
-    is_new = np.ones(values.shape, dtype=bool)
-    is_new[1:] = ordered[1:] != ordered[:-1]
-    ranks = np.maximum.accumulate(np.where(is_new, np.arange(n)[:, np.newaxis], 0), axis=0)
-    levels = np.empty(values.shape, dtype=np.intp)
-    np.put_along_axis(levels, order, ranks * LEVELS // n, axis=0)
-    return levels
+        return columns, classes
+    k, n = int(classes.max()) + 1, len(values)
+    ordered = np.sort(columns * np.uint32(k) + classes.astype(np.uint32), axis=1)
+    ordered, labels = np.divmod(ordered, np.uint32(k))
+    is_new = np.ones(ordered.shape, dtype=bool)
+    is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ranks = np.maximum.accumulate(np.where(is_new, np.arange(n, dtype=np.int32), 0), axis=1)
+    return ranks * LEVELS // n, labels
 
 
-def _bytes_a_pixel(images: Images, geometry: Geometry) -> int:
+def _channels(images: Images, geometry: Geometry) -> int:
     first = next(chunks_at(images.take(np.array([0])), geometry))
-    return int(first[0, 0, 0].nbytes)
+    return int(first.pixels.shape[3])

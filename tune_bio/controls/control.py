@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_limits
 
 from tune_bio.datasets.images import Images
-from tune_bio.metrics import Probabilities
+from tune_bio.metrics import Labels, Probabilities
 
 Predictor = Callable[[Images], Probabilities]
 
@@ -31,10 +32,23 @@ class Control:
     predict: Predictor
 
 
+def fit_alone(
+    model: BaseEstimator, table: npt.NDArray[np.float64], labels: Labels
+) -> BaseEstimator:
+    """Fit a scikit-learn classifier in one thread, and give it back.
+
+    So that the last digits do not depend on the number of cores; with tables so small, threads that
+    wait for each other take longer where other work runs, too.
+    """
+    with threadpool_limits(1):
+        return model.fit(table, labels)
+
+
 def class_probabilities(
     model: BaseEstimator, table: npt.NDArray[np.float64], classes: int
 ) -> Probabilities:
     """(n, classes) of a fitted scikit-learn classifier; 0 for a class that it has not seen."""
     probabilities = np.zeros((len(table), classes))
-    probabilities[:, model.classes_] = model.predict_proba(table)
+    with threadpool_limits(1):
+        probabilities[:, model.classes_] = model.predict_proba(table)
     return probabilities

@@ -133,7 +133,7 @@ def identical_predictions(predictions: pd.DataFrame, trials: pd.DataFrame) -> li
         Flag(
             "identical_predictions",
             f"Trials {', '.join(same)} have exactly the same validation probabilities, and not the "
-            "same configuration and seed: what they differ in has no effect, or one of them was not run.",
+            "same configuration and seed: what they differ in has no effect, or one was not run.",
         )
         for same in alike.values()
         if len({configurations[trial] for trial in same}) > 1

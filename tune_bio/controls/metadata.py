@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from tune_bio.controls.control import class_probabilities
+from tune_bio.controls.control import class_probabilities, fit_alone
 from tune_bio.controls.views import Table
 from tune_bio.datasets.images import Images
 from tune_bio.metrics import Probabilities
@@ -32,7 +32,8 @@ def fitted(images: Images, classes: int, seed: int) -> OnMetadata:
     facts = images.facts()
     columns = tuple(name for name, values in facts.items() if len(np.unique(values)) > 1)
     model = _trees(seed) if columns else DummyClassifier(strategy="prior")
-    return OnMetadata(columns, model.fit(_table(images, columns), images.labels), classes)
+    fit_alone(model, _table(images, columns), images.labels)
+    return OnMetadata(columns, model, classes)
 
 
 def _trees(seed: int) -> BaseEstimator:

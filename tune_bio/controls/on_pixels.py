@@ -10,11 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tune_bio.controls.control import class_probabilities
-from tune_bio.controls.views import Table, View, chunks_at
+from tune_bio.controls.control import class_probabilities, fit_alone
+from tune_bio.controls.views import Chunk, Table, View, chunks_at
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
-from tune_bio.datasets.pixels import Pixels
 from tune_bio.metrics import Labels, Probabilities
 
 
@@ -31,9 +30,9 @@ class OnPixels:
         """Class probabilities, (n, classes)."""
         return predict_all([self], images)[0]
 
-    def of(self, pixels: Pixels) -> Probabilities:
-        """Class probabilities, (n, classes), of pixels at the geometry, (n, S, S, C)."""
-        return class_probabilities(self.model, self.view(pixels), self.classes)
+    def of(self, images: Chunk) -> Probabilities:
+        """Class probabilities, (n, classes), of images that are at the geometry."""
+        return class_probabilities(self.model, self.view(images), self.classes)
 
 
 def fitted(table: Table, labels: Labels) -> Pipeline:
@@ -46,11 +45,11 @@ def fitted(table: Table, labels: Labels) -> Pipeline:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / columns, max_iter=200))
     with warnings.catch_warnings():  # nearly converged is good enough for a control
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(table, labels)
+        return fit_alone(model, table, labels)
 
 
 def predict_all(predictors: Sequence[OnPixels], images: Images) -> list[Probabilities]:
     """(n, classes) by each of several predictors at one geometry, in one pass over the images."""
     (geometry,) = {predictor.geometry for predictor in predictors}
-    chunks = [[p.of(pixels) for p in predictors] for pixels in chunks_at(images, geometry)]
+    chunks = [[p.of(chunk) for p in predictors] for chunk in chunks_at(images, geometry)]
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,38 +12,48 @@ from tune_bio.datasets.images import Images
 from tune_bio.datasets.pixels import CHUNK, Pixels
 
 Table = npt.NDArray[np.float64]
-View = Callable[[Pixels], Table]  # (n, S, S, C) to (n, columns)
-
 CELLS = 32  # an image is divided into so many cells a side, where it has as many pixels
 RING = 3  # cells at each side: about 9 %, since markers rarely touch the very edge of the film
 BYTES_AT_ONCE = 2**26  # of pixels: bounds the memory, whatever the size of the images
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
 
-def shrunk(pixels: Pixels) -> Table:
-    """The images in grey at no more than 32 x 32 pixels, (n, S, S, C) to (n, 32 * 32)."""
-    small = _small(pixels).astype(np.float64)
+@dataclass(frozen=True)
+class Chunk:
+    """Some images, (n, S, S, C)."""
+
+    pixels: Pixels
+
+    @cached_property
+    def small(self) -> Pixels:
+        """The same at no more than 32 x 32 pixels."""
+        return Geometry(min(CELLS, self.pixels.shape[1])).apply(self.pixels)
+
+
+View = Callable[[Chunk], Table]  # n images to (n, columns)
+
+
+def shrunk(images: Chunk) -> Table:
+    """The images in grey at no more than 32 x 32 pixels, (n, 32 * 32)."""
+    small = images.small.astype(np.float64)
     grey: Table = small @ np.array(_GREY) if small.shape[3] == 3 else small[..., 0]
-    return grey.reshape(len(pixels), -1)
+    return grey.reshape(len(small), -1)
 
 
-def border(pixels: Pixels) -> Table:
+def border(images: Chunk) -> Table:
     """Mean, brightest and darkest value of each cell of the frame, in each channel.
 
     The means are the frame of the downsampled image. The extremes are of the pixels at full
     resolution, so that a thin letter or edge shows that the mean would wash out.
     """
-    side = pixels.shape[1]
-    cells = min(CELLS, side)
-    starts = np.arange(cells) * side // cells
+    pixels, cells = images.pixels, images.small.shape[1]
+    starts = np.arange(cells) * pixels.shape[1] // cells
     ring = max(1, round(cells * RING / CELLS))
     frame = np.ones((cells, cells), dtype=bool)
     frame[ring : cells - ring, ring : cells - ring] = False
     brightest = np.maximum.reduceat(np.maximum.reduceat(pixels, starts, axis=1), starts, axis=2)
     darkest = np.minimum.reduceat(np.minimum.reduceat(pixels, starts, axis=1), starts, axis=2)
-    seen = [
-        cell[:, frame].reshape(len(pixels), -1) for cell in (_small(pixels), brightest, darkest)
-    ]
+    seen = [cell[:, frame].reshape(len(pixels), -1) for cell in (images.small, brightest, darkest)]
     return np.concatenate(seen, axis=1, dtype=np.float64)
 
 
@@ -54,26 +65,23 @@ class OnePixel:
     column: int
     channel: int
 
-    def __call__(self, pixels: Pixels) -> Table:
-        """(n, S, S, C) to (n, 1)."""
-        values: Table = pixels[:, self.row, self.column, [self.channel]].astype(np.float64)
+    def __call__(self, images: Chunk) -> Table:
+        """The values, (n, 1)."""
+        values: Table = images.pixels[:, self.row, self.column, [self.channel]].astype(np.float64)
         return values
 
 
-def chunks_at(images: Images, geometry: Geometry) -> Iterator[Pixels]:
-    """The images at a geometry, (k, S, S, C), no more at once than the memory should hold."""
+def chunks_at(images: Images, geometry: Geometry) -> Iterator[Chunk]:
+    """The images at a geometry, no more at once than the memory should hold."""
     source, side = images.source, geometry.image_size
     # Three channels of two bytes: a source of files knows neither before it was decoded.
     step = int(np.clip(BYTES_AT_ONCE // (6 * side * side), 1, CHUNK))
     for start in range(0, len(images), step):
-        yield from source.transformed(images.rows[start : start + step], geometry)
+        for pixels in source.transformed(images.rows[start : start + step], geometry):
+            yield Chunk(pixels)
 
 
 def look(images: Images, geometry: Geometry, views: tuple[View, ...]) -> list[Table]:
     """What each view gives of all images, (n, columns) each."""
-    seen = [[view(pixels) for view in views] for pixels in chunks_at(images, geometry)]
+    seen = [[view(chunk) for view in views] for chunk in chunks_at(images, geometry)]
     return [np.concatenate(tables) for tables in zip(*seen, strict=True)]
-
-
-def _small(pixels: Pixels) -> Pixels:
-    return Geometry(min(CELLS, pixels.shape[1])).apply(pixels)
