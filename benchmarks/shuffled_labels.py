@@ -59,8 +59,8 @@ def p_values(
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="False alarms of the shuffled-label control.")
     parser.add_argument("--nulls", type=int, default=200, help="null data sets")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--resamples", type=int, default=99, help="permutations a test")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--resamples", type=int, default=39, help="permutations a test")
     parser.add_argument("--quick", action="store_true", help="see that it runs")
     return parser.parse_args()
 

@@ -13,12 +13,10 @@ from sklearn.metrics import roc_auc_score
 
 from tests.fixtures_data import as_images, few_examples
 from tune_bio import metrics
-from tune_bio.controls import Control, best_pixel, flags, run_controls, views
+from tune_bio.controls import CONTROLS, Control, best_pixel, flags, run_controls, views
 from tune_bio.datasets import open_dataset
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset, Images
-
-NAMES = ["majority", "pixels", "border", "best_pixel", "metadata"]
 
 
 def controls_of(data: Dataset, geometry: Geometry | None = None) -> dict[str, Control]:
@@ -90,7 +88,7 @@ def test_a_control_that_learnt_the_marker_fails_on_test(shortcut: dict[str, Cont
 
 def test_every_control_is_there_with_its_scores(plain: dict[str, Control]) -> None:
     data = open_dataset("phantom")
-    assert list(plain) == NAMES
+    assert list(plain) == list(CONTROLS)
     for control in plain.values():
         assert control.probabilities.shape == (len(data.val), 2)
         np.testing.assert_allclose(control.probabilities.sum(axis=1), 1)
@@ -222,7 +220,7 @@ def test_tiny_and_constant_images_do_no_harm(side: int, value: int | None, chann
     if value is not None:
         train, val = (changed(each, np.full_like(raw(each), value)) for each in (train, val))
     found = of_pair(train, val)
-    assert list(found) == NAMES
+    assert list(found) == list(CONTROLS)
     for control in found.values():
         assert np.isfinite(control.probabilities).all()
         if value is not None:
@@ -230,7 +228,7 @@ def test_tiny_and_constant_images_do_no_harm(side: int, value: int | None, chann
 
 
 def test_one_image_a_class_is_enough_not_to_fail() -> None:
-    assert list(of_pair(noise(2, 16, seed=0), noise(2, 16, seed=1))) == NAMES
+    assert list(of_pair(noise(2, 16, seed=0), noise(2, 16, seed=1))) == list(CONTROLS)
 
 
 def test_more_than_two_classes() -> None:

@@ -6,10 +6,11 @@ on labels that mean nothing; `flags` judges plain values.
 
 from tune_bio.controls.control import Control, Predictor
 from tune_bio.controls.flags import Flag
-from tune_bio.controls.running import run_controls
+from tune_bio.controls.running import CONTROLS, run_controls
 from tune_bio.controls.shuffled import permutation_p, shuffled_labels
 
 __all__ = [
+    "CONTROLS",
     "Control",
     "Flag",
     "Predictor",

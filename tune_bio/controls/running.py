@@ -17,6 +17,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
 from tune_bio.metrics import Probabilities
 
+CONTROLS = ("majority", "pixels", "border", "metadata", "best_pixel")
 FITTED_ON = 10_000  # training images at most: simple predictors gain little from more
 
 
@@ -52,12 +53,12 @@ def run_controls(
     return [
         Control(
             name,
-            looks_at,
+            predictors[name][0],
             probabilities[name],
             metrics.evaluate(val.labels, probabilities[name], positive),
-            predictor,
+            predictors[name][1],
         )
-        for name, (looks_at, predictor) in predictors.items()
+        for name in CONTROLS
     ]
 
 
