@@ -40,6 +40,11 @@ def test_fine_tuning_speed_shows_the_same_losses() -> None:
     assert [row[0] for row in rows(printed)] == ["bare loop", "tune_bio", "plain Ray Tune"]
 
 
+def test_shuffled_labels_tells_three_ways() -> None:
+    ways = [row[0] for row in rows(run("shuffled_labels"))]
+    assert ways == ["patients, last epoch", "images, last epoch", "patients, best epoch"]
+
+
 def test_marginal_trial() -> None:
     assert [row[0] for row in rows(run("marginal_trial"))] == ["plain Ray Tune", "tune_bio"]
 

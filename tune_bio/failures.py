@@ -81,3 +81,11 @@ def _last_line(error: BaseException | None) -> str:
     """A traceback's last line names the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else "the cause is lost"
+
+
+def reason_of(error: BaseException) -> str:
+    """The cause, below Ray's wrapping, in one line."""
+    while isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        error = error.cause
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

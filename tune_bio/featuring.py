@@ -18,6 +18,7 @@ from tune_bio.cluster import Allotment
 from tune_bio.datasets.features import Features
 from tune_bio.datasets.transforms import TrialData
 from tune_bio.errors import TuneBioError
+from tune_bio.failures import reason_of
 from tune_bio.models import Classifier, input_transform
 from tune_bio.reuse.features import Block, FeatureSet, compute, frozen_model
 from tune_bio.reuse.store import FeatureStore
@@ -48,7 +49,7 @@ def make_features(
                 done += len(features)
                 tell(done)
     except _FAILURES as error:
-        return _reason(error)
+        return reason_of(error)
     return None
 
 
@@ -119,11 +120,3 @@ def _computed(
 def _sees_gpu() -> bool:
     """Not where it exists as a number of Ray's only."""
     return torch.cuda.is_available()
-
-
-def _reason(error: BaseException) -> str:
-    """The cause, below Ray's wrapping, in one line."""
-    while isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
-        error = error.cause
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

@@ -176,7 +176,7 @@ class Records:
         trials = [self.trials[trial_id] for trial_id in sorted(self.trials)]
         rows = [row for trial_id in sorted(self.epochs) for row in self.curve(trial_id)]
         _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(_EPOCH_COLUMNS)))
-        _write(self.folder / PREDICTIONS, self._prediction_table())
+        _write(self.folder / PREDICTIONS, self.prediction_table())
         evaluations = pa.Table.from_pylist(self.evaluations, pa.schema(_EVALUATION_COLUMNS))
         _write(self.folder / EVALUATIONS, evaluations)
         _write(self.folder / TRIALS, pa.Table.from_pylist(trials, self._trial_schema()))
@@ -219,7 +219,8 @@ class Records:
         annotation = TrialConfig.model_fields[name].annotation
         return _ARROW_TYPES.get(annotation, pa.string())
 
-    def _prediction_table(self) -> pa.Table:
+    def prediction_table(self) -> pa.Table:
+        """predictions.parquet as it would be written now."""
         validation = Described(self.images, self.patients, self.labels)
         tables = [_predicted("val", validation, self.predictions, self.classes)]
         if self.test is not None:

@@ -245,6 +245,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
     add(
+        "--no-controls",
+        action="store_false",
+        dest="controls",
+        default=None,
+        help="no simple predictors and no training on shuffled labels beside the study",
+    )
+    add(
         "--sensitivity",
         metavar="X",
         type=float,
@@ -321,7 +328,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--dashboard", action="store_true", help="start Ray's dashboard, on this machine only")
     add("--quiet", action="store_true", help="say nothing but errors")
     add = parser.add_argument_group("not built yet (each exits with 2)").add_argument
-    add("--no-controls", action="store_true", help="accepted: there are no controls yet")
     add("--resplit", action="store_true")
     return parser
 

@@ -32,6 +32,7 @@ class SearchSettings(Frozen):
     feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
     finalists: Count | Literal["all"] = 2  # configurations that are confirmed
     replicates: Positive = 3  # fresh seeds of each
+    controls: bool = True  # simple predictors and a training on shuffled labels beside the study
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # where the model is to be used
     sensitivity: Annotated[float, Field(gt=0, le=1)] | None = None  # None: Youden's threshold
     stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a finished batch

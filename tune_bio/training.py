@@ -98,7 +98,7 @@ def train_epoch(
     order = torch.cat(batches).numpy()
     train_loss, train_accuracy = _loss_and_accuracy(train_logs, data.train.labels[order])
 
-    val_logs = _evaluate(state, data.val, on_batch)
+    val_logs = log_probabilities(state, data.val, on_batch)
     state.diverged = not (np.isfinite(train_logs).all() and np.isfinite(val_logs).all())
     state.advance()
     val: dict[str, float] = {}
@@ -179,7 +179,7 @@ def train_accuracy_at_best(
 ) -> float:
     """Accuracy on the training split in evaluation mode, with the best epoch's weights."""
     state.with_best_weights()
-    logs = _evaluate(state, data.train, on_batch)
+    logs = log_probabilities(state, data.train, on_batch)
     state.with_last_weights()
     return _loss_and_accuracy(logs, data.train.labels)[1]
 
@@ -204,9 +204,10 @@ def evaluation_batch(size: int, device: str = "cpu") -> int:
     return max(16, EVALUATION_PIXELS[device] // size**2)
 
 
-def _evaluate(
-    state: TrainingState, split: PreparedSplit, on_batch: Callable[[], None]
+def log_probabilities(
+    state: TrainingState, split: PreparedSplit, on_batch: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.float64]:
+    """Of a split's images, (n, classes), in evaluation mode, by the weights of this moment."""
     batches = _evaluation_batches(len(split), state.config.image_size, state.device.type)
     return run_epoch(state, split, batches, on_batch, training=False)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.pixels import Header, Pixels, Rows, chunks_of
+from tune_bio.datasets.pixels import Facts, Header, Pixels, Rows, chunks_of
 from tune_bio.errors import DataError
 
 
@@ -88,6 +88,18 @@ class ArraySource:
         for chunk in chunks_of(rows):
             digest.update(self._take(chunk).data)
         return digest.hexdigest()
+
+    def facts(self, rows: Rows) -> Facts:
+        """Size, bits and channels: the same for all images, since arrays say no more."""
+        height, width = self.shape
+        known = {
+            "height": height,
+            "width": width,
+            "aspect ratio": width / height,
+            "bits": 8 * self.dtype.itemsize,
+            "channels": self.channels,
+        }
+        return {name: np.full(len(rows), value, np.float64) for name, value in known.items()}
 
     def _take(self, rows: Rows) -> Pixels:
         taken = np.empty((len(rows), *self._parts[0].shape[1:]), dtype=self.dtype)

@@ -20,11 +20,11 @@ import PIL
 import tifffile
 
 from tune_bio.datasets import cache
-from tune_bio.datasets.decoding import DECODER_VERSION, decode, widened
+from tune_bio.datasets.decoding import DECODER_VERSION, SUFFIXES, decode, widened
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.index import read_bytes, scan
 from tune_bio.datasets.parallel import Progress, in_order
-from tune_bio.datasets.pixels import Header, Pixels, Rows, chunks_of
+from tune_bio.datasets.pixels import Facts, Header, Pixels, Rows, chunks_of
 from tune_bio.errors import DataError
 
 ORIGINALS_AT_ONCE = 16  # originals may be large
@@ -141,6 +141,30 @@ class FileSource:
         """The SHA-256 over those of the files."""
         return hashlib.sha256("".join(self._facts[i].sha256 for i in rows).encode()).hexdigest()
 
+    def facts(self, rows: Rows) -> Facts:
+        """File size in bytes, format, size in pixels, bits and channels, as the files are stored.
+
+        The format is the position of the name's suffix among those that are looked for.
+
+        Raises:
+            DataError: a file is not there any more.
+        """
+        paths = [self._folder / self._names[row] for row in rows]
+        headers = [self._headers[row] for row in rows]
+        pixels = [header.height * header.width for header in headers]
+        size = [_bytes_of(path) for path in paths]
+        known: dict[str, list[float]] = {
+            "file size": size,
+            "bytes a pixel": [a / b for a, b in zip(size, pixels, strict=True)],
+            "format": [_format(path) for path in paths],
+            "height": [header.height for header in headers],
+            "width": [header.width for header in headers],
+            "aspect ratio": [header.width / header.height for header in headers],
+            "bits": [header.bits for header in headers],
+            "channels": [3 if header.colour else 1 for header in headers],
+        }
+        return {name: np.array(values, np.float64) for name, values in known.items()}
+
     def _cached(self, geometry: Geometry) -> Pixels | None:
         found = cache.load_any(self._path(geometry))
         side = geometry.image_size
@@ -189,6 +213,20 @@ class FileSource:
         for facts in self._facts:
             content.update(facts.sha256.encode())
         return self._cache_folder / "decoded" / f"{content.hexdigest()}.npy"
+
+
+def _format(path: Path) -> int:
+    suffix = path.suffix.lower()  # metadata.csv may list files of any name
+    return SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+
+
+def _bytes_of(path: Path) -> float:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be looked at ({error.strerror})", "put it back, or start anew"
+        ) from error
 
 
 def _context(geometry: Geometry, dtype: str) -> str:

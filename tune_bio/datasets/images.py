@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tune_bio.datasets import cache
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.pixels import Header, PixelFormat, Pixels, Rows
+from tune_bio.datasets.pixels import Facts, Header, PixelFormat, Pixels, Rows
 from tune_bio.fingerprints import array_sha256
 
 __all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows"]
@@ -64,6 +64,9 @@ class PixelSource(Protocol):
 
     def digest(self, rows: Rows) -> str:
         """A hash of the images' content."""
+
+    def facts(self, rows: Rows) -> Facts:
+        """What is known of the images without their pixels: (n,) float64 for each name."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ class Images:
     def pixel_digest(self) -> str:
         """A hash of these images' content, whatever their labels."""
         return self.source.digest(self.rows)
+
+    def facts(self) -> Facts:
+        """What the source knows of these images without their pixels: (n,) for each name."""
+        return self.source.facts(self.rows)
 
     @property
     def fingerprint(self) -> str:

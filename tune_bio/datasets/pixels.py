@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
 Rows = npt.NDArray[np.intp]
+Facts = dict[str, npt.NDArray[np.float64]]  # of images, without their pixels: a column a name
 
 CHUNK = 512  # images looked at together: bounds the memory, changes no pixel
 

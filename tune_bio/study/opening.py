@@ -18,7 +18,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.errors import ResultsError, StatisticsError, StudyError
 from tune_bio.models import input_transform
 from tune_bio.progress import Tell
-from tune_bio.records import MANIFEST, Described, Records, config_of, read_manifest
+from tune_bio.records import MANIFEST, Described, Records, Row, config_of, read_manifest
 from tune_bio.study.best import backbone_of, best_epoch, threshold_of
 from tune_bio.study.preflight import Plan
 from tune_bio.training import predict
@@ -87,16 +87,46 @@ def evaluate(
             if described is None or found is None:
                 continue
             try:
-                estimates = _estimates(plan, described, found, chosen[trial])
+                rows = estimates(plan, described, found, chosen[trial])
             except StatisticsError as error:  # as a test split without one of the classes
                 undefined[split] = f"the {split} split is not evaluated: {error}"
                 continue
-            records.evaluations += [
-                {"trial": trial, "split": split, **_row(estimate)} for estimate in estimates
-            ]
+            records.evaluations += [{"trial": trial, "split": split, **row} for row in rows]
             if split == "test":
-                records.trials[trial].update(_test_columns(estimates))
+                records.trials[trial].update(_test_columns(rows))
     return list(undefined.values())
+
+
+def estimates(
+    plan: Plan,
+    described: Described,
+    found: npt.NDArray[np.floating[Any]],
+    threshold: float | None,
+) -> list[Row]:
+    """Every metric of a predictor on a split, as rows of the evaluations table.
+
+    Args:
+        plan: gives classes, prevalence and the seed of the bootstrap.
+        described: the split.
+        found: class probabilities, (n, classes).
+        threshold: the predictor's operating point, where it has one.
+
+    Raises:
+        StatisticsError: a class without images, or one patient alone.
+    """
+    probabilities = found.astype(np.float64)  # rounded to float32, a row does not sum to 1
+    found_estimates = evaluate_model(
+        described.labels,
+        probabilities / probabilities.sum(axis=1, keepdims=True),
+        described.patients,
+        classes=plan.dataset.classes,
+        positive=plan.dataset.positive,
+        threshold=threshold,
+        prevalence=plan.settings.prevalence,
+        patients_known=plan.dataset.patients_known,
+        seed=plan.settings.seed,
+    )
+    return list(map(_row, found_estimates))
 
 
 def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:
@@ -113,24 +143,7 @@ def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32
     return predict(model, transform, config, dataset.test.at(geometry)).astype(np.float32)
 
 
-def _estimates(
-    plan: Plan, described: Described, found: npt.NDArray[np.float32], threshold: float | None
-) -> list[Estimate]:
-    probabilities = found.astype(np.float64)  # their rounding would show in the sum of a row
-    return evaluate_model(
-        described.labels,
-        probabilities / probabilities.sum(axis=1, keepdims=True),
-        described.patients,
-        classes=plan.dataset.classes,
-        positive=plan.dataset.positive,
-        threshold=threshold,
-        prevalence=plan.settings.prevalence,
-        patients_known=plan.dataset.patients_known,
-        seed=plan.settings.seed,
-    )
-
-
-def _row(estimate: Estimate) -> dict[str, Any]:
+def _row(estimate: Estimate) -> Row:
     names = ("metric", "value", "low", "high", "chance", "method", "note")
     return {name: _or_null(getattr(estimate, name)) for name in names}
 
@@ -139,11 +152,10 @@ def _or_null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _test_columns(estimates: Sequence[Estimate]) -> dict[str, float | None]:
-    by_name = {estimate.metric: estimate for estimate in estimates}
+def _test_columns(rows: Sequence[Row]) -> dict[str, float | None]:
+    by_name = {row["metric"]: row for row in rows}
     columns: dict[str, float | None] = {}
     for metric, ends in COLUMNS.items():
-        columns[f"test_{metric}"] = by_name[metric].value
-        for end in ends:
-            columns[f"test_{metric}_{end}"] = _or_null(getattr(by_name[metric], end))
+        columns[f"test_{metric}"] = by_name[metric]["value"]
+        columns |= {f"test_{metric}_{end}": by_name[metric][end] for end in ends}
     return columns

@@ -1,0 +1,20 @@
+"""Simple predictors beside every study, and the flags of what is too good to be true.
+
+`run_controls` fits the predictors; `shuffled_labels` and `permutation_p` are for a model trained
+on labels that mean nothing; `flags` judges plain values.
+"""
+
+from tune_bio.controls.control import Control, Predictor
+from tune_bio.controls.flags import Flag
+from tune_bio.controls.running import CONTROLS, run_controls
+from tune_bio.controls.shuffled import permutation_p, shuffled_labels
+
+__all__ = [
+    "CONTROLS",
+    "Control",
+    "Flag",
+    "Predictor",
+    "permutation_p",
+    "run_controls",
+    "shuffled_labels",
+]
