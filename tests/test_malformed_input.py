@@ -21,7 +21,7 @@ from tune_bio.search import main
 SPACE = """
 from tune_bio import SearchSettings, Trial
 
-SETTINGS = SearchSettings(data={data!r}, num_trials=2, max_epochs=2, finalists=0)
+SETTINGS = SearchSettings(data={data!r}, num_trials=2, max_epochs=2, finalists=0, controls=False)
 
 
 def search_space(trial: Trial) -> None:

@@ -17,7 +17,7 @@ from tune_bio import SearchSettings, Trial
 from tune_bio.errors import ConfigError, DataError, InputError, SpaceError
 from tune_bio.notebook import SearchResult
 
-SETTINGS = SearchSettings(num_trials=3, max_epochs=3, scheduler="none", finalists=0)
+SETTINGS = SearchSettings(num_trials=3, max_epochs=3, scheduler="none", finalists=0, controls=False)
 
 
 def small_nets(trial: Trial) -> None:

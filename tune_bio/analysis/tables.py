@@ -20,6 +20,7 @@ def write_summary(study: StudyRecords, folder: Path) -> None:
         *_warnings(manifest),
         _outcome(study),
         _confirmation(study),
+        _controls(study),
         "## Best trials of the search",
         _ranking(study),
         _failures(study),
@@ -35,7 +36,8 @@ def write_summary(study: StudyRecords, folder: Path) -> None:
 
 def _warnings(manifest: dict[str, Any]) -> list[str]:
     data = manifest["data"]
-    return [f"> **Note.** {note}" for note in data["notes"]]
+    flags = [f"> **Flag.** {flag['message']}" for flag in manifest.get("flags", [])]
+    return [*(f"> **Note.** {note}" for note in data["notes"]), *flags]
 
 
 def _outcome(study: StudyRecords) -> str:
@@ -105,6 +107,44 @@ def _confirmation(study: StudyRecords) -> str:
     )
     parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
     return "\n\n".join(parts)
+
+
+def _controls(study: StudyRecords) -> str:
+    """What predictors that know no anatomy reach, and a model that was trained on nothing."""
+    controls = study.manifest.get("controls", {})
+    if not controls.get("predictors"):
+        return ""
+    rows = []
+    for control in controls["predictors"]:
+        row = {"control": control["name"]}
+        for split, name in (("val", "validation"), ("test", "test")):
+            row[f"{name} AUROC (95 % interval)"] = _of_control(study, control["name"], split)
+        rows.append({**row, "it looks at": control["looks_at"]})
+    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis=1, how="all")
+    return "\n\n".join(["## Controls", markdown_table(table), _shuffled(controls)])
+
+
+def _of_control(study: StudyRecords, name: str, split: str) -> str:
+    found = study.evaluations
+    wanted = (found["trial"] == f"control:{name}") & (found["split"] == split)
+    of_auroc = found[wanted & (found["metric"] == "auroc")]
+    if of_auroc.empty:
+        return ""
+    row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
+    return _interval(row, "auroc")
+
+
+def _shuffled(controls: dict[str, Any]) -> str:
+    shuffled = controls.get("shuffled_labels")
+    if shuffled is None:
+        return "No training on shuffled labels was made."
+    told = " and ".join(f"{p:.3f}" for p in shuffled["p"])
+    text = (
+        "Trained on labels shuffled between patients, the search's best configuration is above "
+        f"chance on validation with p = {told} (re-permutation over validation patients, at its "
+        "last epoch; flagged where p is below 0.01 twice)."
+    )
+    return shuffled["note"] if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
 
 
 def _openings(study: StudyRecords) -> list[str]:

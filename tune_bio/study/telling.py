@@ -21,8 +21,8 @@ from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
 from tune_bio.study.preflight import Plan, describe_space
 
 if TYPE_CHECKING:  # they know Ray Tune, which is imported while Ray starts
-    from tune_bio.study.best import Exported
     from tune_bio.study.confirmation import Confirmed, Finalist
+    from tune_bio.study.judging import Judged
 
 
 def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
@@ -129,8 +129,7 @@ def tell_finalists(finalists: Sequence["Finalist"], plan: Plan, console: Console
 def conclude(
     plan: Plan,
     trials: list[Row],
-    best: "Exported | None",
-    confirmed: Sequence["Confirmed"],
+    judged: "Judged",
     console: Console,
 ) -> None:
     """Say how it ended, what is best, and where everything is."""
@@ -140,15 +139,17 @@ def conclude(
     for row in trials:
         if row["status"] == "failed":
             _line(console, f"[red]{row['trial_id']} failed:[/] {escape(str(row['error']))}")
-    if best is not None:
-        value, row = best.value, best.row
+    if judged.best is not None:
+        value, row = judged.best.value, judged.best.row
         _line(
             console,
             f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at "
             f"epoch {row['best_epoch']}; {escape(describe(row, plan.searched))}",
         )
-    for one in confirmed:
+    for one in judged.confirmed:
         _line(console, f"confirmed: {one.finalist.trial}, {_confirmed(plan, trials, one)}")
+    for flag in judged.flags:
+        _line(console, f"[yellow]flag:[/] {escape(flag.message)}")
     reused = sum(row.get("epochs_run", 0) - row.get("epochs_trained", 0) for row in trials)
     if reused:
         trained = sum(row.get("epochs_trained", 0) for row in trials)
