@@ -38,7 +38,7 @@ TITLES = {
 MOST_OF_A_KIND, PAIRS_A_LINE = 8, 2
 _INCH, _TITLE, _NAME = 2.0, 0.35, 0.6  # an image, the line over a kind, the names below an image
 _WIDTHS, _IMAGES = (1, 1, 0.2, 1, 1), (0, 1, 3, 4)  # columns, and those of images: two pairs
-_CHARACTERS = 34  # of a name on one line, of two
+_CHARACTERS = 32  # of a name on one line, of two
 
 
 @dataclass(frozen=True)
