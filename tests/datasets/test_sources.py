@@ -59,6 +59,19 @@ def test_it_tells_what_it_is(made: Made, opened: Dataset) -> None:
     assert ("cut from train" in opened.split) != made.given
 
 
+def test_it_tells_how_each_image_is_stored(made: Made, opened: Dataset) -> None:
+    bits = set()
+    for images in opened.splits.values():
+        headers = images.source.headers(images.rows)
+        for header, image in zip(headers, images.originals(), strict=True):
+            assert (header.height, header.width) == image.shape[:2]
+            assert header.colour or (image == image[..., :1]).all()
+            bits.add(header.bits)
+        hashes = images.source.file_hashes(images.rows)
+        assert hashes is None or len(set(hashes)) == len(images)  # each is another image
+    assert max(bits) == 8 * np.dtype(made.dtype).itemsize
+
+
 def test_no_patient_is_on_two_sides_and_no_class_is_missing(opened: Dataset) -> None:
     assert opened.patients_on_two_sides == 0
     splits = list(opened.splits.values())

@@ -7,6 +7,7 @@ from tune_bio.datasets.auditing.findings import PATIENTS_ACROSS, Concern, Findin
 from tune_bio.datasets.auditing.subject import Subject
 
 UNKNOWN = "patients_unknown"
+SPLITS = ("train", "val", "test")
 
 
 def check_patients(subject: Subject) -> list[Finding]:
@@ -26,7 +27,7 @@ def patients_across(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
         return []
     images = sum(sum(counts.values()) for counts in leaking.values())
     groups = tuple(
-        tuple(Concern(patient, split, many(n, "image")) for split, n in counts.items())
+        tuple(Concern(patient, s, many(counts[s], "image")) for s in SPLITS if s in counts)
         for patient, counts in leaking.items()
     )
     return [

@@ -7,12 +7,12 @@ from pathlib import Path
 from tune_bio.datasets import image_folder, open_dataset, opening_for, split_collection
 from tune_bio.datasets.auditing.findings import Concern, Finding, Stage
 from tune_bio.datasets.auditing.patients import patients_across, patients_unknown
-from tune_bio.datasets.collection import Collection
+from tune_bio.datasets.collection import Collection, Opening
 from tune_bio.datasets.decoding import decode
 from tune_bio.datasets.folder import list_folder, read_listing, told_patients
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.index import read_bytes
-from tune_bio.datasets.listing import Listed
+from tune_bio.datasets.listing import Listed, Listing
 from tune_bio.datasets.parallel import Progress, in_order
 from tune_bio.errors import DataError
 
@@ -54,40 +54,47 @@ def open_what_can_be_read(
         DataError: the source cannot be used, also without these files.
     """
 
-    def split(collection: Collection) -> Dataset:
-        return split_collection(collection, seed, positive_class)
-
     folder = image_folder(source)
+    if folder is None:
+        with stage("reading images") as progress:
+            dataset = open_dataset(
+                source,
+                seed=seed,
+                positive_class=positive_class,
+                patient_pattern=patient_pattern,
+                cache_dir=cache_dir,
+                progress=progress,
+            )
+        return Opened(dataset)
+    opening = opening_for(patient_pattern, cache_dir)
+    collection, unreadable = _what_can_be_read(folder, list_folder(folder), opening, stage)
+    return Opened(split_collection(collection, seed, positive_class), unreadable)
+
+
+def _what_can_be_read(
+    folder: Path, listing: Listing, opening: Opening, stage: Stage
+) -> tuple[Collection, tuple[Concern, ...]]:
+    """The images of a listing, and the files that cannot be read."""
+    try:
+        return _read(folder, listing, opening, stage), ()
+    except DataError:
+        # Each file is tried only where something is wrong, so that a good folder is read once.
+        unreadable = _unreadable(folder, listing.files, stage)
+        if not unreadable:
+            raise
+    bad = {concern.name for concern in unreadable}
+    kept = tuple(file for file in listing.files if file.name not in bad)
+    if not kept:
+        raise DataError(
+            f"none of the {len(bad)} image files of {folder} can be read",
+            f"{unreadable[0].name}, for one, {unreadable[0].detail}; copy the files again",
+        )
+    return _read(folder, replace(listing, files=kept), opening, stage), unreadable
+
+
+def _read(folder: Path, listing: Listing, opening: Opening, stage: Stage) -> Collection:
     with stage("reading images") as progress:
-        if folder is None:
-            return Opened(
-                open_dataset(
-                    source,
-                    seed=seed,
-                    positive_class=positive_class,
-                    patient_pattern=patient_pattern,
-                    cache_dir=cache_dir,
-                    progress=progress,
-                )
-            )
-        opening = opening_for(patient_pattern, cache_dir, progress=progress)
-        listing = list_folder(folder)
-        try:
-            return Opened(split(read_listing(folder, listing, opening)))
-        except DataError:
-            # Whatever it was; a folder is looked through once more only where something is wrong.
-            unreadable = _unreadable(folder, listing.files, stage)
-            if not unreadable:
-                raise
-        bad = {concern.name for concern in unreadable}
-        kept = tuple(file for file in listing.files if file.name not in bad)
-        if not kept:
-            raise DataError(
-                f"none of the {len(bad)} image files of {folder} can be read",
-                f"{unreadable[0].name}, for one, {unreadable[0].detail}; copy the files again",
-            )
-        collection = read_listing(folder, replace(listing, files=kept), opening)
-        return Opened(split(collection), unreadable)
+        return read_listing(folder, listing, replace(opening, progress=progress))
 
 
 def _unreadable(folder: Path, files: Sequence[Listed], stage: Stage) -> tuple[Concern, ...]:

@@ -7,7 +7,6 @@ name alone.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +38,7 @@ TITLES = {
 MOST_OF_A_KIND, PAIRS_A_LINE = 8, 2
 _INCH, _TITLE, _NAME = 2.0, 0.35, 0.6  # an image, the line over a kind, the names below an image
 _WIDTHS, _IMAGES = (1, 1, 0.2, 1, 1), (0, 1, 3, 4)  # columns, and those of images: two pairs
-_CHARACTERS = 30  # of a name on one line
+_CHARACTERS = 32  # of a name on one line, of two
 
 
 @dataclass(frozen=True)
@@ -169,9 +168,15 @@ def _draw(axes: Axes, concern: Concern, pixels: Mapping[str, Pixels]) -> None:
 
 def _write(axes: Axes, concern: Concern, more: int) -> None:
     axes.axis("off")
-    # Paths have no spaces to break at, so lines are broken anywhere.
-    told = fill(concern.name, _CHARACTERS, break_long_words=True, max_lines=2, placeholder="...")
+    told = "\n".join(_broken(concern.name))
     beneath = ", ".join(filter(None, (concern.split, concern.detail)))
     if more:
         beneath += f" (+{more} more)"
     axes.text(0.5, 0.95, f"{told}\n{beneath}", ha="center", va="top", fontsize=7.5)
+
+
+def _broken(name: str) -> list[str]:
+    """A path on two lines at most, broken anywhere; of a longer one the end, which names it."""
+    if len(name) > 2 * _CHARACTERS:
+        name = "..." + name[3 - 2 * _CHARACTERS :]
+    return [name[start : start + _CHARACTERS] for start in range(0, len(name), _CHARACTERS)]
