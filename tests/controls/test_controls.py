@@ -323,6 +323,13 @@ def test_facts_of_files_are_those_of_the_files(tmp_path: Path) -> None:
         }
 
 
+def test_facts_of_arrays_are_alike_for_all() -> None:
+    images = noise(3, 8, channels=3, dtype=np.uint16)
+    facts = {name: values.tolist() for name, values in images.facts().items()}
+    expected = {"height": 8, "width": 8, "aspect ratio": 1, "bits": 16, "channels": 3}
+    assert facts == {name: [value] * 3 for name, value in expected.items()}
+
+
 @pytest.mark.real_data
 def test_all_controls_of_real_radiographs(real_data: Path) -> None:
     geometry = Geometry(64)
