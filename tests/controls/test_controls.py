@@ -1,5 +1,6 @@
 """The controls see what they should, and nothing where there is nothing."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,13 @@ def test_every_control_is_there_with_its_scores(plain: dict[str, Control]) -> No
         assert control.looks_at.endswith(".")
         assert "\n" not in control.looks_at
     assert 0.6 < plain["pixels"].metrics["auroc"] < 0.8  # as the phantom was made
+
+
+def test_a_control_survives_the_way_to_another_process(plain: dict[str, Control]) -> None:
+    data = open_dataset("phantom")
+    for control in plain.values():
+        carried = pickle.loads(pickle.dumps(control.predict))
+        np.testing.assert_array_equal(carried(data.val), control.probabilities)
 
 
 def test_equal_arguments_give_equal_controls(plain: dict[str, Control]) -> None:
@@ -321,6 +329,13 @@ def test_facts_of_files_are_those_of_the_files(tmp_path: Path) -> None:
             "bits": 8,
             "channels": 3 if number % 2 else 1,
         }
+
+
+def test_facts_of_arrays_are_alike_for_all() -> None:
+    images = noise(3, 8, channels=3, dtype=np.uint16)
+    facts = {name: values.tolist() for name, values in images.facts().items()}
+    expected = {"height": 8, "width": 8, "aspect ratio": 1, "bits": 16, "channels": 3}
+    assert facts == {name: [value] * 3 for name, value in expected.items()}
 
 
 @pytest.mark.real_data

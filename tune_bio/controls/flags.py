@@ -107,7 +107,7 @@ _SEES = {
     "border": "The border of the images",
     "metadata": "What is known of the files, without a pixel,",
     "best_pixel": "The value of one pixel",
-    "pixels": "Logistic regression on 32 px",
+    "pixels": "Logistic regression on pixels",
     "majority": "The majority class",
 }
 

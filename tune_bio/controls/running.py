@@ -11,7 +11,7 @@ from tune_bio.controls import best_pixel, metadata
 from tune_bio.controls.control import Control, Predictor, class_probabilities
 from tune_bio.controls.on_pixels import OnPixels, fitted, predict_all
 from tune_bio.controls.sampling import draw
-from tune_bio.controls.views import OnePixel, View, border, look, shrunk
+from tune_bio.controls.views import CELLS, OnePixel, View, border, look, shrunk
 from tune_bio.datasets.collection import default_geometries
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
@@ -84,7 +84,7 @@ def _on_pixels(
 ) -> dict[str, tuple[str, Predictor]]:
     pixel, compared = best_pixel.find(train, geometry, seed)
     views: dict[str, tuple[str, View]] = {
-        "pixels": ("The image in grey at 32 px", shrunk),
+        "pixels": (f"The image in grey at {min(CELLS, geometry.image_size)} px", shrunk),
         "border": ("The outer 9 % of the image at each side", border),
         "best_pixel": (_place(pixel, geometry, compared, len(train)), pixel),
     }
