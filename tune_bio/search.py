@@ -245,11 +245,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
     add(
-        "--no-controls",
-        action="store_false",
-        dest="controls",
+        "--controls",
+        action=argparse.BooleanOptionalAction,
         default=None,
-        help="no simple predictors and no training on shuffled labels beside the study",
+        help="simple predictors and a training on shuffled labels beside the study (default: yes)",
     )
     add(
         "--sensitivity",

@@ -1,6 +1,7 @@
 """The controls of a study: simple predictors, a training on shuffled labels, and flags."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from tune_bio.controls.flags import (
 )
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
-from tune_bio.errors import DataError
+from tune_bio.errors import DataError, StatisticsError
 from tune_bio.failures import reason_of
 from tune_bio.metrics import Probabilities, auroc
 from tune_bio.records import Described, Records, Row
@@ -123,9 +124,7 @@ def flags(
     """What is too good to be true in this study, or explained by something else."""
     found: list[Flag | None] = [shuffled.flag if shuffled else None]
     if best is not None:
-        model = best["best_val_auroc"]
-        blind = [control for control in controls if control.name in BLIND]
-        found += [control_near_model(c.name, c.metrics["auroc"], model) for c in blind]
+        found += [_near_model(records, c, best) for c in controls if c.name in BLIND]
         found.append(_one_class(plan, records, best))
         found.append(_above_train(plan, records, best))
     for row in records.trials.values():
@@ -164,8 +163,22 @@ def _evaluate(
     probabilities: Probabilities,
 ) -> None:
     trial = f"control:{control.name}"
-    for row in estimates(plan, described, probabilities, None):
-        records.evaluations.append({"trial": trial, "split": split, **row})
+    # A split of one patient, or without one of the classes: the study's own trials tell so.
+    with suppress(StatisticsError):
+        for row in estimates(plan, described, probabilities, None):
+            records.evaluations.append({"trial": trial, "split": split, **row})
+
+
+def _near_model(records: Records, control: Control, best: Row) -> Flag | None:
+    """Whether a control, within its own interval on these patients, does as well as the model."""
+    trial = f"control:{control.name}"
+    wanted = (trial, "val", "auroc")
+    for row in records.evaluations:
+        if (row["trial"], row["split"], row["metric"]) == wanted:
+            value, low, model = row["value"], row["low"], best["best_val_auroc"]
+            margin = row["high"] - value
+            return control_near_model(control.name, value, model, low=low, noise_floor=margin)
+    return None
 
 
 def _one_class(plan: Plan, records: Records, best: Row) -> Flag | None:

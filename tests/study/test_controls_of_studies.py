@@ -1,0 +1,84 @@
+"""Every study carries its controls, and what is too good to be true is flagged."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tune_bio.records import read_evaluations, read_predictions
+
+Run = Callable[..., Any]
+ANN = {"model": "ann", "width": 8, "lr": 0.003, "epochs": 3}
+NAMES = {f"control:{name}" for name in ("majority", "pixels", "border", "metadata", "best_pixel")}
+# The fixture's space has no controls; a flag asks for them as a user's space does by default.
+CONTROLS = ("--controls",)
+
+
+def _planted(path: Path, seed: int) -> Path:
+    """Noise, in which one pixel of each image tells its label."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name, n in (("train", 160), ("val", 120), ("test", 60)):
+        labels = np.arange(n) % 2
+        images = rng.integers(0, 256, (n, 12, 12)).astype(np.uint8)
+        images[:, 5, 6] = np.where(labels == 1, 200, 40)
+        arrays |= {f"{name}_images": images, f"{name}_labels": labels}
+    np.savez(path, **arrays)
+    return path
+
+
+def _kinds(finished: Any) -> set[str]:
+    return {flag["kind"] for flag in finished.manifest["flags"]}
+
+
+def test_a_label_planted_in_one_pixel_is_flagged(study: Run, tmp_path: Path) -> None:
+    data = _planted(tmp_path / "planted.npz", seed=0)
+    config = {"model": "ann", "width": 16, "lr": 0.01, "epochs": 12}
+    finished = study("--data", str(data), *CONTROLS, configs=[config])
+    assert finished.status == 0
+    (flag,) = [f for f in finished.manifest["flags"] if f["kind"] == "control_near_model"]
+    assert flag["message"].startswith("The value of one pixel")
+    assert flag["message"] in (finished.folder / "summary.md").read_text()
+
+
+def test_a_marker_in_the_corner_is_flagged_and_shuffled_labels_are_at_chance(study: Run) -> None:
+    config = {"model": "cnn", "width": 8, "lr": 0.003, "epochs": 4, "image_size": 64}
+    finished = study("--data", "phantom:shortcut", *CONTROLS, configs=[config])
+    flags = [f["message"] for f in finished.manifest["flags"]]
+    assert any(message.startswith("The border of the images") for message in flags)
+    shuffled = finished.manifest["controls"]["shuffled_labels"]
+    assert len(shuffled["p"]) == 1
+    assert shuffled["p"][0] >= 0.01
+    assert "shuffled_above_chance" not in _kinds(finished)
+
+
+def test_controls_change_no_other_row_and_are_evaluated_on_both_splits(study: Run) -> None:
+    confirm = ("--finalists", "1", "--replicates", "2")
+    bare = study(*confirm, configs=[ANN], name="bare")
+    full = study(*confirm, *CONTROLS, configs=[ANN], name="full")
+    timed = ["seconds", "seconds_per_epoch", "reused_from", "epochs_trained"]
+    pd.testing.assert_frame_equal(bare.trials.drop(columns=timed), full.trials.drop(columns=timed))
+    clocks = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(
+        bare.epochs.drop(columns=clocks), full.epochs.drop(columns=clocks)
+    )
+    predicted = [read_predictions(one.folder) for one in (bare, full)]
+    pd.testing.assert_frame_equal(*predicted)
+    without, evaluations = read_evaluations(bare.folder), read_evaluations(full.folder)
+    of_controls = evaluations["trial"].isin(NAMES)
+    pd.testing.assert_frame_equal(evaluations[~of_controls].reset_index(drop=True), without)
+    assert bare.manifest["controls"] == {"predictors": []}
+    for split in ("val", "test"):
+        there = evaluations[of_controls & (evaluations["split"] == split)]
+        assert set(there["trial"]) == NAMES
+        chance = there[(there["trial"] == "control:majority") & (there["metric"] == "auroc")]
+        assert chance["value"].item() == pytest.approx(0.5)
+
+
+def test_a_bare_search_leaves_the_test_split_out_of_its_controls(study: Run) -> None:
+    finished = study(*CONTROLS, configs=[ANN])
+    assert set(read_evaluations(finished.folder)["split"]) == {"val"}
+    assert finished.manifest["test_set_opened"] == []
