@@ -1,0 +1,30 @@
+"""The statistics: arrays and tables in, small frozen figures out.
+
+Patients are clusters of images, and every interval knows it. Nothing here reads a file.
+"""
+
+from tune_bio.analysis.statistics.comparison import Comparison, compare, holm
+from tune_bio.analysis.statistics.effects import Effect, LevelDifference, effects
+from tune_bio.analysis.statistics.intervals import Estimate
+from tune_bio.analysis.statistics.model import evaluate_model
+from tune_bio.analysis.statistics.noise import NoiseFloor, noise_floor
+from tune_bio.analysis.statistics.selection import Selection, corrected_selection
+from tune_bio.analysis.statistics.settings import Difference, compare_settings, mean_over_seeds
+
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Effect",
+    "Estimate",
+    "LevelDifference",
+    "NoiseFloor",
+    "Selection",
+    "compare",
+    "compare_settings",
+    "corrected_selection",
+    "effects",
+    "evaluate_model",
+    "holm",
+    "mean_over_seeds",
+    "noise_floor",
+]

@@ -48,7 +48,7 @@ def checked_probabilities(probabilities: npt.ArrayLike, *shape: int | None) -> F
             f"probabilities of the shape {found.shape} do not belong to these images",
             "give a row an image and a column a class, two at least",
         )
-    if not np.isfinite(found).all() or found.min() < 0 or found.max() > 1 + 1e-6:
+    if not np.isfinite(found).all() or (found < 0).any() or (found > 1 + 1e-6).any():
         raise StatisticsError(
             "probabilities are not all between 0 and 1", "leave a diverged model out"
         )

@@ -32,7 +32,10 @@ from tune_bio.errors import StatisticsError
 BOOTSTRAP = "bootstrap over patients, expanded percentiles"
 DELONG = "clustered DeLong, logit scale, t"
 NARROW = "patients unknown: the interval may be too narrow"
+AT_THE_END = "Newcombe's method 5, patients for images"
 FEW = 30
+# Sums in another order differ by less.
+ROUNDING = 1e-9
 
 
 def evaluate_model(
@@ -133,16 +136,20 @@ def _accuracy(sample: Sample) -> Estimate:
 def _auroc(sample: Sample, of: int, name: str) -> Estimate:
     truth = (sample.labels == of).astype(np.int64)
     value, (low, high) = auroc_interval(truth, sample.probabilities[:, of], sample.codes)
-    return Estimate(name, value, low, high, DELONG, 0.5)
+    method = DELONG if 0 < value < 1 else AT_THE_END
+    return Estimate(name, value, low, high, method, 0.5)
 
 
 def _resampled(sample: Sample, drawn: _Drawn, name: str) -> Estimate:
     value = float(drawn.values[name])
     low, high = expanded_percentiles(drawn.resampled[name], sample.patients)
     method = BOOTSTRAP
-    if low == high:
+    if high - low < ROUNDING:
         (low, high), method = _at_the_end(name, sample, value)
     note = f"only {sample.patients} patients" if sample.patients < FEW else ""
+    if math.isnan(low) and method == BOOTSTRAP:
+        note += "; most bootstrap samples lack a class"
+    note = note.removeprefix("; ")
     return Estimate(name, value, low, high, method, _chance(name, sample), note)
 
 

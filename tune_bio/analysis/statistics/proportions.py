@@ -38,7 +38,8 @@ def wilson(hits: Floats, codes: Integers) -> tuple[float, Limits]:
     quantile = Z if patients >= _MANY else t_quantile(max(1, patients - 1))
     effective *= (Z / quantile) ** 2
     low, high = proportion_confint(share * effective, effective, alpha=1 - LEVEL, method="wilson")
-    return share, (max(0.0, float(low)), min(1.0, float(high)))
+    # Rounding may leave 0 or 1 outside.
+    return share, (min(share, max(0.0, float(low))), max(share, min(1.0, float(high))))
 
 
 def _design_effect(share: float, right: Floats, size: Floats) -> float:

@@ -106,14 +106,15 @@ def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Score
 def _newton_step(residual: Floats, spread: Floats, logit: Floats, slope: bool) -> Floats:
     g0, h00 = residual.sum(axis=1), spread.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if not slope:
-            return np.stack([g0 / h00, np.zeros_like(g0)], axis=1)
-        g1, h01, h11 = residual @ logit, spread @ logit, spread @ logit**2
-        determinant = h00 * h11 - h01**2
-        whole = np.stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0], axis=1)
-        # Far from the answer a whole step may overshoot.
-        step: Floats = np.clip(whole / determinant[:, None], -2.0, 2.0)
-    return step
+        if slope:
+            g1, h01, h11 = residual @ logit, spread @ logit, spread @ logit**2
+            step = np.stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0], axis=1)
+            step /= (h00 * h11 - h01**2)[:, None]
+        else:
+            step = np.stack([g0 / h00, np.zeros_like(g0)], axis=1)
+    # Far from the answer a whole step may overshoot.
+    clipped: Floats = np.clip(step, -2.0, 2.0)
+    return clipped
 
 
 def _mean_of(scorers: list[Scorer]) -> Scorer:

@@ -1,0 +1,123 @@
+"""Two models on the same images."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from tests.analysis.statistics.cases import Case, study
+from tune_bio.analysis.statistics import Comparison, compare, holm
+from tune_bio.analysis.statistics.scoring import METRICS
+from tune_bio.errors import StatisticsError
+
+
+def compared(case: Case, other: Any, metric: str, **changed: Any) -> Comparison:
+    given = {"positive": 1, "seed": 0, "resamples": 400} | changed
+    return compare(case.labels, case.probabilities, other, case.patients, metric, **given)
+
+
+def blurred(case: Case, share: float, seed: int = 0) -> Any:
+    """The same model with noise."""
+    noise = np.random.default_rng(seed).dirichlet(np.ones(case.classes), len(case.labels))
+    return (1 - share) * case.probabilities + share * noise
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_each_metric_tells_a_model_from_noise_and_not_from_itself(
+    metric: str, classes: int
+) -> None:
+    case = study(0, distance=2.5, classes=classes)
+    same = compared(case, case.probabilities, metric)
+    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+    found = compared(case, blurred(case, 0.9), metric)
+    better = -1 if metric in ("loss", "brier") else 1
+    assert found.p_value < 0.01
+    assert min(better * found.low, better * found.high) > 0
+    assert found.low <= found.difference <= found.high
+    assert found.difference == pytest.approx(found.a - found.b)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_other_way_round_is_the_negative(metric: str) -> None:
+    case = study(3)
+    other = blurred(case, 0.5)
+    there = compared(case, other, metric)
+    back = compared(Case(case.labels, other, case.patients), case.probabilities, metric)
+    assert back.difference == pytest.approx(-there.difference)
+    assert back.p_value == there.p_value
+    assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
+
+
+def test_of_single_images_accuracy_is_the_exact_mcnemar_test() -> None:
+    labels = np.arange(120) % 2
+    wrong_a, wrong_b = np.arange(120) < 4, (np.arange(120) >= 4) & (np.arange(120) < 18)
+    a, b = (np.eye(2)[np.where(wrong, 1 - labels, labels)] for wrong in (wrong_a, wrong_b))
+    found = compare(labels, a, b, np.arange(120), "accuracy", positive=1, seed=0, resamples=20_000)
+    assert found.p_value == pytest.approx(binomtest(4, 18).pvalue, abs=0.006)
+
+
+def test_auroc_under_all_swaps_of_patients() -> None:
+    """Few enough patients to try every swap, with models of other scales."""
+    case = study(7, patients=8, distance=1.0)
+    a, b = case.probabilities, blurred(case, 0.6) ** 3
+    b = b / b.sum(axis=1, keepdims=True)
+    # Ranks are swapped, so a model's scale must not matter.
+    steeper = np.stack([1 - a[:, 1] ** 5, a[:, 1] ** 5], axis=1)
+    found = compared(case, b, "auroc", resamples=5000)
+    again = compare(
+        case.labels, steeper, b, case.patients, "auroc", positive=1, seed=0, resamples=5000
+    )
+    assert again.p_value == found.p_value
+
+    def area(scores: Any) -> float:
+        x, y = scores[case.labels == 1], scores[case.labels == 0]
+        return float(((x[:, None] > y) + 0.5 * (x[:, None] == y)).mean())
+
+    ranks = [np.searchsorted(np.sort(p[:, 1]), p[:, 1]) for p in (a, b)]
+    differences = []
+    for swap in itertools.product([False, True], repeat=8):
+        chosen = np.array(swap)[case.patients]
+        differences.append(
+            area(np.where(chosen, ranks[1], ranks[0])) - area(np.where(chosen, ranks[0], ranks[1]))
+        )
+    exact = np.mean(np.abs(differences) >= abs(found.difference) - 1e-12)
+    assert found.p_value == pytest.approx(exact, abs=0.03)
+
+
+def test_alike_images_find_less_than_single_ones() -> None:
+    case = study(5, patients=40)
+    copies = np.repeat(np.arange(len(case.labels)), 10)
+    more = Case(case.labels[copies], case.probabilities[copies], case.patients[copies])
+    other = blurred(case, 0.5)
+    once, often = compared(case, other, "accuracy"), compared(more, other[copies], "accuracy")
+    assert often.p_value == once.p_value
+    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+
+
+def test_models_of_other_classes_are_refused() -> None:
+    case = study(0)
+    three = np.full((len(case.labels), 3), 1 / 3)
+    with pytest.raises(StatisticsError):
+        compared(case, three, "accuracy")
+    with pytest.raises(StatisticsError, match="unknown metric"):
+        compared(case, case.probabilities, "kappa")
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_holm_by_its_definition(count: int) -> None:
+    p_values = np.random.default_rng(count).random(count).tolist()
+    p_values[0] = 0.001
+    highest, expected = 0.0, [0.0] * count
+    for rank, k in enumerate(sorted(range(count), key=lambda k: p_values[k])):
+        highest = max(highest, min(1.0, (count - rank) * p_values[k]))
+        expected[k] = highest
+    assert holm(p_values) == pytest.approx(expected)
+
+
+def test_holm_leaves_out_what_is_not_defined() -> None:
+    assert holm([0.01, float("nan"), 0.03])[::2] == pytest.approx([0.02, 0.03])
+    assert np.isnan(holm([float("nan")])).all()
+    assert holm([]) == []

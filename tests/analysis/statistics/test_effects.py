@@ -1,0 +1,127 @@
+"""Effects of hyperparameters in a grid."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.multicomp import pairwise_tukeyhsd
+
+from tune_bio.analysis.statistics import Effect, effects
+from tune_bio.errors import StatisticsError
+
+NAMES = ["model", "optimizer", "width"]
+
+
+def grid(
+    seed: int, seeds: int = 3, noise: float = 0.01, model: float = 0.05, optimizer: float = 0.0
+) -> pd.DataFrame:
+    """Three models, two optimizers, two widths; `model` and `optimizer` are true effects."""
+    rng = np.random.default_rng(seed)
+    cells = itertools.product(["a", "b", "c"], ["adam", "sgd"], [8, 16], range(seeds))
+    table = pd.DataFrame(list(cells), columns=[*NAMES, "replicate"])
+    mean = 0.8 + model * (table["model"] == "c") + optimizer * (table["optimizer"] == "sgd")
+    return table.assign(score=mean + rng.normal(0, noise, len(table)))
+
+
+def by_name(table: pd.DataFrame, **how: float) -> dict[str, Effect]:
+    return {effect.hyperparameter: effect for effect in effects(table, NAMES, **how)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_full_grid_is_statsmodels_analysis_of_variance(seed: int) -> None:
+    table = grid(seed)
+    found = by_name(table)
+    full = ols("score ~ C(model) * C(optimizer) * C(width)", table).fit()
+    expected = sm.stats.anova_lm(full, typ=2)
+    raw = [expected.loc[f"C({name})", "PR(>F)"] for name in NAMES]
+    for name in NAMES:
+        assert found[name].f == pytest.approx(expected.loc[f"C({name})", "F"])
+        means = table.groupby(name)["score"].mean()
+        assert list(found[name].means.values()) == pytest.approx(means.tolist())
+        assert found[name].range == pytest.approx(np.ptp(means))
+        assert found[name].noise == pytest.approx(np.sqrt(full.mse_resid))
+        assert found[name].p_value >= min(1.0, raw[NAMES.index(name)])
+    smallest = min(effect.p_value for effect in found.values())
+    assert smallest == pytest.approx(3 * min(raw))
+
+
+def test_tukeys_limits_are_statsmodels() -> None:
+    table = grid(0)[["model", "score"]]
+    (found,) = effects(table, ["model"])
+    expected = pairwise_tukeyhsd(table["score"], table["model"])
+    ours = [(d.low, d.high) for d in found.differences]
+    # statsmodels gives the second less the first.
+    theirs = [(-high, -low) for low, high in expected.confint]
+    assert ours == pytest.approx(np.array(theirs), abs=1e-4)
+    assert [(d.a, d.b) for d in found.differences] == [("a", "b"), ("a", "c"), ("b", "c")]
+
+
+def test_the_verdicts() -> None:
+    found = by_name(grid(0, seeds=8, noise=0.005))
+    assert found["model"].verdict == "matters"
+    assert found["optimizer"].verdict == found["width"].verdict == "equal within 1 point"
+    loud = by_name(grid(0, seeds=2, noise=0.05, model=0.0))["width"]
+    assert loud.verdict == f"cannot be told from noise below {100 * loud.detectable:.2g} points"
+    assert loud.detectable > 0.02
+    assert loud.seeds_needed is not None
+    assert loud.seeds_needed > 10
+
+
+def test_what_is_detectable_is_found_in_80_percent() -> None:
+    quiet = by_name(grid(0, noise=0.01, model=0.0))["optimizer"]
+    scale = quiet.detectable / quiet.noise  # the noise itself is estimated
+    studies = 300
+    found = 0
+    for seed in range(studies):
+        effect = by_name(grid(seed, noise=0.01, optimizer=scale * 0.01))["optimizer"]
+        (difference,) = effect.differences
+        found += difference.high < 0
+    assert stats.binomtest(found, studies, 0.8).pvalue > 0.001
+
+
+def test_the_seeds_needed_make_a_point_detectable() -> None:
+    found = by_name(grid(0, seeds=2, noise=0.03))["optimizer"]
+    needed = found.seeds_needed
+    assert needed is not None
+    # With so many seeds and the same noise, a point is detectable, and with one less it is not.
+    for seeds, enough in ((needed, True), (needed - 1, False)):
+        error = found.noise * np.sqrt(2 / (6 * seeds))
+        freedom = 12 * (seeds - 1)
+        power = stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, 0.01 / error)
+        assert (power >= 0.8) == enough
+
+
+def test_lost_trials_and_inactive_levels() -> None:
+    table = grid(1)
+    holes = table.drop(index=[0, 5, 17, 22])
+    found = by_name(holes)
+    # Means as if the grid were whole: near those of the whole one, not the raw ones'.
+    whole = by_name(table)
+    for name in NAMES:
+        assert found[name].means == pytest.approx(whole[name].means, abs=0.01)
+    inactive = table.assign(optimizer=table["optimizer"].where(table["optimizer"] == "sgd"))
+    assert list(by_name(inactive)["optimizer"].means) == ["inactive", "sgd"]
+    assert by_name(inactive)["optimizer"].f == pytest.approx(whole["optimizer"].f)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_noise_at_all() -> None:
+    found = by_name(grid(0, noise=0.0))
+    assert found["model"].verdict == "matters"
+    assert found["width"].verdict == "equal within 1 point"
+    assert found["model"].seeds_needed == 2
+
+
+def test_what_cannot_be_told_is_refused() -> None:
+    table = grid(0)
+    with pytest.raises(StatisticsError, match="no cell of the grid was trained under two seeds"):
+        effects(table[table["replicate"] == 0], NAMES)
+    with pytest.raises(StatisticsError, match="width has one level only"):
+        effects(table[table["width"] == 8], NAMES)
+    twin = table.assign(twin=table["width"] * 2)
+    with pytest.raises(StatisticsError, match="the other hyperparameters determine width"):
+        effects(twin, ["width", "twin"])

@@ -1,0 +1,81 @@
+"""Weighted metrics against scikit-learn and statsmodels."""
+
+import warnings
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, brier_score_loss
+
+from tests.analysis.statistics.cases import Case, cases, study
+from tests.fixtures_data import examples
+from tune_bio import metrics
+from tune_bio.analysis.statistics.scoring import METRICS, recalibration, score, scorer
+from tune_bio.errors import StatisticsError
+
+
+@examples
+@given(cases(), st.integers(0, 1))
+def test_each_metric_is_scikit_learns(case: Case, positive: int) -> None:
+    labels, p = case.labels, case.probabilities
+    expected = metrics.evaluate(labels, p, positive)
+    ours = {name: score(name, labels, p, positive) for name in METRICS}
+    if case.classes == 2:
+        expected["auprc"] = average_precision_score(labels == positive, p[:, positive])
+        expected["brier"] = brier_score_loss(labels == positive, p[:, positive])
+    else:
+        each = [average_precision_score(labels == k, p[:, k]) for k in range(case.classes)]
+        expected["auprc"] = np.mean(each)
+        expected["brier"] = brier_score_loss(labels, p, labels=range(case.classes))
+    assert ours == pytest.approx(expected)
+
+
+@examples
+@given(cases(), st.integers(0, 2**32), st.sampled_from(METRICS))
+def test_a_weight_counts_an_image_so_often(case: Case, seed: int, metric: str) -> None:
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(case.labels)))
+    found = scorer(metric, case.labels, case.probabilities, 1)(weights.astype(float))
+    defined = 0
+    for times, value in zip(weights, found, strict=True):
+        at = np.repeat(np.arange(len(times)), times)
+        labels, p = case.labels[at], case.probabilities[at]
+        if len(np.unique(labels)) == case.classes:
+            defined += 1
+            assert value == pytest.approx(score(metric, labels, p, 1))
+        elif metric in ("balanced_accuracy", "macro_f1") or (
+            metric == "auroc" and case.classes == 2
+        ):
+            assert np.isnan(value)
+    assert defined or len(case.labels) < 30
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    case = study(0)
+    with pytest.raises(StatisticsError, match="unknown metric 'f2': known: loss"):
+        scorer("f2", case.labels, case.probabilities, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recalibration_is_the_logistic_regression_of_statsmodels(seed: int) -> None:
+    case = study(seed)
+    p = case.probabilities[:, 1]
+    logit = np.log(p / (1 - p))
+    weights = np.random.default_rng(seed).integers(0, 3, (4, len(p))).astype(float)
+    both = recalibration(case.labels, p, slope=True)(weights)
+    large = recalibration(case.labels, p, slope=False)(weights)
+    for w, found, offset in zip(weights, both, large, strict=True):
+        model = {"family": sm.families.Binomial(), "freq_weights": w}
+        fitted = sm.GLM(case.labels, sm.add_constant(logit), **model).fit()
+        assert found == pytest.approx(fitted.params, rel=1e-5)
+        held = sm.GLM(case.labels, np.ones(len(p)), offset=logit, **model).fit()
+        assert offset == pytest.approx([held.params[0], 1.0], rel=1e-5)
+
+
+def test_separable_classes_have_no_slope() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    p = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(recalibration(labels, p, slope=True)(np.ones((2, 6)))).all()
