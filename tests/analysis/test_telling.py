@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import FIGURES, STYLE, draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import markdown_table, write_summary
 from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.progress import describe, duration, ranked, showing
-from tune_bio.records import Records, write_manifest
+from tune_bio.records import Records, read_predictions, write_manifest
 from tune_bio.settings import SearchSettings
 
 SETTINGS = SearchSettings()
@@ -67,8 +68,11 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
             "left_out": ["resnet18 with weights=none: a reason"],
             "data": {
                 "source": "s", "split": "given", "patients_known": True, "notes": ["synthetic"],
-                "splits": {"train": split},
+                "splits": {"train": split}, "synthetic": False, "classes": ["well", "ill"],
+                "positive_class": "ill",
             },
+            "space": {"listed": None},
+            "audit": {"findings": []},
         },
     )  # fmt: skip
     return records
@@ -118,7 +122,7 @@ def test_the_hyperparameter_figure_has_a_panel_for_each_that_varied(tmp_path: Pa
 def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS, STATUSES)
     study = read_study(tmp_path)
-    write_summary(study, tmp_path)
+    write_summary(study, draw_conclusions(study, read_predictions(tmp_path)), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert study.ranking.iloc[0]["trial_id"] == "t0003"
     assert "The best is **t0003**" in text
@@ -131,7 +135,8 @@ def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: P
 
 def test_a_study_without_a_score_is_told_as_such(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS[:1], ["failed"])
-    write_summary(read_study(tmp_path), tmp_path)
+    study = read_study(tmp_path)
+    write_summary(study, draw_conclusions(study, read_predictions(tmp_path)), tmp_path)
     assert "No trial has a score" in (tmp_path / "summary.md").read_text()
 
 

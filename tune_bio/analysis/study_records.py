@@ -30,6 +30,28 @@ class StudyRecords:
         """The finalists whose replicates have ended, the best first, as the manifest has them."""
         return list(self.manifest.get("confirmed", []))
 
+    @property
+    def whole(self) -> bool:
+        """Whether every configuration of a list was replicated, and so none was selected."""
+        listed = self.manifest["space"]["listed"] is not None
+        return listed and self.manifest["settings"].get("finalists") == "all"
+
+    @property
+    def positive(self) -> int:
+        """Index of the positive class."""
+        data = self.manifest["data"]
+        return int(data["classes"].index(data["positive_class"]))
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether images of one patient can be told."""
+        return bool(self.manifest["data"]["patients_known"])
+
+    @property
+    def seed(self) -> int:
+        """Of the study."""
+        return int(self.manifest["settings"]["seed"])
+
     def trial(self, trial_id: str) -> pd.Series:
         """The row of a trial, of the search or of a confirmation."""
         both = self.trials if trial_id in set(self.trials["trial_id"]) else self.replicates

@@ -6,13 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
 
 LISTED = 10
 
 
-def write_summary(study: StudyRecords, folder: Path) -> None:
+def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -> None:
     """Write summary.md of a study."""
     manifest = study.manifest
     parts = [
@@ -20,6 +22,7 @@ def write_summary(study: StudyRecords, folder: Path) -> None:
         *_warnings(manifest),
         _outcome(study),
         _confirmation(study),
+        _conclusions(study, conclusions),
         _controls(study),
         "## Best trials of the search",
         _ranking(study),
@@ -107,6 +110,11 @@ def _confirmation(study: StudyRecords) -> str:
     )
     parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
     return "\n\n".join(parts)
+
+
+def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
+    told = in_words(conclusions, study.metric)
+    return "\n".join(["## What can be said", "", *told]) if told else ""
 
 
 def _controls(study: StudyRecords) -> str:

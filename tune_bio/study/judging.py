@@ -88,7 +88,7 @@ def _trained(
         run = begin_shuffled(plan, shared, config, plan.settings.seed)
     jobs = replicate_jobs(records, finalists)
     if jobs and not budget_is_used_up:
-        tell_finalists(finalists, plan, console)
+        tell_finalists([one.trial for one in finalists], plan, console)
         replicates, before = sum(len(members_of(job)) for job in jobs), len(records.trials)
         with watched(plan, records, before + replicates, before, console) as view:
             judged.interruption = train(plan, shared, records, view, jobs, left)

@@ -10,18 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
-from tune_bio.records import Records, Row, write_manifest
+from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
 from tune_bio.study.best import export_best
+from tune_bio.study.concluding import conclude
 from tune_bio.study.judging import Judged, judge, watched
 from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan
 from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resume import records_of, restore
-from tune_bio.study.telling import conclude, tell_features
+from tune_bio.study.telling import tell_features
 from tune_bio.study.tuning import Interruption, search
 
 
@@ -87,7 +89,9 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     study = read_study(folder)
     if not study.ranking.empty:
         draw_all(study, folder / "figures")
-    write_summary(study, folder)
+    conclusions = draw_conclusions(study, read_predictions(folder))
+    write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
+    write_summary(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
     return Outcome(folder, trials, _signal(plan, ran.records, ran.judged.interruption))
 

@@ -1,8 +1,6 @@
 """What the command tells a person before and after a study."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -11,18 +9,11 @@ from rich.markup import escape
 from tune_bio.datasets import Dataset
 from tune_bio.datasets.auditing.telling import show_findings
 from tune_bio.environment import token_path
-from tune_bio.progress import describe, duration
-from tune_bio.records import Row
-from tune_bio.reuse.cleaning import used
+from tune_bio.progress import duration
 from tune_bio.reuse.prefixes import CHECKPOINTS
-from tune_bio.study.disk import GIB
 from tune_bio.study.estimate import estimate, feature_seconds
 from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
 from tune_bio.study.preflight import Plan, describe_space
-
-if TYPE_CHECKING:  # they know Ray Tune, which is imported while Ray starts
-    from tune_bio.study.confirmation import Confirmed, Finalist
-    from tune_bio.study.judging import Judged
 
 
 def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
@@ -30,7 +21,7 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
     settings, data = plan.settings, plan.dataset
     title = f"[bold]{escape(plan.request.name)}[/]"
     how = "a list of configurations" if plan.listed is not None else f"searcher {settings.searcher}"
-    _line(
+    line(
         console,
         f"{title}: {plan.trials} trials by {how}, scheduler {settings.scheduler}, up to "
         f"{settings.max_epochs} epochs, ranked by {settings.metric}",
@@ -41,32 +32,32 @@ def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:
         parts.append(
             f"{name} {len(split)}" + (f" ({patients} patients)" if data.patients_known else "")
         )
-    _line(console, f"data: {escape(data.source)}; images: {', '.join(parts)}")
-    _line(console, f"pixels: {_pixels(data)}")
+    line(console, f"data: {escape(data.source)}; images: {', '.join(parts)}")
+    line(console, f"pixels: {_pixels(data)}")
     source = data.train.source
     if source.cached_bytes:
         kept = f"{source.cached_bytes / 2**20:.1f} MiB of decoded images"
-        _line(console, f"cache: {kept} in {escape(str(source.cache_folder))}")
-    _line(console, f"resources: {plan.allotment}")
+        line(console, f"cache: {kept} in {escape(str(source.cache_folder))}")
+    line(console, f"resources: {plan.allotment}")
     limit = f"at most {settings.checkpoint_gib:g} GiB in {plan.request.folder / CHECKPOINTS}"
-    _line(console, f"checkpoints: {escape(limit)}")
+    line(console, f"checkpoints: {escape(limit)}")
     if plan.request.resume:
-        _line(console, "resumed: what is on record is kept, and not trained again")
+        line(console, "resumed: what is on record is kept, and not trained again")
     show_findings(plan.audit.findings, console)
     for note in data.notes:
-        _line(console, f"[yellow]note:[/] {escape(note)}")
+        line(console, f"[yellow]note:[/] {escape(note)}")
     for entry in plan.left_out:
-        _line(console, f"[yellow]left out:[/] {escape(entry)}")
+        line(console, f"[yellow]left out:[/] {escape(entry)}")
     if plan.allotment.gpus and not torch.cuda.is_available():
-        _line(
+        line(
             console,
             "[yellow]note:[/] PyTorch sees no GPU on this machine; a trial that sees none either "
             "trains on the CPU",
         )
     if dashboard is not None:
-        _line(console, f"dashboard: {dashboard}, from this machine only (elsewhere: an SSH tunnel)")
+        line(console, f"dashboard: {dashboard}, from this machine only (elsewhere: an SSH tunnel)")
         if token_path().is_file():
-            _line(console, f"  its token: {token_path().read_text().strip()}")
+            line(console, f"  its token: {token_path().read_text().strip()}")
 
 
 def _pixels(data: Dataset) -> str:
@@ -79,17 +70,17 @@ def _pixels(data: Dataset) -> str:
 def show(plan: Plan, console: Console) -> None:
     """--dry-run: everything that is known before the first trial, and the cost."""
     introduce(plan, None, console)
-    _line(console, "search space:")
+    line(console, "search space:")
     for name, text in describe_space(plan).items():
-        _line(console, f"  {name:16} {escape(text)}")
+        line(console, f"  {name:16} {escape(text)}")
     if plan.listed is not None:
-        _line(console, f"  {len(plan.listed)} configurations, each once")
+        line(console, f"  {len(plan.listed)} configurations, each once")
     frozen = plan_frozen(plan)
     for line in _frozen(plan, frozen):
-        _line(console, line)
+        line(console, line)
     cost = estimate(plan, frozen)
-    _line(console, f"estimated time: {cost}, from one batch of each kind of trial")
-    _line(console, "dry run: nothing was trained, nothing written")
+    line(console, f"estimated time: {cost}, from one batch of each kind of trial")
+    line(console, "dry run: nothing was trained, nothing written")
 
 
 def _frozen(plan: Plan, frozen: FrozenPlan) -> Iterator[str]:
@@ -114,61 +105,17 @@ def tell_features(frozen: Frozen, console: Console) -> None:
     for found in frozen.described:
         how = "computed" if found["computed"] else "from before"
         told = f"{found['of']}, {_mib(found['bytes'])}, {how}"
-        _line(console, f"frozen features: {escape(told)}")
+        line(console, f"frozen features: {escape(told)}")
     for entry in frozen.notes:
-        _line(console, f"[yellow]left out:[/] {escape(entry)}")
+        line(console, f"[yellow]left out:[/] {escape(entry)}")
 
 
-def tell_finalists(finalists: Sequence["Finalist"], plan: Plan, console: Console) -> None:
-    """Say which configurations are trained again, and how often."""
-    trials = ", ".join(finalist.trial for finalist in finalists)
+def tell_finalists(trials: Sequence[str], plan: Plan, console: Console) -> None:
+    """Say which trials' configurations are trained again, and how often."""
     seeds = f"{plan.settings.replicates} seeds"
-    _line(console, f"confirmation: {trials}, each under {seeds}, to the end")
+    line(console, f"confirmation: {', '.join(trials)}, each under {seeds}, to the end")
 
 
-def conclude(
-    plan: Plan,
-    trials: list[Row],
-    judged: "Judged",
-    console: Console,
-) -> None:
-    """Say how it ended, what is best, and where everything is."""
-    counts = Counter(row["status"] for row in trials)
-    told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items())
-    _line(console, f"{len(trials)} trials: {told or 'none'}")
-    for row in trials:
-        if row["status"] == "failed":
-            _line(console, f"[red]{row['trial_id']} failed:[/] {escape(str(row['error']))}")
-    if judged.best is not None:
-        value, row = judged.best.value, judged.best.row
-        _line(
-            console,
-            f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{value:.4f}[/] at "
-            f"epoch {row['best_epoch']}; {escape(describe(row, plan.searched))}",
-        )
-    for one in judged.confirmed:
-        _line(console, f"confirmed: {one.finalist.trial}, {_confirmed(plan, trials, one)}")
-    for flag in judged.flags:
-        _line(console, f"[yellow]flag:[/] {escape(flag.message)}")
-    reused = sum(row.get("epochs_run", 0) - row.get("epochs_trained", 0) for row in trials)
-    if reused:
-        trained = sum(row.get("epochs_trained", 0) for row in trials)
-        _line(console, f"epochs: {trained} trained, {reused} taken from checkpoints")
-    held = used(plan.request.folder) / GIB
-    _line(console, f"results: {escape(str(plan.request.folder))} (begin with summary.md)")
-    _line(console, f"checkpoints: {held:.2f} GiB; they may be deleted when nothing is to follow")
-
-
-def _line(console: Console, text: str) -> None:
+def line(console: Console, text: str) -> None:
+    """Print a line, however long."""
     console.print(text, soft_wrap=True)
-
-
-def _confirmed(plan: Plan, trials: Sequence[Row], one: "Confirmed") -> str:
-    """A finalist's mean on validation, and what its replicate in the middle has on test."""
-    row = next(row for row in trials if row["trial_id"] == one.median)
-    told = f"{plan.settings.metric} [bold]{one.mean:.4f}[/] over {len(one.scores)} seeds"
-    if row.get("test_auroc") is None:
-        return told
-    low, high = (row.get(f"test_auroc_{end}") for end in ("low", "high"))
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    return f"{told}; test AUROC of {one.median} [bold]{row['test_auroc']:.3f}[/]{interval}"

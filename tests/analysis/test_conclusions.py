@@ -1,0 +1,111 @@
+"""What a study's records allow to be said."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.analysis.wording import in_words
+
+PATIENTS = 120
+
+
+def _study(
+    scores: dict[str, float], *, settings: dict[str, Any], listed: int | None, **params: list[Any]
+) -> StudyRecords:
+    """A study of these trials (t0000, t0000r1, ...), with two epochs each, the last one worse."""
+    trials = pd.DataFrame({"trial_id": list(scores), "score": list(scores.values())})
+    base = trials["trial_id"].str.partition("r")
+    trials["replicate"] = pd.to_numeric(base[2]).fillna(0).astype(int)
+    trials["config_id"] = base[0]
+    for name, values in params.items():
+        trials[f"params.{name}"] = [values[int(one[1:])] for one in base[0]]
+    epochs = pd.DataFrame(
+        [
+            {"trial_id": trial, "epoch": epoch, "val_auroc": score - drop}
+            for trial, score in scores.items()
+            for epoch, drop in ((1, 0.0), (2, 0.1))
+        ]
+    )
+    confirmed = []
+    for config, group in trials.groupby("config_id"):
+        counted = group if listed else group[group["replicate"] > 0]
+        of_replicates = dict(zip(counted["trial_id"], counted["score"], strict=True))
+        if of_replicates:
+            median = list(of_replicates)[(len(of_replicates) - 1) // 2]
+            confirmed.append({"trial": config, "scores": of_replicates, "median": median})
+    manifest = {
+        "settings": {"metric": "val_auroc", "seed": 0, **settings},
+        "space": {"listed": listed},
+        "data": {"classes": ["a", "b"], "positive_class": "b", "patients_known": True},
+        "confirmed": sorted(confirmed, key=lambda one: -np.mean(list(one["scores"].values()))),
+    }
+    first = trials["replicate"] == 0
+    return StudyRecords(trials[first], trials[~first], epochs, pd.DataFrame(), manifest)
+
+
+def _predictions(skill: dict[str, float], split: str) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    labels = np.arange(PATIENTS) % 2
+    tables = []
+    for trial, strength in skill.items():
+        p = 1 / (1 + np.exp(-(strength * (2 * labels - 1) + rng.normal(size=PATIENTS))))
+        rows = pd.DataFrame({"p_a": 1 - p, "p_b": p}, dtype=np.float32)
+        names = [f"i{k}" for k in range(PATIENTS)]
+        described = {"trial": trial, "split": split, "image": names, "patient": names}
+        tables.append(rows.assign(**described, label=labels))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_the_best_of_many_equal_trials_is_corrected_downwards() -> None:
+    names = [f"t{k:04d}" for k in range(30)]
+    study = _study(dict.fromkeys(names, 0.7), settings={"finalists": 0}, listed=None)
+    found = draw_conclusions(study, _predictions(dict.fromkeys(names, 0.3), "val"))
+    assert found.selection is not None
+    assert found.selection.optimism > 0.02
+    assert found.noise is None
+    assert found.versus == found.effects == ()
+    (sentence,) = in_words(found, "val_auroc")
+    assert f"optimism of +{found.selection.optimism:.4f}" in sentence
+
+
+def test_finalists_are_compared_on_test_and_their_seeds_are_the_noise_floor() -> None:
+    scores = {"t0000": 0.9, "t0001": 0.8, "t0002": 0.8}
+    scores |= {"t0000r1": 0.91, "t0000r2": 0.89, "t0001r1": 0.8, "t0001r2": 0.82}
+    study = _study(scores, settings={"finalists": 2}, listed=None)
+    better = _predictions({"t0000r1": 2.0, "t0001r1": 0.2}, "test")
+    found = draw_conclusions(study, better)
+    assert found.noise is not None
+    assert found.noise.sd == pytest.approx(0.01 * 2**0.5)
+    assert found.noise.degrees_of_freedom == 2
+    (versus,) = found.versus
+    assert (versus.winner, versus.other) == ("t0000r1", "t0001r1")
+    assert versus.p_value < 0.01
+    assert versus.comparison.low > 0
+    equal = draw_conclusions(study, _predictions({"t0000r1": 1.0, "t0001r1": 1.0}, "test"))
+    assert equal.versus[0].p_value > 0.05
+    assert any("cannot be told apart on the test set" in line for line in in_words(equal, "m"))
+
+
+def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() -> None:
+    rng = np.random.default_rng(0)
+    cells = [(lr, epochs) for lr in (0.1, 0.01) for epochs in (2, 4)]
+    scores = {}
+    for k, (lr, _) in enumerate(cells):
+        for replicate in range(4):
+            name = f"t{k:04d}" + (f"r{replicate}" if replicate else "")
+            scores[name] = (0.7 if lr == 0.1 else 0.8) + 0.005 * rng.normal()
+    grid = {"lr": [c[0] for c in cells], "epochs": [c[1] for c in cells]}
+    study = _study(scores, settings={"finalists": "all"}, listed=4, **grid)
+    found = draw_conclusions(study, pd.DataFrame(
+        {"trial": [], "split": []}
+    ))  # fmt: skip
+    assert found.effects_at == "last epoch"
+    effects = {effect.hyperparameter: effect for effect in found.effects}
+    assert effects["lr"].verdict == "matters"
+    assert effects["lr"].means["0.01"] == pytest.approx(0.7, abs=0.01)  # 0.1 lower than the best
+    assert effects["epochs"].verdict != "matters"
+    assert found.versus == ()  # nothing was selected

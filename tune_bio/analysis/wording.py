@@ -1,0 +1,59 @@
+"""Conclusions in words, for summary.md."""
+
+from tune_bio.analysis.conclusions import Conclusions, Versus
+from tune_bio.analysis.statistics import Effect, NoiseFloor, Selection
+
+
+def in_words(conclusions: Conclusions, metric: str) -> list[str]:
+    """A sentence or two for each thing that the study allows to be said."""
+    told = []
+    if conclusions.selection is not None:
+        told.append(_selection(conclusions.selection, metric))
+    if conclusions.noise is not None:
+        told.append(_noise(conclusions.noise, metric))
+    told += [_versus(one) for one in conclusions.versus]
+    told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
+    return [f"- {sentence}" for sentence in (*told, *conclusions.notes)]
+
+
+def _selection(found: Selection, metric: str) -> str:
+    return (
+        f"**Selection.** The best {metric} of the search is {found.score:.4f}; corrected for "
+        f"having been chosen it is {found.value:.4f} ({found.low:.4f} to {found.high:.4f}), an "
+        f"optimism of {found.optimism:+.4f} ({found.method})."
+    )
+
+
+def _noise(found: NoiseFloor, metric: str) -> str:
+    note = f" {_sentence(found.note)}" if found.note else ""
+    return (
+        f"**Noise floor.** Under fresh seeds {metric} has a standard deviation of {found.sd:.4f} "
+        f"(at most {found.upper:.4f} with 95 % confidence; {found.degrees_of_freedom} degrees of "
+        f"freedom).{note}"
+    )
+
+
+def _versus(one: Versus) -> str:
+    found = one.comparison
+    verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
+    return (
+        f"**{one.winner} and {one.other} {verdict} on the test set**: {found.metric} "
+        f"{found.a:.3f} and {found.b:.3f}, a difference of {found.difference:+.3f} "
+        f"({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} after Holm's correction "
+        f"({found.method})."
+    )
+
+
+def _effect(one: Effect, metric: str, at: str) -> str:
+    needed = "more than 10,000" if one.seeds_needed is None else str(one.seeds_needed)
+    means = ", ".join(f"{level}: {mean:.4f}" for level, mean in one.means.items())
+    return (
+        f"**{one.hyperparameter} {one.verdict}**: {metric} at the {at}, mean by level {means}; "
+        f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "
+        f"{one.detectable:.4f}; seeds for {100 * one.margin:g} point: {needed}."
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
