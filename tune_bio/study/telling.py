@@ -76,8 +76,8 @@ def show(plan: Plan, console: Console) -> None:
     if plan.listed is not None:
         line(console, f"  {len(plan.listed)} configurations, each once")
     frozen = plan_frozen(plan)
-    for line in _frozen(plan, frozen):
-        line(console, line)
+    for entry in _frozen(plan, frozen):
+        line(console, entry)
     cost = estimate(plan, frozen)
     line(console, f"estimated time: {cost}, from one batch of each kind of trial")
     line(console, "dry run: nothing was trained, nothing written")
