@@ -17,10 +17,11 @@ HOW: dict[str, Any] = {"positive": 1, "seed": 0, "resamples": 300}
 def trained(
     seed: int, seeds: int, between: float, patients: int = 60, distance: float = 1.0
 ) -> tuple[Any, Any, Any]:
-    """Labels, probabilities and patients; seeds differ by chance, `between` in separation."""
-    case, rng = study(seed, patients, distance), np.random.default_rng(seed)
+    """Labels, probabilities and patients; `between` is how much seeds differ in separation."""
+    case = study(seed, patients, distance)
     logit = np.log(case.probabilities[:, 1] / case.probabilities[:, 0])
-    luck = rng.normal(0, between, seeds)[:, None] * (case.labels - 0.5)
+    normal = stats.norm.ppf((np.arange(seeds) + 0.5) / seeds)
+    luck = between * normal[:, None] * (case.labels - 0.5)
     p = 1 / (1 + np.exp(-(logit + luck)))
     return case.labels, np.stack([1 - p, p], axis=2), case.patients
 
@@ -40,12 +41,15 @@ def test_the_value_is_the_mean() -> None:
 
 
 def test_seeds_and_patients_are_both_in_the_variance() -> None:
-    calm, wild = trained(0, 4, 0.0), trained(0, 4, 2.0)
-    assert width(*wild) > 1.5 * width(*calm)
+    calm, wild = trained(0, 4, 0.0), trained(0, 4, 3.0)
     assert width(*trained(0, 4, 0.0, patients=600)) < 0.5 * width(*calm)
+    assert width(*trained(0, 4, 3.0, patients=600)) > 0.7 * width(*wild)
     # Without noise of seeds, more of them add nothing: the patients are the same.
     assert width(*trained(0, 12, 0.0)) == pytest.approx(width(*calm), rel=0.05)
-    assert width(*trained(0, 12, 2.0)) < 0.8 * width(*wild)
+    assert width(*wild) > 1.5 * width(*calm)
+    # With it, more seeds help.
+    few, many = (trained(0, seeds, 1.0, patients=600) for seeds in (4, 24))
+    assert 0 < width(*many) < 0.7 * width(*few)
 
 
 def test_a_setting_is_not_told_from_itself_and_from_a_worse_one() -> None:
