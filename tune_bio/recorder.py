@@ -102,7 +102,7 @@ class Recorder(DriverOnly, tune.Callback):
             error = "the loss or an output became NaN or infinite; lower lr"
         elif result.get("finished"):
             status = "completed"
-        elif result.get("epoch") in self._rungs:
+        elif result.get("epoch") in self._rungs and not replicate_of(trial.config["trial"]):
             status = "stopped_early"
         self._end_all(trial, status, error)
 

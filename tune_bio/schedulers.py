@@ -21,6 +21,7 @@ from ray.tune.schedulers import (
 )
 
 from tune_bio.config import LENGTH_BOUND_SCHEDULES
+from tune_bio.jobs import replicate_of
 from tune_bio.past import PastTrial
 from tune_bio.settings import SearchSettings
 
@@ -56,6 +57,8 @@ class LikeWithLike(FIFOScheduler):
     schedule that depends on the trial's length only trials of one length meet: each length has a
     bracket of its own. Schedules that do not depend on the length share one.
 
+    Replicates, which confirm what was found, are trained to the end and compared with nothing.
+
     In a resumed study the rungs are filled first with what past trials had there. One that is
     continued has passed its rungs already, and is not judged there again.
     """
@@ -79,12 +82,16 @@ class LikeWithLike(FIFOScheduler):
         return metric in (None, self.metric) and mode in (None, self._settings.mode)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        if _is_replicate(trial):
+            return
         self._bracket(trial).on_trial_add(tune_controller, trial)
         past = self._interrupted.pop(trial.config["trial"], None)
         if past is not None:
             self._pass_rungs(trial, past)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if _is_replicate(trial):
+            return str(TrialScheduler.CONTINUE)
         self._told[trial.trial_id] = result[TIME]
         compared = self._compared(result)
         return str(self._bracket(trial).on_trial_result(tune_controller, trial, compared))
@@ -92,15 +99,19 @@ class LikeWithLike(FIFOScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         # Tune repeats the last result of a trial that was stopped, which would weigh twice in a
         # mean, and gives an empty one for a trial that was interrupted before its first.
+        if _is_replicate(trial):
+            return
         if result.get(TIME) not in (None, self._told.get(trial.trial_id)):
             compared = self._compared(result)
             self._bracket(trial).on_trial_complete(tune_controller, trial, compared)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._bracket(trial).on_trial_error(tune_controller, trial)
+        if not _is_replicate(trial):
+            self._bracket(trial).on_trial_error(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        self._bracket(trial).on_trial_remove(tune_controller, trial)
+        if not _is_replicate(trial):
+            self._bracket(trial).on_trial_remove(tune_controller, trial)
 
     def _refill(self, trial: "_EndedTrial", past: PastTrial) -> None:
         bracket = self._bracket(trial)
@@ -132,6 +143,10 @@ class LikeWithLike(FIFOScheduler):
         if horizon not in self._brackets:
             self._brackets[horizon] = _bracket(self._settings)
         return self._brackets[horizon]
+
+
+def _is_replicate(trial: Any) -> bool:
+    return replicate_of(trial.config["trial"]) > 0
 
 
 class _EndedTrial:

@@ -62,6 +62,48 @@ class ListSearcher(_StudySearcher):
         """A list does not learn."""
 
 
+class ThenSearcher(_StudySearcher):
+    """A search, and when all of its trials have ended, the jobs that follow from them.
+
+    In one run of Tune, so that the processes of the search go on with them.
+    """
+
+    def __init__(self, first: Searcher, trials: int, then: Callable[[], Sequence[Job]]) -> None:
+        """`first` gives so many trials; `then` is called once, when the last of them has ended."""
+        super().__init__()
+        self._first = first
+        self._left = trials
+        self._then = then
+        self._open: set[str] = set()
+        self._jobs: deque[Job] | None = None
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._left > 0:
+            suggested: Any = self._first.suggest(trial_id)
+            if suggested is not Searcher.FINISHED:
+                if suggested is not None:
+                    self._left -= 1
+                    self._open.add(trial_id)
+                return suggested
+            self._left = 0
+        if self._open:
+            return None
+        if self._jobs is None:
+            self._jobs = deque(self._then())
+        return self._jobs.popleft() if self._jobs else Searcher.FINISHED
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id in self._open:
+            self._first.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if trial_id in self._open:
+            self._open.remove(trial_id)
+            self._first.on_trial_complete(trial_id, result, error)
+
+
 class OptunaSearcher(_StudySearcher):
     """Draws from an Optuna study: `tpe` or `random`.
 

@@ -5,7 +5,6 @@ again was not chosen by its score, so the mean over it is an honest one.
 """
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,13 +98,6 @@ def confirmed(plan: Plan, records: Records, finalists: Sequence[Finalist]) -> li
             found.append(Confirmed(finalist, scores, plan.settings.mode))
     sign = -1 if plan.settings.mode == "max" else 1
     return sorted(found, key=lambda one: sign * one.mean)
-
-
-def seconds_left(plan: Plan, records: Records) -> float | None:
-    """Of the study's time budget; None where it has none."""
-    if plan.settings.time_budget is None:
-        return None
-    return plan.settings.time_budget - (time.monotonic() - records.began)
 
 
 def _named(trial: str, replicate: int) -> str:

@@ -4,17 +4,16 @@ Controls and confirmation are trained, the winner is exported and its threshold 
 written down; only then is the test set opened.
 """
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
 from tune_bio.controls import Control, Flag
-from tune_bio.jobs import members_of
-from tune_bio.progress import View, ranked, reading, showing
+from tune_bio.jobs import Job
+from tune_bio.progress import ranked, reading
 from tune_bio.records import Records, config_of, write_manifest
 from tune_bio.sharing import Shared
 from tune_bio.study.best import Exported, export_best
@@ -24,10 +23,10 @@ from tune_bio.study.confirmation import (
     choose,
     confirmed,
     replicate_jobs,
-    seconds_left,
 )
 from tune_bio.study.controls import (
     Shuffled,
+    ShuffledRun,
     begin_shuffled,
     describe,
     end_shuffled,
@@ -38,65 +37,73 @@ from tune_bio.study.controls import (
 from tune_bio.study.opening import evaluate, open_test_set, opened_before, thresholds
 from tune_bio.study.preflight import Plan
 from tune_bio.study.telling import tell_finalists
-from tune_bio.study.tuning import Interruption, train
 
 
 @dataclass
 class Judged:
-    """The exported trial, the finalists that were confirmed, flags; and what interrupted it."""
+    """The exported trial, the finalists that were confirmed, flags; and whether it was stopped."""
 
     best: Exported | None = None
     confirmed: list[Confirmed] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
-    interruption: Interruption = field(default_factory=Interruption)
+    stopped: bool = False
+
+
+class AfterSearch:
+    """What follows when the search's last trial has ended: `jobs` is called at that moment.
+
+    The shuffled control is trained beside the replicates. `finalists` is None until then.
+    """
+
+    def __init__(self, plan: Plan, shared: Shared, records: Records, console: Console) -> None:
+        self._plan = plan
+        self._shared = shared
+        self._records = records
+        self._console = console
+        self.finalists: list[Finalist] | None = None
+        self.search_seconds = 0.0
+        self._shuffled: ShuffledRun | Shuffled | None = None
+
+    def jobs(self) -> list[Job]:
+        """The replicates that are still to be trained."""
+        plan, records = self._plan, self._records
+        self.search_seconds = time.monotonic() - records.began
+        self.finalists = choose(plan, records)
+        found, top = replicate_jobs(records, self.finalists), top_trial(plan, records)
+        if found:
+            tell_finalists([one.trial for one in self.finalists], plan, self._console)
+        if plan.settings.controls and top is not None:
+            config = config_of(records.trials[top])
+            self._shuffled = begin_shuffled(plan, self._shared, config, plan.settings.seed)
+        return found
+
+    def shuffled(self) -> Shuffled | None:
+        """Wait for the control; None where there is none."""
+        run = self._shuffled
+        return None if run is None else end_shuffled(self._plan, self._shared, run)
 
 
 def judge(
-    plan: Plan, shared: Shared, records: Records, manifest: dict[str, Any], console: Console
+    plan: Plan, records: Records, after: AfterSearch, manifest: dict[str, Any], console: Console
 ) -> Judged:
-    """Confirm, export, and only then open the test set; `manifest` is completed."""
+    """Export the winner, and only then open the test set; `manifest` is completed."""
+    manifest["confirmed"] = []
+    if after.finalists is None:  # the search was interrupted
+        return Judged(export_best(plan, records))
     judged = Judged()
     try:
-        shuffled = _trained(plan, shared, records, judged, manifest, console)
+        judged.confirmed, notes = _confirmed(plan, records, after.finalists)
+        manifest["left_out"] = [*manifest["left_out"], *notes]
         winner = judged.confirmed[0].median if judged.confirmed else None
         judged.best = export_best(plan, records, winner)
         manifest["confirmed"] = [_described(one) for one in judged.confirmed]
         records.evaluations = []
         if judged.best and judged.confirmed:
             _open(plan, records, judged, manifest, console)
-        _control(plan, records, judged, shuffled, manifest)
+        _control(plan, records, judged, after, manifest)
     except KeyboardInterrupt:
-        judged.interruption.number = signal.SIGINT
+        judged.stopped = True
     return judged
-
-
-def _trained(
-    plan: Plan,
-    shared: Shared,
-    records: Records,
-    judged: Judged,
-    manifest: dict[str, Any],
-    console: Console,
-) -> Shuffled | None:
-    """Train the finalists' replicates, and beside them the shuffled control."""
-    finalists, left = choose(plan, records), seconds_left(plan, records)
-    budget_is_used_up = left is not None and left <= 0
-    top = _top(plan, records)
-    run = None
-    if plan.settings.controls and top is not None and not budget_is_used_up:
-        config = config_of(records.trials[top])
-        run = begin_shuffled(plan, shared, config, plan.settings.seed)
-    jobs = replicate_jobs(records, finalists)
-    if jobs and not budget_is_used_up:
-        tell_finalists([one.trial for one in finalists], plan, console)
-        replicates, before = sum(len(members_of(job)) for job in jobs), len(records.trials)
-        with watched(plan, records, before + replicates, before, console) as view:
-            judged.interruption = train(plan, shared, records, view, jobs, left)
-    judged.confirmed, notes = _confirmed(plan, records, finalists)
-    manifest["left_out"] = [*manifest["left_out"], *notes]
-    if run is None or judged.interruption.number is not None:
-        return None
-    return end_shuffled(plan, shared, run)
 
 
 def _confirmed(
@@ -137,11 +144,13 @@ def _control(
     plan: Plan,
     records: Records,
     judged: Judged,
-    shuffled: Shuffled | None,
+    after: AfterSearch,
     manifest: dict[str, Any],
 ) -> None:
     """Fit the simple predictors, and raise the flags."""
-    top, controls = _top(plan, records), list[Control]()
+    top, controls = top_trial(plan, records), list[Control]()
+    stopped = was_interrupted(plan, records)  # then nothing is trained any more
+    shuffled = None if stopped else after.shuffled()
     if plan.settings.controls and top is not None:
         controls = simple_predictors(plan, records, config_of(records.trials[top]))
         on_test(plan, records, controls)
@@ -153,7 +162,7 @@ def _control(
     }
 
 
-def _top(plan: Plan, records: Records) -> str | None:
+def top_trial(plan: Plan, records: Records) -> str | None:
     """The search's best trial."""
     rows = [row for row in records.trials.values() if row["replicate"] == 0]
     return next((row["trial_id"] for _, row in ranked(rows, records, plan.settings)), None)
@@ -169,13 +178,8 @@ def _described(one: Confirmed) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def watched(
-    plan: Plan, records: Records, total: int, ended: int, console: Console
-) -> Iterator[View]:
-    """The view of `total` trials, of which `ended` have ended before."""
-    quiet = plan.request.quiet
-    with showing(
-        console, records, plan.settings, plan.searched, total, quiet=quiet, ended=ended
-    ) as view:
-        yield view
+def was_interrupted(plan: Plan, records: Records) -> bool:
+    """Whether something was begun and not ended, or never begun."""
+    unfinished = any(row["status"] == "interrupted" for row in records.trials.values())
+    searched = sum(row["replicate"] == 0 for row in records.trials.values())
+    return unfinished or searched < plan.trials

@@ -4,6 +4,7 @@ What only this needs (Ray Tune, matplotlib) takes a second to import: `run_study
 while Ray starts.
 """
 
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,17 @@ from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
+from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
-from tune_bio.study.best import export_best
 from tune_bio.study.concluding import conclude
-from tune_bio.study.judging import Judged, judge, watched
+from tune_bio.study.judging import AfterSearch, Judged, judge, was_interrupted
 from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan
 from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resume import records_of, restore
 from tune_bio.study.telling import tell_features
-from tune_bio.study.tuning import Interruption, search
+from tune_bio.study.tuning import Interruption, confirming, search
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Ran:
 
     records: Records
     judged: Judged
+    interruption: Interruption
 
 
 def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
@@ -63,24 +65,30 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     manifest |= {"features": list(frozen.described), "left_out": left_out}
     write_manifest(folder, manifest)
 
-    ended = sum(trial.ended for trial in past)
-    with watched(plan, records, plan.trials, ended, console) as view:
-        interruption = search(plan, shared, records, view, past)
-    manifest["search_seconds"] = time.monotonic() - records.began
-    if was_interrupted(plan, records):
-        judged = Judged(export_best(plan, records), interruption=interruption)
-    else:
-        judged = judge(plan, shared, records, manifest, console)
+    after = AfterSearch(plan, shared, records, console)
+    with showing(
+        console,
+        records,
+        plan.settings,
+        plan.searched,
+        plan.trials + confirming(plan),
+        quiet=plan.request.quiet,
+        ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
+    ) as view:
+        interruption = search(plan, shared, records, view, past, after.jobs)
+    manifest["search_seconds"] = after.search_seconds
+    judged = judge(plan, records, after, manifest, console)
+    if judged.stopped:
+        interruption.number = signal.SIGINT
     records.write()
-    stopped = judged.interruption.number is not None or was_interrupted(plan, records)
     manifest |= {
         "best_trial": judged.best.row["trial_id"] if judged.best else None,
         "seconds": time.monotonic() - records.began,
         "timeline": records.timeline,
-        "interrupted": stopped,
+        "interrupted": judged.stopped or was_interrupted(plan, records),
     }
     write_manifest(folder, manifest)
-    return Ran(records, judged)
+    return Ran(records, judged, interruption)
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
@@ -93,14 +101,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
     write_summary(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
-    return Outcome(folder, trials, _signal(plan, ran.records, ran.judged.interruption))
-
-
-def was_interrupted(plan: Plan, records: Records) -> bool:
-    """Whether something was begun and not ended, or never begun."""
-    unfinished = any(row["status"] == "interrupted" for row in records.trials.values())
-    searched = sum(row["replicate"] == 0 for row in records.trials.values())
-    return unfinished or searched < plan.trials
+    return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
 
 
 def _signal(plan: Plan, records: Records, interruption: Interruption) -> int | None:

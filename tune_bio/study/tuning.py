@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from tune_bio.recorder import Recorder
 from tune_bio.records import Records
 from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
 from tune_bio.schedulers import build_scheduler, rungs
-from tune_bio.searchers import ListSearcher, build_searcher
+from tune_bio.searchers import ThenSearcher, build_searcher
 from tune_bio.sharing import Shared
 from tune_bio.study.disk import Disk
 from tune_bio.study.preflight import Plan
@@ -39,39 +39,24 @@ class Interruption:
 
 
 def search(
-    plan: Plan, shared: Shared, records: Records, view: View, past: Sequence[PastTrial] = ()
+    plan: Plan,
+    shared: Shared,
+    records: Records,
+    view: View,
+    past: Sequence[PastTrial],
+    then: Callable[[], Sequence[Job]],
 ) -> Interruption:
-    """Run every trial of the plan that has not ended; one that fails is recorded."""
+    """Run every trial of the plan that has not ended; one that fails is recorded.
+
+    When the last one has ended, `then` is asked for what follows: it is run to its end, in the same
+    processes.
+    """
+    settings = plan.settings
     jobs = None if plan.listed is None else listed_jobs(plan, past)
     left = len(jobs) if jobs is not None else plan.trials - sum(trial.ended for trial in past)
-    searcher = build_searcher(plan.space, plan.settings, jobs, plan.finish, past)
-    return _run(plan, shared, records, view, searcher, left, past)
-
-
-def train(
-    plan: Plan,
-    shared: Shared,
-    records: Records,
-    view: View,
-    jobs: Sequence[Job],
-    seconds: float | None,
-) -> Interruption:
-    """Run these jobs, each to its end (no scheduler stops any early) or for so many seconds."""
-    changed = {"scheduler": "none", "time_budget": seconds}
-    plan = replace(plan, settings=plan.settings.model_copy(update=changed))
-    return _run(plan, shared, records, view, ListSearcher(jobs), len(jobs), ())
-
-
-def _run(
-    plan: Plan,
-    shared: Shared,
-    records: Records,
-    view: View,
-    searcher: Searcher,
-    trials: int,
-    past: Sequence[PastTrial],
-) -> Interruption:
-    settings = plan.settings
+    if left <= 0:
+        jobs = list(then())
+        left, then = len(jobs), list
     context = TrialContext(
         shared=shared,
         allotment=plan.allotment,
@@ -89,14 +74,23 @@ def _run(
         _operation_counter(plan),
         Disk(records, settings).clean,
     )
+    first = build_searcher(plan.space, settings, jobs, plan.finish, past)
+    searcher = ThenSearcher(first, left, then)
     try:
         with _scratch() as scratch, _signals() as interruption, _in_waiting_workers():
-            if trials > 0:
-                tuner = _tuner(plan, context, searcher, recorder, scratch, trials, past)
-                tuner.fit()
+            if left > 0:
+                most = left + max(1, confirming(plan))  # one more question brings `then` about
+                _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
     finally:
         recorder.finish()
     return interruption
+
+
+def confirming(plan: Plan) -> int:
+    """How many replicates there may be, at most."""
+    wanted = plan.settings.finalists
+    finalists = plan.trials if wanted == "all" else min(wanted, plan.trials)
+    return finalists * plan.settings.replicates
 
 
 def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
