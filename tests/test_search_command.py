@@ -12,6 +12,7 @@ import pytest
 import ray
 from PIL import Image
 
+from tests.datasets.made_audits import smooth
 from tune_bio.search import main
 
 SPACE = """
@@ -284,3 +285,39 @@ def test_a_machine_without_internet_is_told_soon(space: Path, tmp_path: Path) ->
     assert ran.returncode == 2
     assert "cannot be reached" in ran.stderr
     assert time.monotonic() - started < 90
+
+
+def _split_by_image(root: Path) -> Path:
+    """The chest X-ray set's names, one patient's images in train and in val."""
+    images = smooth(24, 24, seed=0)
+    sides = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
+    for split, numbers in sides.items():
+        for number in numbers:
+            label = ("NORMAL", "PNEUMONIA")[number % 2]
+            patient = 1 if number in (1, 13) else number
+            ill, well = f"person{patient}_virus_{number}.png", f"IM-{number:04d}-0001.png"
+            name = ill if number % 2 else well
+            path = root / split / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images[number]).save(path)
+    return root
+
+
+def test_a_patient_in_two_given_splits_stops_the_search_before_anything_is_decoded(
+    space: Path, refused: Any, tmp_path: Path
+) -> None:
+    data, cache = _split_by_image(tmp_path / "split"), tmp_path / "cache"
+    flags = ("--data", str(data), "--image-size", "32", "--cache-dir", str(cache))
+    line = refused(space, *flags)
+    assert "1 patient" in line
+    assert "--allow-leakage" in line
+    assert not cache.exists()
+
+
+def test_a_leak_that_is_allowed_marks_what_is_told(
+    space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = _split_by_image(tmp_path / "split")
+    flags = ["--data", str(data), "--image-size", "32", "--cache-dir", str(tmp_path / "cache")]
+    assert main([str(space), *flags, "--allow-leakage", "--dry-run"]) == 0
+    assert "LEAKAGE between the given splits, allowed" in capsys.readouterr().out.replace("\n", " ")
