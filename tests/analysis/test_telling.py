@@ -68,10 +68,11 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
             "left_out": ["resnet18 with weights=none: a reason"],
             "data": {
                 "source": "s", "split": "given", "patients_known": True, "notes": ["synthetic"],
-                "splits": {"train": split}, "synthetic": False, "classes": ["well", "ill"],
-                "positive_class": "ill",
+                "splits": {"train": split, "val": split, "test": split}, "synthetic": False,
+                "classes": ["well", "ill"], "positive_class": "ill", "pixels": {"shape": [8, 8]}, "patients_on_two_sides": 0,
             },
             "space": {"listed": None},
+            "test_set_opened": [],
             "audit": {"findings": []},
         },
     )  # fmt: skip
@@ -129,6 +130,8 @@ def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: P
     assert "t0004 failed: a reason: a remedy" in text
     assert "resnet18 with weights=none" in text
     assert "has not been opened" in text
+    assert "2 images (2 patients) for testing. No patient stands in more than one split." in text
+    assert "5 configurations by the tree-structured Parzen estimator" in text
     rows = [line for line in text.splitlines() if line.startswith("| t00")]
     assert [row.split(" ")[1] for row in rows] == ["t0003", "t0002", "t0001", "t0000"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.methods import methods
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
@@ -31,6 +32,8 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         _data(manifest),
         _audit(manifest),
         _left_out(manifest),
+        "## Methods, as far as they are known here",
+        *methods(study),
         "## How to read this",
         _reading(study),
     ]
