@@ -69,7 +69,8 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
             "data": {
                 "source": "s", "split": "given", "patients_known": True, "notes": ["synthetic"],
                 "splits": {"train": split, "val": split, "test": split}, "synthetic": False,
-                "classes": ["well", "ill"], "positive_class": "ill", "pixels": {"shape": [8, 8]}, "patients_on_two_sides": 0,
+                "classes": ["well", "ill"], "positive_class": "ill", "pixels": {"shape": [8, 8]},
+                "patients_on_two_sides": 0,
             },
             "space": {"listed": None},
             "test_set_opened": [],
