@@ -146,7 +146,7 @@ def test_under_a_frozen_backbone_only_the_head_is_written(tmp_path: Path) -> Non
 
 
 def test_a_diverged_trial_is_saved_with_its_state(tmp_path: Path) -> None:
-    chosen = config("cnn", optimizer="sgd", lr=100.0, epochs=20)
+    chosen = config("cnn", optimizer="sgd", lr=100.0, dropout=0.0, epochs=20)
     data = trial_data(chosen)
     state = _start(chosen, data)
     list(fit(chosen, data, state))

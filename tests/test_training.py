@@ -162,7 +162,7 @@ def test_read_only_images_as_from_the_object_store_are_trained_on_in_place() -> 
 
 
 def test_training_that_explodes_ends_as_diverged_without_validation_scores() -> None:
-    chosen = config("cnn", optimizer="sgd", lr=100.0, epochs=20)
+    chosen = config("cnn", optimizer="sgd", lr=100.0, dropout=0.0, epochs=20)
     data = trial_data(chosen)
     state = TrainingState(chosen, data)
     results = list(fit(chosen, data, state))
