@@ -25,7 +25,7 @@ search: install
 	$(BIN)/python -m tune_bio.search search_spaces/transfer.py $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: install
 	$(BIN)/python -m pytest $(ARGS)

@@ -27,14 +27,6 @@ def search_space(trial: Trial) -> None:
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, all of these run in one process: each starts Ray."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.xdist_group("studies"))
-
-
 @dataclass(frozen=True)
 class Finished:
     """A study that ran: its exit status and its folder."""
