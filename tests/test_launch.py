@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SIDE_BY_SIDE = """
@@ -29,6 +30,7 @@ def _run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ray_is_there_when_the_modules_are_and_goes_with_the_block(tmp_path: Path) -> None:
     done = _run("-c", SIDE_BY_SIDE, folder=tmp_path)
     assert done.returncode == 0, done.stderr

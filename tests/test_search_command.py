@@ -263,6 +263,7 @@ def test_help_and_bad_flags_answer_without_loading_pytorch() -> None:
     assert "examples:" in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_machine_without_internet_is_told_soon(space: Path, tmp_path: Path) -> None:
     """The probe may take 5 s; the rest is imports and the reading of data."""
     started = time.monotonic()

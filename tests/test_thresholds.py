@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
@@ -26,6 +26,7 @@ def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.stack([1 - positive, positive], axis=1)
 
 
+@settings(max_examples=30)
 @given(scored(), st.integers(0, 1))
 def test_no_threshold_has_a_larger_youden_index(
     data: tuple[np.ndarray, np.ndarray], positive: int
@@ -36,6 +37,7 @@ def test_no_threshold_has_a_larger_youden_index(
         assert sum(_rates(labels, probabilities, positive, threshold)) <= chosen + 1e-12
 
 
+@settings(max_examples=30)
 @given(scored(), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
 def test_a_wanted_sensitivity_is_reached_and_specificity_is_not_given_away(
     data: tuple[np.ndarray, np.ndarray], wanted: float

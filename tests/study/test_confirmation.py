@@ -148,6 +148,7 @@ def test_a_finished_search_is_confirmed_later_and_opens_the_test_set_once(study:
     pd.testing.assert_frame_equal(read_evaluations(again.folder), evaluations)
 
 
+@pytest.mark.slow
 def test_another_study_of_the_same_images_says_that_they_were_opened(study: Run) -> None:
     flags = ("--finalists", "1", "--replicates", "1")
     study(*flags, configs=CONFIGS[:1], name="first")

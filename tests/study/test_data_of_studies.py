@@ -220,6 +220,7 @@ def test_the_same_image_size_may_be_given_twice(
     assert "image_size" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_study_on_mapped_files_gives_the_bits_of_one_in_memory(
     study: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_study_with_features_gives_the_tables_of_one_without(
     pd.testing.assert_frame_equal(again.trials[TABLES], with_them.trials[TABLES])
 
 
+@pytest.mark.slow
 def test_tasks_on_a_cluster_compute_what_the_driver_computes(
     on_features: Run, cache_home: Path
 ) -> None:

@@ -102,6 +102,7 @@ print(memory("VmHWM") - before)
     ],
     ids=lambda params: str(params["model"]),
 )
+@pytest.mark.slow
 def test_the_estimate_is_near_what_a_training_process_takes(params: dict[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, json.dumps(params)],

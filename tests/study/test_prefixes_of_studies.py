@@ -82,6 +82,7 @@ def test_a_drawn_trial_takes_what_is_there(study: Run, space: Path) -> None:
     assert trials["reused_from"].notna().sum() >= 6
 
 
+@pytest.mark.slow
 def test_under_asha_reused_epochs_pass_every_rung(study: Run) -> None:
     configs = [{**STEP, "epochs": 8, "lr": lr} for lr in (1e-2, 1e-3, 1e-6, 1e-7)]
     flags = ["--max-epochs", "8", "--scheduler", "asha", "--grace-period", "2",
@@ -107,6 +108,7 @@ def test_members_share_the_fate_of_their_training(study: Run) -> None:
     assert found.trials["epochs_trained"].sum() == at
 
 
+@pytest.mark.slow
 def test_the_disk_of_checkpoints_is_bounded(study: Run) -> None:
     configs = [{**STEP, "epochs": 3, "lr": lr} for lr in (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)]
     free = study("--max-epochs", "8", name="free", configs=configs)

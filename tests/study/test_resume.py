@@ -42,6 +42,7 @@ def test_a_finished_study_is_extended_by_trials(study: Run) -> None:
     assert len(more.manifest["resumed"]) == 1
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_extended_by_epochs(study: Run, tmp_path: Path) -> None:
     configs = [{**ANN, "lr": lr} for lr in (1e-2, 1e-3)]
     first = study("--max-epochs", "3", configs=configs)
@@ -68,6 +69,7 @@ def test_a_schedule_that_is_stretched_to_the_length_cannot_be_extended(
     assert "which is no beginning of 4 epochs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_that_ran_out_of_time_goes_on(study: Run, tmp_path: Path) -> None:
     slow = {"model": "cnn", "width": 32, "batch_size": 4, "epochs": 12}
     configs = [{**slow, "lr": lr} for lr in (1e-2, 1e-3, 1e-4)]
@@ -174,6 +176,7 @@ def test_killed_at_any_moment_it_goes_on_and_trains_no_epoch_twice(
         pd.testing.assert_frame_equal(found, same)
 
 
+@pytest.mark.slow
 def test_checkpoints_may_be_ahead_of_the_records(study: Run) -> None:
     """A kill loses what was recorded in the last two seconds, and no checkpoint."""
     configs = [{**ANN, "lr": 1e-2, "epochs": epochs} for epochs in (3, 5, 8)]

@@ -102,6 +102,7 @@ def test_a_grid_runs_every_combination_once(study: Run) -> None:
     assert set(finished.trials["params.lr"]) == {0.001}
 
 
+@pytest.mark.slow
 def test_listed_configurations_run_as_listed_and_repeats_once(study: Run) -> None:
     listed = [ANN, {**ANN, "seed": 1}, ANN]
     finished = study("--max-epochs", "2", name="first", configs=listed)
@@ -115,6 +116,7 @@ def test_listed_configurations_run_as_listed_and_repeats_once(study: Run) -> Non
     pd.testing.assert_frame_equal(again.trials[columns], finished.trials[columns])
 
 
+@pytest.mark.slow
 def test_trials_that_share_a_gpu_overlap(study: Run) -> None:
     slow = [{**CNN, "batch_size": 2, "width": 64, "seed": seed} for seed in range(4)]
     flags = ("--gpus-per-trial", "0.5", "--cpus-per-trial", "0.5", "--max-epochs", "30")
@@ -171,6 +173,7 @@ def test_epochs_beyond_the_cap_are_reported(study: Run) -> None:
     assert any("capped" in note for note in finished.manifest["left_out"])
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_the_search_and_keeps_what_there_is(study: Run) -> None:
     slow = [{**CNN, "batch_size": 2, "width": 64, "epochs": 400, "seed": s} for s in range(8)]
     finished = study("--max-epochs", "400", "--time-budget", "25", configs=slow)
