@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
-from tune_bio import __version__
+from tune_bio.command_line import Parser
 from tune_bio.environment import importing
 from tune_bio.errors import InputError, ResultsError, UsageError
 from tune_bio.files import write_text
@@ -126,22 +126,14 @@ def _refuse_unwritable(path: Path | None) -> None:
         raise ResultsError(f"{path} {fault}", "give the path of a file")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"see {self.prog} --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m tune_bio.audit",
-        usage="%(prog)s SOURCE [options]",
-        description="Audit a data source before anything trains on it: leaks between splits, "
-        "copies, classes, defects.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # an abbreviated flag would change its meaning with the next version
+    parser = Parser(
+        "audit",
+        "SOURCE [options]",
+        "Audit a data source before anything trains on it: leaks between splits, copies, classes, "
+        "defects.",
+        EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"tune_bio {__version__}")
     parser.add_argument("source", metavar="SOURCE", help="as --data of tune_bio.search takes it")
     add = parser.add_argument_group("how the source is read, as in a search").add_argument
     add(

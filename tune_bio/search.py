@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
 
-from tune_bio import __version__
+from tune_bio.command_line import Parser
 from tune_bio.config import METRIC_MODES, Params, parse_assignment
 from tune_bio.environment import importing, prepare_environment
 from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
@@ -153,11 +153,6 @@ def _refuse_unbuilt(options: argparse.Namespace) -> None:
             raise NotBuiltError(f"{flag} is not built yet", "leave it out")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"see {self.prog} --help")
-
-
 def _finalists(text: str) -> int | str:
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
@@ -169,16 +164,13 @@ def _choices(name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m tune_bio.search",
-        usage="%(prog)s SPACE.py [options]",
-        description="Search the hyperparameters of image classifiers: Ray Tune schedules the "
-        "trials of a search-space file over this machine or a cluster.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # an abbreviated flag would change its meaning with the next version
+    parser = Parser(
+        "search",
+        "SPACE.py [options]",
+        "Search the hyperparameters of image classifiers: Ray Tune schedules the trials of a "
+        "search-space file over this machine or a cluster.",
+        EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"tune_bio {__version__}")
     parser.add_argument("space", metavar="SPACE.py", help="the search-space file")
     add = parser.add_argument_group("what is searched, on what").add_argument
     add(
