@@ -113,6 +113,20 @@ def test_small_studies_are_drawn_too(tmp_path: Path, count: int) -> None:
     assert len(draw_all(read_study(tmp_path), tmp_path)) == len(FIGURES)
 
 
+def test_curves_are_those_of_the_search_and_not_of_its_replicates(tmp_path: Path) -> None:
+    records = write_records(tmp_path, CONFIGS[:3], STATUSES[:3])
+    again = TrialConfig.of({**CONFIGS[2], "seed": 1})
+    records.start_trial("t0002r1", "c2", again, replicate=1)
+    curve = records.curve("t0002")
+    rows = [{**row, "trial_id": "t0002r1", "val_auroc": 0.99} for row in curve]
+    records.add_epochs("t0002r1", rows)
+    records.update_trial("t0002r1", **summarize(rows, "val_auroc", "max"), status="completed")
+    records.write()
+    curves = FIGURES["learning_curves"](read_study(tmp_path)).axes[0].get_lines()
+    assert len(curves) == 3
+    assert max(np.max(np.asarray(line.get_ydata())) for line in curves) < 0.99
+
+
 def test_the_hyperparameter_figure_has_a_panel_for_each_that_varied(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS, STATUSES)
     study = read_study(tmp_path)

@@ -63,11 +63,12 @@ def draw_all(study: StudyRecords, folder: Path) -> list[Path]:
 
 
 def learning_curves(study: StudyRecords) -> Figure:
-    """The metric over epochs for every trial, and the losses of the best ones."""
+    """The metric over epochs for every trial of the search, and the losses of the best ones."""
     figure, (left, right) = _figure(1, 2, width=9.5, height=3.8)
     best = list(study.ranking["trial_id"][:NAMED_CURVES])
     colors = dict(zip(best, (BLUE, ORANGE, GREEN, PURPLE, SKY), strict=False))
-    for trial_id, curve in study.epochs.groupby("trial_id", sort=False):
+    searched = study.epochs[study.epochs["trial_id"].isin(study.trials["trial_id"])]
+    for trial_id, curve in searched.groupby("trial_id", sort=False):
         if trial_id not in colors:
             left.plot(curve["epoch"], curve[study.metric], color="#c8c8c8", linewidth=0.8)
     for trial_id in reversed(best):
