@@ -11,6 +11,7 @@ from tune_bio.cluster import _preloading
 from tune_bio.environment import importing
 
 VARIABLE = "RAY_preload_python_modules"
+KEEP_IDLE = "RAY_idle_worker_killing_time_threshold_ms"
 
 
 def test_the_collector_rests_during_imports_and_passes_over_them_afterwards() -> None:
@@ -46,6 +47,8 @@ def test_what_workers_import_is_told_by_a_variable_that_a_user_may_have_set(
         monkeypatch.setenv(VARIABLE, given)
     with _preloading("some.module"):
         assert os.environ[VARIABLE] == (given or "some.module")
+        assert KEEP_IDLE in os.environ
     assert os.environ.get(VARIABLE) == given
+    assert KEEP_IDLE not in os.environ
     with _preloading(None):
         assert os.environ.get(VARIABLE) == given

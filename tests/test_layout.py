@@ -24,7 +24,7 @@ FLOORS = (
     (
         "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
         "cluster", "launch", "failures", "shuffling", "driver_only", "featuring", "jobs", "past",
-        "drawing", "signs_of_life",
+        "actors", "drawing", "signs_of_life",
     ),
     ("analysis",),
     ("study",),

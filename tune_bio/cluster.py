@@ -19,6 +19,9 @@ from tune_bio.errors import ResourceError
 from tune_bio.settings import SearchSettings
 
 _PRELOAD = "RAY_preload_python_modules"
+# Tune reserves the CPUs before it asks for processes; Ray ends idle ones beyond the free CPUs after
+# a second. Those that have imported for a trial would go at the moment when it is to begin.
+_KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
 
 
 @dataclass(frozen=True)
@@ -170,15 +173,15 @@ def _dashboard(context: object) -> str | None:
 
 @contextmanager
 def _preloading(module: str | None) -> Iterator[None]:
-    """Let the workers of a Ray that is started in this block import a module."""
-    before = os.environ.get(_PRELOAD)
-    if module is not None and before is None:
-        os.environ[_PRELOAD] = module
+    """Let the workers of a Ray that is started in this block import a module, and be kept."""
+    wanted = {} if module is None else {_PRELOAD: module, **_KEEP_IDLE}
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        if module is not None and before is None:
-            del os.environ[_PRELOAD]
+        for name in ours:
+            del os.environ[name]
 
 
 def _refuse_silence(address: str) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from ray import tune
-from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
+from tune_bio.actors import few_processes
 from tune_bio.config import Params, TrialConfig
 from tune_bio.fingerprints import array_sha256
 from tune_bio.jobs import Job, job, trial_name
@@ -77,7 +77,7 @@ def search(
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
     searcher = ThenSearcher(first, left, then)
     try:
-        with _scratch() as scratch, _signals() as interruption, _in_waiting_workers():
+        with _scratch() as scratch, _signals() as interruption, few_processes():
             if left > 0:
                 most = left + max(1, confirming(plan))  # one more question brings `then` about
                 _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
@@ -177,21 +177,6 @@ def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
         return cost(free, classes, channels).multiply_adds
 
     return count
-
-
-@contextlib.contextmanager
-def _in_waiting_workers() -> Iterator[None]:
-    """Let trials run in the worker processes that are there, and have imported what they need.
-
-    Tune gives its actors a variable for PyTorch Lightning, and Ray gives an actor with variables
-    of its own a process of its own, which takes seconds to import everything again.
-    """
-    before = dict(class_cache.DEFAULT_ENV_VARS)
-    class_cache.DEFAULT_ENV_VARS.clear()
-    try:
-        yield
-    finally:
-        class_cache.DEFAULT_ENV_VARS.update(before)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,75 @@
+"""Trials go on from one to the next in the processes that are there."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.execution import class_cache, tune_controller
+from ray.tune.search import Searcher
+
+from tune_bio.actors import KeptActors, few_processes
+from tune_bio.cluster import connected
+
+TRIALS = 10
+
+
+class AtOnce(tune.Trainable):
+    """Ends when all that run beside it do: at the next full half second."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        pass
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(0.5 - time.time() % 0.5)
+        return {"pid": os.getpid(), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        pass
+
+
+class Numbers(Searcher):  # type: ignore[misc]
+    """Gives a number a trial; as with every searcher, no trial waits while others run."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        return {"number": 0}
+
+    def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    with connected(None):
+        yield
+
+
+def test_trials_that_end_in_one_moment_lose_no_process(local_ray: None, tmp_path: Path) -> None:
+    most = int(ray.available_resources()["CPU"])
+    tuner = tune.Tuner(
+        AtOnce,
+        tune_config=tune.TuneConfig(
+            search_alg=Numbers(), num_samples=TRIALS, max_concurrent_trials=most, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    with few_processes():
+        assert tune_controller._ObjectCache is KeptActors
+        assert not class_cache.DEFAULT_ENV_VARS
+        found = tuner.fit()
+    assert len(found) == TRIALS
+    assert not found.errors
+    assert len({result.metrics["pid"] for result in found}) <= most
+    assert tune_controller._ObjectCache is not KeptActors
+    assert class_cache.DEFAULT_ENV_VARS
