@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.fixtures_data import as_images, examples, is_one_line, outcome
 from tune_bio.datasets.images import Images
-from tune_bio.datasets.splits import complete, fold_of
+from tune_bio.datasets.splits import complete, cut_one, fold_of
+from tune_bio.datasets.together import groups_of
 from tune_bio.errors import DataError, InputError
 
 SIDES = ("train", "val", "test")
@@ -23,7 +24,8 @@ def images(sizes: list[list[int]], order: int = 0, prefix: str = "p") -> Images:
     ]  # fmt: skip
     shuffled = np.random.default_rng(order).permutation(len(labels))
     names = np.array([f"{prefix}{i}" for i in range(len(labels))])
-    pixels = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    pixels = np.array([divmod(i, 256) for i in range(len(labels))], dtype=np.uint8)
+    pixels = pixels.reshape(-1, 1, 2, 1)
     return as_images(pixels, np.array(labels)[shuffled], np.array(patients)[shuffled], names)
 
 
@@ -118,3 +120,45 @@ def test_a_class_of_too_few_patients_is_named_however_many_images_it_has() -> No
     with pytest.raises(DataError, match=r"'ill' has 2 patients.*3 parts") as caught:
         complete(images([[1] * 20, [50, 50]]), None, None, ("well", "ill"), 0)
     assert is_one_line(caught.value)
+
+
+@examples
+@given(
+    contents=st.lists(st.integers(0, 30), min_size=20, max_size=60),
+    per_patient=st.integers(1, 3),
+    seed=seeds,
+)
+def test_copies_of_an_image_stay_on_one_side_whoever_their_patients_are(
+    contents: list[int], per_patient: int, seed: int
+) -> None:
+    pixels = np.array([[i, 255 - i] for i in contents], dtype=np.uint8).reshape(-1, 1, 2, 1)
+    labels = np.arange(len(contents)) % 2
+    patients = np.array([f"p{i // per_patient}" for i in range(len(contents))])
+    whole = as_images(pixels, labels, patients, np.array([f"i{i}" for i in range(len(contents))]))
+    groups = groups_of(whole)
+    for values in (contents, patients.tolist()):
+        joined = dict(zip(values, groups, strict=True))
+        assert [joined[value] for value in values] == groups.tolist()
+    made = outcome(lambda: cut_one(whole, 5, seed))
+    if isinstance(made, InputError):
+        assert len(set(groups)) < 10
+        return
+    rest, fold = (set(side.names) for side in made)
+    seen = [
+        {c for name, c in zip(whole.names, contents, strict=True) if name in s}
+        for s in (rest, fold)
+    ]
+    assert not seen[0] & seen[1]
+    assert not set(made[0].patients) & set(made[1].patients)
+
+
+def test_patients_without_common_copies_are_their_own_groups() -> None:
+    whole = images([[1, 2, 3], [4, 5]])
+    assert groups_of(whole).tolist() == whole.patients.tolist()
+
+
+def test_constant_images_join_nobody() -> None:
+    pixels = np.zeros((4, 2, 2, 1), dtype=np.uint8)
+    patients = np.array(["a", "b", "c", "c"])
+    whole = as_images(pixels, np.array([0, 1, 0, 1]), patients, np.array(list("wxyz")))
+    assert groups_of(whole).tolist() == patients.tolist()

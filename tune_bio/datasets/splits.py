@@ -1,4 +1,4 @@
-"""Splits by patient: stratified by class, seeded, no patient on two sides."""
+"""Splits by patient: stratified by class, seeded, no patient and no copy on two sides."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tune_bio.datasets.images import Images
+from tune_bio.datasets.together import groups_of
 from tune_bio.errors import DataError
 
 FOLDS = 5  # one for validation, one for test, three for training
@@ -45,8 +46,8 @@ def complete(
 
 
 def cut_one(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
-    """Split one stratified fold of patients off: (the rest, the fold)."""
-    rest, fold = fold_of(images.labels, images.patients, folds, seed)
+    """Split one stratified fold of patients off: (the rest, the fold). Copies go where one goes."""
+    rest, fold = fold_of(images.labels, groups_of(images), folds, seed)
     return images.take(rest), images.take(fold)
 
 

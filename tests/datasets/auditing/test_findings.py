@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.datasets.made_audits import SIDE, clean, concerned, folder_of, opened, smooth, the
 from tests.datasets.made_sources import noise, save
@@ -95,12 +96,25 @@ def test_the_same_array_image_in_train_and_test_is_a_leak(tmp_path: Path) -> Non
     assert [leak.kind for leak in audit.leaks] == ["copies_across_splits"]
 
 
-def test_copies_between_splits_that_were_cut_are_a_warning() -> None:
+def test_copies_stay_together_where_a_split_is_cut() -> None:
     images, labels = noise(200, SIDE, SIDE), np.arange(200) % 2
     before = open_arrays(images, labels, np.arange(200))
     images = images.copy()
     images[int(before.test.rows[0])] = images[int(before.train.rows[0])]
     audit = audit_dataset(open_arrays(images, labels, np.arange(200)))
+    assert audit.of("copies_across_splits") is None
+    assert the(audit, "copies_within_split").counts["images"] == 2
+
+
+def test_copies_of_other_bytes_between_splits_that_were_cut_are_a_warning(tmp_path: Path) -> None:
+    for i, image in enumerate(noise(60, SIDE, SIDE)):
+        save(tmp_path / ("ill", "well")[i % 2] / f"{i}.png", image)
+    before = open_dataset(str(tmp_path))
+    copied, changed = str(before.train.names[0]), str(before.test.names[0])
+    save(tmp_path / "resaved.bmp", np.asarray(Image.open(tmp_path / copied)))
+    (tmp_path / "resaved.bmp").replace((tmp_path / changed).with_suffix(".bmp"))
+    (tmp_path / changed).unlink()
+    audit = audit_dataset(open_dataset(str(tmp_path)))
     found = the(audit, "copies_across_splits")
     assert found.severity == "warning"
     assert audit.leaks == ()
