@@ -88,7 +88,11 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def study(tmp_path: Path, space: Path, cluster: None) -> Callable[..., Finished]:
-    """Run a study with flags; `configs` becomes `--configs`."""
+    """Run a study with flags; `configs` becomes `--configs`.
+
+    One trial at a time, unless a flag says otherwise: a second process would take longer to import
+    what it needs than these trials take.
+    """
 
     def run(
         *flags: str, name: str = "study", configs: list[dict[str, Any]] | None = None
@@ -97,6 +101,8 @@ def study(tmp_path: Path, space: Path, cluster: None) -> Callable[..., Finished]
         if configs is not None:
             (tmp_path / f"{name}.json").write_text(json.dumps(configs))
             arguments += ["--configs", str(tmp_path / f"{name}.json")]
+        if "--max-concurrent" not in flags:
+            arguments += ["--max-concurrent", "1"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             status = main([*arguments, "--quiet"])

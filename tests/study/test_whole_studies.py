@@ -119,7 +119,8 @@ def test_listed_configurations_run_as_listed_and_repeats_once(study: Run) -> Non
 @pytest.mark.slow
 def test_trials_that_share_a_gpu_overlap(study: Run) -> None:
     slow = [{**CNN, "batch_size": 2, "width": 64, "seed": seed} for seed in range(4)]
-    flags = ("--gpus-per-trial", "0.5", "--cpus-per-trial", "0.5", "--max-epochs", "30")
+    halves = ("--gpus-per-trial", "0.5", "--cpus-per-trial", "0.5", "--max-concurrent", "4")
+    flags = (*halves, "--max-epochs", "30")
     finished = study(*flags, configs=slow)
     assert finished.manifest["resources"]["concurrent"] == 4
     starts, ends = zip(*finished.manifest["timeline"].values(), strict=True)
