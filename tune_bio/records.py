@@ -198,7 +198,7 @@ class Records:
                 self.test = Described(*described)
             into = self.test_predictions if split == "test" else self.predictions
             into[str(trial)] = rows[columns].to_numpy(np.float32)
-        self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
+        self.timeline = _timeline(trials)
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
 
@@ -272,6 +272,11 @@ def read_evaluations(folder: Path) -> pd.DataFrame:
     return _read(folder / EVALUATIONS)
 
 
+def read_timeline(folder: Path) -> dict[str, list[float]]:
+    """Each trial's first and last moment, in seconds since the study began; raises ResultsError."""
+    return _timeline(_read_table(folder / TRIALS))
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write experiment.json, whole."""
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -299,6 +304,13 @@ def _read_table(path: Path) -> pa.Table:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(f"{path} cannot be read ({error})", _REMEDY) from error
+
+
+def _timeline(trials: pa.Table) -> dict[str, list[float]]:
+    timeline: dict[str, list[float]] = json.loads(
+        (trials.schema.metadata or {}).get(_TIMELINE, b"{}")
+    )
+    return timeline
 
 
 def _active(row: Row) -> Row:
