@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from tests.fixtures_data import few_examples
 from tune_bio.analysis.optuna_study import OPTUNA_LOG, write_optuna_study
 from tune_bio.analysis.study_records import read_study
 from tune_bio.config import TrialConfig
@@ -182,7 +183,7 @@ def draw(seeds: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 @given(seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@few_examples
 def test_every_value_that_was_drawn_comes_back(
     tmp_path_factory: pytest.TempPathFactory, seeds: list[int]
 ) -> None:

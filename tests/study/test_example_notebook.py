@@ -44,7 +44,7 @@ def ran(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     config = Config()
     config.KernelManager.transport = "ipc"  # sockets in this folder, and no port
     config.KernelManager.ip = str(own / "kernel")
-    client = nbclient.NotebookClient(notebook, timeout=120, config=config)
+    client = nbclient.NotebookClient(notebook, timeout=120, startup_timeout=180, config=config)
     client.resources = {"metadata": {"path": str(finished.folder)}}
     with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Jupyter's own

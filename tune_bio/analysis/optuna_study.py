@@ -22,13 +22,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from tune_bio.analysis.figures import LOG_SCALED
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.config import Value
 from tune_bio.files import replacing
 from tune_bio.records import read_timeline
 
 OPTUNA_LOG = "optuna.log"
+LOG_FROM = 100  # ratio of the largest to the smallest number of a list, which states no scale
 
 # What is not listed came to nothing that could be compared: FAIL, with the reason.
 _STATES = {
@@ -177,19 +177,20 @@ def _searched(study: StudyRecords, rows: Sequence[Row]) -> dict[str, BaseDistrib
     for name in names:
         recorded = [row[PARAMS + name] for row in rows if PARAMS + name in row]
         if of_records:
-            found[name] = _of_records(name, recorded)
+            found[name] = _of_records(recorded)
         else:
             found[name] = _of_space(space["distributions"][name], recorded)
     return {name: distribution for name, distribution in found.items() if not distribution.single()}
 
 
-def _of_records(name: str, recorded: Sequence[Value]) -> BaseDistribution:
+def _of_records(recorded: Sequence[Value]) -> BaseDistribution:
     numbers = [value for value in recorded if not isinstance(value, str)]
     if len(numbers) < len(recorded):
         return _choices(recorded)
     low, high = min(numbers), max(numbers)
     integer = all(isinstance(value, int) for value in numbers)
-    branch = {"low": low, "high": high, "log": name in LOG_SCALED, "integer": integer}
+    log = low > 0 and high / low >= LOG_FROM
+    branch = {"low": low, "high": high, "log": log, "integer": integer}
     return _of_space([branch], [])
 
 
