@@ -5,7 +5,8 @@ costs 5 ms (journal) to 100 ms (SQLite) a trial, and would know nothing of a gri
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,17 +61,15 @@ def write_optuna_study(study: StudyRecords, folder: Path) -> Path:
         ResultsError: the records cannot be read.
     """
     clock = read_timeline(folder)
-    journal = _Memory()
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        _fill(optuna.create_study(
-            storage=JournalStorage(journal), study_name=study.manifest["name"],
+    journal, path = _Memory(), folder / OPTUNA_LOG
+    with _quietly():
+        into = optuna.create_study(
+            storage=JournalStorage(journal),
+            study_name=study.manifest["name"],
             direction="minimize" if study.ascending else "maximize",
-        ), study, clock)  # fmt: skip
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    path = folder / OPTUNA_LOG
+        )
+        into.set_metric_names([study.metric])  # else plots say "Objective Value"
+    _fill(into, study, clock)
     with replacing(path) as temporary:
         # Optuna's other lock is a symbolic link, which not every file system has.
         lock = JournalFileOpenLock(str(temporary))
@@ -91,11 +90,20 @@ class _Memory(BaseJournalBackend):
         self.logs.extend(logs)
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Optuna's line that a study was made, and that names of metrics are experimental."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def _fill(into: optuna.Study, study: StudyRecords, clock: Mapping[str, Sequence[float]]) -> None:
-    with warnings.catch_warnings():
-        # Optuna marks names of metrics as experimental; without one, plots say "Objective Value".
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        into.set_metric_names([study.metric])
     for name, value in _about(study).items():
         into.set_user_attr(name, value)
     rows = [
