@@ -16,8 +16,8 @@ NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
 FLOORS = (
     ("errors", "files", "environment", "validation", "config", "settings"),
     (
-        "space", "survey", "seeding", "metrics", "curves", "thresholds", "records", "request",
-        "fingerprints", "datasets", "models",
+        "space", "survey", "seeding", "metrics", "curves", "thresholds", "predictions", "records",
+        "request", "fingerprints", "datasets", "models",
     ),
     ("optim", "schedules", "devices"),
     ("training", "training_state", "checkpoints", "bundle", "evaluation", "controls", "reuse"),

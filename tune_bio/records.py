@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from tune_bio.config import TrialConfig, hyperparameter_names
 from tune_bio.errors import ResultsError
 from tune_bio.files import replacing, write_text
+from tune_bio.predictions import Described, Predictions, prediction_table, split_predictions
 
 Row = dict[str, Any]
 Status = Literal["running", "completed", "stopped_early", "diverged", "failed", "interrupted"]
@@ -101,17 +102,6 @@ _EVALUATION_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("note", pa.string()),
 )
 
-Predictions = dict[str, npt.NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Described:
-    """A split as the table of predictions describes it: name, patient and label of each image."""
-
-    images: npt.NDArray[np.str_]
-    patients: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.int64]
-
 
 @dataclass
 class Records:
@@ -189,16 +179,13 @@ class Records:
         for row in map(_active, epochs.to_pylist()):
             if row["trial_id"] in self.trials:
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
-        columns = [f"p_{name}" for name in self.classes]
-        for (trial, split), rows in predictions.groupby(["trial", "split"], sort=False):
-            if trial not in self.trials:
-                continue
+        known = predictions[predictions["trial"].isin(list(self.trials))]
+        for split, described, found in split_predictions(known, self.classes):
             if split == "test":
-                described = (rows[name].to_numpy() for name in ("image", "patient", "label"))
-                self.test = Described(*described)
-            into = self.test_predictions if split == "test" else self.predictions
-            into[str(trial)] = rows[columns].to_numpy(np.float32)
-        self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
+                self.test, self.test_predictions = described, found
+            else:
+                self.predictions = found
+        self.timeline = read_timeline(self.folder)
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
 
@@ -222,28 +209,10 @@ class Records:
     def prediction_table(self) -> pa.Table:
         """predictions.parquet as it would be written now."""
         validation = Described(self.images, self.patients, self.labels)
-        tables = [_predicted("val", validation, self.predictions, self.classes)]
+        tables = [prediction_table("val", validation, self.predictions, self.classes)]
         if self.test is not None:
-            tables.append(_predicted("test", self.test, self.test_predictions, self.classes))
+            tables.append(prediction_table("test", self.test, self.test_predictions, self.classes))
         return pa.concat_tables(tables)
-
-
-def _predicted(
-    split: str, described: Described, predictions: Predictions, classes: tuple[str, ...]
-) -> pa.Table:
-    predictions = dict(sorted(predictions.items()))  # and not in the order of their ends
-    n, trials = len(described.images), len(predictions)
-    empty = np.empty((0, len(classes)), np.float32)
-    stacked = np.concatenate(list(predictions.values())) if predictions else empty
-    columns: dict[str, Any] = {
-        "trial": pa.array(np.repeat(np.array(list(predictions), dtype=object), n), pa.string()),
-        "split": pa.array([split] * (n * trials), pa.string()),
-        "image": pa.array(np.tile(described.images.astype(object), trials), pa.string()),
-        "patient": pa.array(np.tile(described.patients.astype(object), trials), pa.string()),
-        "label": np.tile(described.labels, trials),
-    }
-    columns |= {f"p_{name}": stacked[:, k] for k, name in enumerate(classes)}
-    return pa.table(columns)
 
 
 def config_of(row: Row) -> TrialConfig:
@@ -255,6 +224,13 @@ def config_of(row: Row) -> TrialConfig:
 def read_trials(folder: Path) -> pd.DataFrame:
     """trials.parquet as a table; raises ResultsError."""
     return _read(folder / TRIALS)
+
+
+def read_timeline(folder: Path) -> dict[str, list[float]]:
+    """Each trial's first and last moment, in seconds since the study began; raises ResultsError."""
+    metadata = _read_table(folder / TRIALS).schema.metadata or {}
+    timeline: dict[str, list[float]] = json.loads(metadata.get(_TIMELINE, b"{}"))
+    return timeline
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:

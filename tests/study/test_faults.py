@@ -119,5 +119,6 @@ def test_an_interrupted_study_keeps_its_records(
     assert set(trials["status"]) == {"interrupted"}
     assert read_manifest(running.folder)["interrupted"]
     assert (running.folder / "summary.md").is_file()
+    assert (running.folder / "optuna.log").is_file()
     for path in running.folder.glob("*.parquet"):
         assert not list(running.folder.glob(f".{path.name}*")), "a temporary file is left"

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from filelock import FileLock
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from tests.study.conftest import Finished
+from tune_bio.analysis.optuna_study import OPTUNA_LOG
 from tune_bio.records import read_epochs, read_predictions, read_trials
 
 Run = Callable[..., Finished]
@@ -40,6 +44,10 @@ def test_a_finished_study_is_extended_by_trials(study: Run) -> None:
     drawn = more.trials[["params.model", "params.lr", "params.batch_size"]]
     assert not drawn.duplicated().any(), "the same random numbers were drawn again"
     assert len(more.manifest["resumed"]) == 1
+    backend = JournalFileBackend(str(more.folder / OPTUNA_LOG))
+    shown = optuna.load_study(study_name="study", storage=JournalStorage(backend))
+    assert [t.params["lr"] for t in shown.trials] == more.trials["params.lr"].tolist()
+    assert [t.user_attrs["trial_id"] for t in shown.trials] == more.trials.index.tolist()
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ def test_a_search_leaves_every_file_and_a_model_that_reproduces_its_score(study:
     files = {p.relative_to(finished.folder).as_posix() for p in finished.folder.rglob("*.*")}
     assert {
         "trials.parquet", "epochs.parquet", "predictions.parquet", "experiment.json", "summary.md",
+        "optuna.log",
         "best/model.safetensors", "best/config.json", "figures/learning_curves.png",
         "figures/learning_curves.svg", "figures/hyperparameters.png",
         "figures/trials_over_time.svg",

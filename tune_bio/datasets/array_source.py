@@ -81,6 +81,10 @@ class ArraySource:
     def file_hashes(self, rows: Rows) -> None:
         """None: these images are no files."""
 
+    def about_files(self, rows: Rows) -> Facts:
+        """Nothing: these images are no files."""
+        return {}
+
     def digest(self, rows: Rows) -> str:
         """The SHA-256 of the images' shape, dtype and bytes."""
         shape = (len(rows), *self._parts[0].shape[1:])
@@ -88,18 +92,6 @@ class ArraySource:
         for chunk in chunks_of(rows):
             digest.update(self._take(chunk).data)
         return digest.hexdigest()
-
-    def facts(self, rows: Rows) -> Facts:
-        """Size, bits and channels: the same for all images, since arrays say no more."""
-        height, width = self.shape
-        known = {
-            "height": height,
-            "width": width,
-            "aspect ratio": width / height,
-            "bits": 8 * self.dtype.itemsize,
-            "channels": self.channels,
-        }
-        return {name: np.full(len(rows), value, np.float64) for name, value in known.items()}
 
     def _take(self, rows: Rows) -> Pixels:
         taken = np.empty((len(rows), *self._parts[0].shape[1:]), dtype=self.dtype)

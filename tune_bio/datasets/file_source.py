@@ -141,29 +141,15 @@ class FileSource:
         """The SHA-256 over those of the files."""
         return hashlib.sha256("".join(self._facts[i].sha256 for i in rows).encode()).hexdigest()
 
-    def facts(self, rows: Rows) -> Facts:
-        """File size in bytes, format, size in pixels, bits and channels, as the files are stored.
-
-        The format is the position of the name's suffix among those that are looked for.
+    def about_files(self, rows: Rows) -> Facts:
+        """File size in bytes, and format: the position of its suffix among those looked for.
 
         Raises:
             DataError: a file is not there any more.
         """
         paths = [self._folder / self._names[row] for row in rows]
-        headers = [self._headers[row] for row in rows]
-        pixels = [header.height * header.width for header in headers]
-        size = [_bytes_of(path) for path in paths]
-        known: dict[str, list[float]] = {
-            "file size": size,
-            "bytes a pixel": [a / b for a, b in zip(size, pixels, strict=True)],
-            "format": [_format(path) for path in paths],
-            "height": [header.height for header in headers],
-            "width": [header.width for header in headers],
-            "aspect ratio": [header.width / header.height for header in headers],
-            "bits": [header.bits for header in headers],
-            "channels": [3 if header.colour else 1 for header in headers],
-        }
-        return {name: np.array(values, np.float64) for name, values in known.items()}
+        size = np.array([_bytes_of(path) for path in paths], np.float64)
+        return {"file size": size, "format": np.array([_format(p) for p in paths], np.float64)}
 
     def _cached(self, geometry: Geometry) -> Pixels | None:
         found = cache.load_any(self._path(geometry))

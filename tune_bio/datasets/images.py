@@ -65,8 +65,8 @@ class PixelSource(Protocol):
     def digest(self, rows: Rows) -> str:
         """A hash of the images' content."""
 
-    def facts(self, rows: Rows) -> Facts:
-        """What is known of the images without their pixels: (n,) float64 for each name."""
+    def about_files(self, rows: Rows) -> Facts:
+        """What is known of the images' files but their content; nothing where they are no files."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,23 @@ class Images:
         return self.source.digest(self.rows)
 
     def facts(self) -> Facts:
-        """What the source knows of these images without their pixels: (n,) for each name."""
-        return self.source.facts(self.rows)
+        """What is known of these images without their pixels, (n,) float64 for each name.
+
+        Size in pixels, bits and channels as they are stored; of files also bytes and format.
+        """
+        of_files, headers = self.source.about_files(self.rows), self.source.headers(self.rows)
+        height = np.array([header.height for header in headers], np.float64)
+        width = np.array([header.width for header in headers], np.float64)
+        if "file size" in of_files:
+            of_files["bytes a pixel"] = of_files["file size"] / (height * width)
+        return {
+            **of_files,
+            "height": height,
+            "width": width,
+            "aspect ratio": width / height,
+            "bits": np.array([header.bits for header in headers], np.float64),
+            "channels": np.array([3 if header.colour else 1 for header in headers], np.float64),
+        }
 
     @property
     def fingerprint(self) -> str:

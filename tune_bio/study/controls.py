@@ -26,7 +26,8 @@ from tune_bio.datasets.images import Images
 from tune_bio.errors import DataError, StatisticsError
 from tune_bio.failures import reason_of
 from tune_bio.metrics import Probabilities, auroc
-from tune_bio.records import Described, Records, Row
+from tune_bio.predictions import Described
+from tune_bio.records import Records, Row
 from tune_bio.sharing import Shared
 from tune_bio.shuffling import start_shuffled
 from tune_bio.study.opening import estimates

@@ -36,6 +36,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "sha256": plan.space.sha256,
             "pinned": plan.space.pins,
             "hyperparameters": describe_space(plan),
+            "distributions": {
+                name: [asdict(distribution) for distribution in found]
+                for name, found in plan.survey.distributions.items()
+            },
             "listed": len(plan.listed) if plan.listed is not None else None,
         },
         "data": describe_dataset(plan.dataset, plan.geometries),

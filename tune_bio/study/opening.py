@@ -17,8 +17,9 @@ from tune_bio.analysis.statistics.model import evaluate_model
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.errors import ResultsError, StatisticsError, StudyError
 from tune_bio.models import input_transform
+from tune_bio.predictions import Described
 from tune_bio.progress import Tell
-from tune_bio.records import MANIFEST, Described, Records, Row, config_of, read_manifest
+from tune_bio.records import MANIFEST, Records, Row, config_of, read_manifest
 from tune_bio.study.best import backbone_of, best_epoch, threshold_of
 from tune_bio.study.preflight import Plan
 from tune_bio.training import predict

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import draw_all
+from tune_bio.analysis.optuna_study import write_optuna_study
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
 from tune_bio.progress import showing
@@ -92,7 +93,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
-    """Figures and summary, and the last lines on the console."""
+    """Figures, summary and Optuna's study, and the last lines on the console."""
     folder, trials = plan.request.folder, list(ran.records.trials.values())
     study = read_study(folder)
     if not study.ranking.empty:
@@ -100,6 +101,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     conclusions = draw_conclusions(study, read_predictions(folder))
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
     write_summary(study, conclusions, folder)
+    write_optuna_study(study, folder)
     conclude(plan, trials, ran.judged, console)
     return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
 
