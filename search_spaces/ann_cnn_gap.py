@@ -1,4 +1,4 @@
-"""A dense network, a CNN, a CNN with global average pooling; and dropout. (A course report.)
+"""A dense network, a CNN, or one with global average pooling? With dropout? (A course report.)
 
 The command: python -m tune_bio.search search_spaces/ann_cnn_gap.py
 
