@@ -1,5 +1,6 @@
 """The course reports' search spaces, each run from beginning to end on next to nothing."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,15 @@ import torch
 import torchvision
 
 from tests.study.conftest import Finished
+from tune_bio.analysis.study_records import read_study
 from tune_bio.models import published
 from tune_bio.search import main
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+
+import course_reports as facts
+import generate_reports as generator
+import reports_page as pages
 
 Run = Callable[..., Finished]
 FOLDER = Path(__file__).parents[2] / "search_spaces"
@@ -127,3 +135,43 @@ def test_networks_that_differ_in_several_things_are_compared_as_wholes(report: R
     (effect,) = finished.manifest["conclusions"]["effects"]
     assert len(effect["means"]) == 5
     assert "whole configurations are compared" in summary(finished)
+    page = "\n".join(pages.section(pages.read(facts.ANN_CNN_GAP, finished.folder)))
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| CNN")]
+    assert [row[0] for row in rows] == [
+        "| CNN (two figures for one network)", "| CNN with dropout", "| CNN-GAP",
+        "| CNN-GAP, wider",
+    ]  # fmt: skip
+    assert all(row[4] == "2" for row in rows), "seeds"
+    claim = facts.ANN_CNN_GAP.claims[0]
+    word, told = pages.judged(claim, read_study(finished.folder))
+    assert word in {"**held up**", "**equal**", "**noise**", "**the opposite**"}
+    assert "would be seen in 80 % of such grids" in told
+    assert f"| {claim.text} | {word} {told} |" in page
+
+
+def test_every_row_of_a_report_is_printed_where_nothing_could_be_run() -> None:
+    page = "\n".join(pages.section(pages.not_run(facts.WEIGHTS_AND_BATCH, "offline")))
+    assert "**Not run here**: offline" in page
+    rows = [line for line in page.splitlines() if line.startswith("| V")]
+    assert len(rows) == 9
+    assert all(row.endswith("| not run |") for row in rows)
+
+
+def test_real_images_are_found_or_told_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="TUNE_BIO_REAL_DATA is not set"):
+        generator.source_of(None)
+    with pytest.raises(ValueError, match="holds neither"):
+        generator.source_of(str(tmp_path))
+    (tmp_path / "pneumoniamnist_dev.npz").touch()
+    assert generator.source_of(str(tmp_path))[-1] == "--allow-leakage"
+    (tmp_path / "chest_xray").mkdir()
+    assert generator.source_of(str(tmp_path)) == ("--data", str(tmp_path / "chest_xray"))
+
+
+def test_without_weights_the_question_is_put_to_another_model() -> None:
+    found = {task.key: task for task in generator.tasks("reduced", ())}
+    assert list(found) == ["A", "B", "C", "C, another model", "D", "E"]
+    assert "no network in tests" in found["C"].missing
+    assert "resnext50_32x4d IMAGENET1K_V2" in found["C"].missing
+    assert "model=squeezenet1_0" in found["C, another model"].flags
+    assert not found["A"].missing

@@ -141,6 +141,8 @@ def _effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     trained = _trainings(counted)
     table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
     names = _varied(table, study.searched)
+    if not names:  # one configuration alone
+        return at, (), ()
     try:
         return at, tuple(effects(table, names, value=column)), ()
     except AliasError as error:

@@ -26,6 +26,8 @@ FIGURES = {
     "parameters": "parameters",
     "multiply-adds": "multiply_adds",
 }
+# A study that is ranked by one of these has it in its table already.
+RANKED = {"val_accuracy": "best validation accuracy", "val_loss": "best validation loss"}
 # Of a configuration these are one number, whatever the seed.
 CONSTANT = ("parameters", "multiply-adds")
 SCORES = (
@@ -129,7 +131,9 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
         rows.append(row)
     rows.sort(key=lambda row: row[study.metric], reverse=not study.ascending)
     for row in rows:
-        row[study.metric] = f"{row[study.metric]:.4f}"
+        score = row.pop(study.metric)
+        if study.metric not in RANKED:
+            row[study.metric] = f"{score:.4f}"
     rows += [
         {
             "configuration": NOT_RUN,

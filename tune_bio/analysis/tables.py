@@ -9,6 +9,7 @@ import pandas as pd
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.methods import methods
 from tune_bio.analysis.report_table import (
+    RANKED,
     by_configuration,
     filled,
     hyperparameters_of,
@@ -84,8 +85,9 @@ def _ranking(study: StudyRecords) -> str:
         best = study.ranking.head(LISTED)
         table = reports_table(study)
         listed = table.set_index("name").loc[best["trial_id"]].reset_index(names="trial")
-        at = list(listed.columns).index("hyperparameters") + 1
-        listed.insert(at, study.metric, [f"{score:.4f}" for score in best["score"]])
+        if study.metric not in RANKED:
+            at = list(listed.columns).index("hyperparameters") + 1
+            listed.insert(at, study.metric, [f"{score:.4f}" for score in best["score"]])
         told = "All trials are in `tables/trials.csv`, and as LaTeX in `tables/trials.tex`."
         parts = ["## Best trials of the search", markdown_table(filled(listed)), told]
     return "\n\n".join(parts)
