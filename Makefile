@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install search test test-all check format clean
+.PHONY: help install search test test-all reports check format clean
 
 help:
 	@echo "make search              the default study: transfer learning on synthetic images"
 	@echo "make search ARGS='...'   the same with flags: --data DIR, --name NAME, --dry-run, ..."
+	@echo "make reports             five course reports again, on real chest radiographs: docs/reports.md"
 	@echo "make test                the tests (make test-all: the slow ones too)"
 	@echo "make check               ruff and mypy"
 
@@ -29,6 +30,10 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# Needs TUNE_BIO_REAL_DATA; what is complete is not run again.
+reports: install
+	$(BIN)/python docs/generate_reports.py $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tune_bio.curves import best_value, summarize
+from tune_bio.curves import best_value, epochs_to_plateau, summarize, val_loss_jitter
 
 NAN = float("nan")
 
@@ -42,6 +45,8 @@ def test_each_best_column_is_its_own_optimum_and_the_first_of_equals() -> None:
         "final_train_accuracy": 0.8,
         "final_val_loss": 0.7,
         "final_val_accuracy": 0.6,
+        "epochs_to_plateau": 3,
+        "val_loss_jitter": pytest.approx(np.sqrt(0.05**2 / 2 / 1.5)),
         "seconds": 10.0,
         "seconds_per_epoch": 2.5,
     }
@@ -60,3 +65,31 @@ def test_a_diverged_epoch_is_the_last_and_never_the_best() -> None:
 
 def test_a_trial_without_an_epoch_has_no_columns() -> None:
     assert summarize([], "val_auroc", "max") == {}
+
+
+def test_the_plateau_is_where_the_fall_is_done_whatever_rises_later() -> None:
+    falling = np.array([1.0, 0.5, 0.205, 0.2, 0.204])
+    assert epochs_to_plateau(falling) == 3
+    assert epochs_to_plateau(np.append(falling, [5.0, 9.0])) == 3
+    assert epochs_to_plateau(np.array([0.3, 0.4, 0.5])) == 1
+    assert epochs_to_plateau(np.array([NAN, 0.4, 0.3])) == 3
+    assert epochs_to_plateau(np.array([NAN])) is None
+
+
+def test_jitter_is_the_noise_about_a_trend() -> None:
+    epochs = np.arange(400.0)
+    trend = np.exp(-epochs / 100) + 0.001 * epochs
+    noise = np.random.default_rng(0).normal(scale=0.03, size=400)
+    assert val_loss_jitter(trend + noise) == pytest.approx(0.03, rel=0.1)
+    assert val_loss_jitter(trend) < 1e-4
+    assert val_loss_jitter(np.array([0.5, 0.4])) is None
+    assert val_loss_jitter(np.array([0.5, NAN, 0.4, 0.3])) is None
+
+
+@given(
+    st.floats(-5, 5), st.floats(-1, 1), st.lists(st.floats(0, 10, width=16), min_size=3, max_size=9)
+)
+def test_jitter_does_not_see_a_line(start: float, slope: float, losses: list[float]) -> None:
+    curve = np.array(losses)
+    moved = curve + start + slope * np.arange(len(losses))
+    assert val_loss_jitter(moved) == pytest.approx(val_loss_jitter(curve), abs=1e-9)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Row = dict[str, Any]
+PLATEAU = 0.01  # of the fall of val_loss, from the first epoch to the best
 
 
 def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
@@ -13,10 +15,12 @@ def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
 
     Each `best_` column is its own optimum over the epochs; `best_epoch` is the first with the
     best `metric`. Epochs without a finite value (training diverged) never count as best.
+    `epochs_to_plateau` and `val_loss_jitter` are those of the functions below.
     """
     if not rows:
         return {}
     last = rows[-1]
+    losses = np.array([row.get("val_loss", np.nan) for row in rows], np.float64)
     loss, loss_epoch = _best(rows, "val_loss", "min")
     return {
         "epochs_run": last["epoch"],
@@ -30,6 +34,8 @@ def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
         "final_train_accuracy": last.get("train_accuracy"),
         "final_val_loss": last.get("val_loss"),
         "final_val_accuracy": last.get("val_accuracy"),
+        "epochs_to_plateau": epochs_to_plateau(losses),
+        "val_loss_jitter": val_loss_jitter(losses),
         "seconds": float(sum(row["seconds"] for row in rows)),
         "seconds_per_epoch": float(np.mean([row["seconds"] for row in rows])),
     }
@@ -38,6 +44,47 @@ def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
 def best_value(rows: Sequence[Row], metric: str, mode: str) -> float | None:
     """The best finite value of `metric`, or None."""
     return _best(rows, metric, mode)[0]
+
+
+def epochs_to_plateau(losses: npt.NDArray[np.float64]) -> int | None:
+    """The first epoch by which 99 % of the fall of the validation loss is done.
+
+    The fall is that from the first epoch to the best one, so that a later rise (overfitting) does
+    not count; the band of 1 % is that of a settling time in control engineering.
+
+    Args:
+        losses: (epochs,), from the first epoch on, in nats; NaN where training diverged.
+
+    Returns:
+        the epoch, counted from 1; None where no loss is finite.
+    """
+    finite = np.flatnonzero(np.isfinite(losses))
+    if not len(finite):
+        return None
+    best, first = losses[finite].min(), losses[finite[0]]
+    within = losses[finite] <= best + PLATEAU * (first - best)
+    return int(finite[within.argmax()]) + 1
+
+
+def val_loss_jitter(losses: npt.NDArray[np.float64]) -> float | None:
+    """The standard deviation of the validation loss about its trend, from epoch to epoch.
+
+    From what each epoch differs from the mean of its two neighbours, in which any smooth trend
+    cancels (Gasser, Sroka & Jennen-Steinmetz 1986, Residual variance and residual pattern in
+    nonlinear regression, Biometrika 73:625).
+
+    Args:
+        losses: (epochs,), as above.
+
+    Returns:
+        the deviation in nats; None below three epochs in a row with a finite loss.
+    """
+    residuals = losses[1:-1] - (losses[:-2] + losses[2:]) / 2
+    residuals = residuals[np.isfinite(residuals)]
+    if not len(residuals):
+        return None
+    # The variance of such a difference is 1 + 1/4 + 1/4 times that of one epoch.
+    return float(np.sqrt(np.mean(residuals**2) / 1.5))
 
 
 def _best(rows: Sequence[Row], column: str, mode: str) -> tuple[float | None, int | None]:

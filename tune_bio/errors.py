@@ -11,6 +11,7 @@ TuneBioError                 a fault and its remedy, printed as one line
 │   ├── ResourceError        CPUs, GPUs, memory
 │   ├── ResultsError         a results folder that cannot be written or read
 │   └── StatisticsError      figures that do not allow what is asked of them
+│       └── AliasError       hyperparameters whose effects cannot be told apart
 └── StudyError               a study that started and could not deliver
 """
 
@@ -69,6 +70,10 @@ class ResultsError(InputError):
 
 class StatisticsError(InputError):
     """The figures do not allow the statistic that is asked of them."""
+
+
+class AliasError(StatisticsError):
+    """Hyperparameters of a grid whose effects cannot be told apart."""
 
 
 class StudyError(TuneBioError):

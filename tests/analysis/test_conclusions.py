@@ -109,3 +109,66 @@ def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() 
     assert effects["lr"].means["0.01"] == pytest.approx(0.7, abs=0.01)  # 0.1 lower than the best
     assert effects["epochs"].verdict != "matters"
     assert found.versus == ()  # nothing was selected
+
+
+def _grid(cells: list[dict[str, Any]], means: list[float], reused: dict[str, str]) -> StudyRecords:
+    """A grid under three seeds, whose trials may have epochs of others."""
+    rng = np.random.default_rng(1)
+    scores = {}
+    for k, mean in enumerate(means):
+        for replicate in range(3):
+            name = f"t{k:04d}" + (f"r{replicate}" if replicate else "")
+            scores[name] = mean + 0.005 * rng.normal()
+    params = {name: [cell.get(name) for cell in cells] for name in cells[0]}
+    study = _study(scores, settings={"finalists": "all"}, listed=len(cells), **params)
+    for table in (study.trials, study.replicates):
+        table["reused_from"] = table["trial_id"].map(reused)
+    return study
+
+
+NO_PREDICTIONS = pd.DataFrame({"trial": [], "split": []})
+
+
+def test_lengths_of_one_training_count_once() -> None:
+    cells = [
+        {"lr_schedule": schedule, "epochs": epochs}
+        for schedule in ("cosine", "step") for epochs in (10, 20, 30)
+    ]  # fmt: skip
+    whole = _grid(cells, [0.7, 0.7, 0.8, 0.7, 0.7, 0.8], {})
+    # Of the step schedule, each length has begun as the shorter one.
+    chain = {f"t000{k}{r}": f"t000{k - 1}{r}" for k in (4, 5) for r in ("", "r1", "r2")}
+    shared = _grid(cells, [0.7, 0.7, 0.8, 0.7, 0.7, 0.8], chain)
+    by_name = {}
+    for study in (whole, shared):
+        found = draw_conclusions(study, NO_PREDICTIONS).effects
+        by_name[len(by_name)] = {effect.hyperparameter: effect for effect in found}
+    # Six cells under three seeds have 12 degrees of freedom; four trainings have 8.
+    assert by_name[0]["epochs"].degrees_of_freedom == (2, 12)
+    assert by_name[1]["epochs"].degrees_of_freedom == (2, 8)
+    assert by_name[1]["epochs"].verdict == "matters"
+    assert by_name[1]["lr_schedule"].verdict != "matters"
+
+
+def test_a_length_that_goes_with_another_hyperparameter_is_none_of_its_own() -> None:
+    cells = [
+        {"freeze": "none", "epochs": 20}, {"freeze": "none", "epochs": 30},
+        {"freeze": "backbone", "epochs": 50}, {"freeze": "backbone", "epochs": 60},
+    ]  # fmt: skip
+    chain = {f"t000{k}{r}": f"t000{k - 1}{r}" for k in (1, 3) for r in ("", "r1", "r2")}
+    found = draw_conclusions(_grid(cells, [0.7, 0.7, 0.9, 0.9], chain), NO_PREDICTIONS)
+    assert [effect.hyperparameter for effect in found.effects] == ["freeze"]
+    assert found.effects[0].verdict == "matters"
+
+
+def test_what_cannot_be_told_apart_is_compared_as_a_whole() -> None:
+    cells = [
+        {"model": "ann", "width": "512-256"}, {"model": "cnn", "width": "32-32"},
+        {"model": "gap", "width": "32-64"},
+    ]  # fmt: skip
+    found = draw_conclusions(_grid(cells, [0.7, 0.8, 0.8], {}), NO_PREDICTIONS)
+    (effect,) = found.effects
+    assert effect.hyperparameter == "configuration"
+    assert set(effect.means) == {
+        "model ann, width 512-256", "model cnn, width 32-32", "model gap, width 32-64",
+    }  # fmt: skip
+    assert "whole configurations are compared" in found.notes[-1]

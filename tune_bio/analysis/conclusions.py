@@ -1,5 +1,6 @@
 """What a study's records allow to be said: selection, noise, comparisons, effects."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tune_bio.analysis.report_table import hyperparameters_of
 from tune_bio.analysis.statistics import (
     Comparison,
     Effect,
@@ -19,7 +21,10 @@ from tune_bio.analysis.statistics import (
     noise_floor,
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.errors import StatisticsError
+from tune_bio.errors import AliasError, StatisticsError
+
+# At which epoch they are judged, the effects, and what is to be said of them.
+Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
             noise = noise_floor(counted)
             versus = _versus(study, predictions)
             if study.whole:
-                effects_at, found = _effects(study, counted)
+                effects_at, found, told = _effects(study, counted)
+                notes += told
         except StatisticsError as error:
             notes.append(str(error))
     return Conclusions(selection, noise, versus, found, effects_at, tuple(notes))
@@ -124,16 +130,46 @@ def _versus(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, ...
     )
 
 
-def _effects(study: StudyRecords, counted: pd.DataFrame) -> tuple[str, tuple[Effect, ...]]:
+def _effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     """Of each hyperparameter of a grid that was replicated whole.
 
     Where lengths differ, at the last epoch: the best of 60 epochs beats the best of 10 by being
-    the best of more.
+    the best of more. Where hyperparameters cannot be told apart, as those of networks that differ
+    in several at once, whole configurations are compared instead.
     """
-    names = study.searched
-    at, column = ("last epoch", "last") if "epochs" in names else ("best epoch", "score")
-    table = counted.rename(columns={PARAMS + name: name for name in names})
-    return at, tuple(effects(table, names, value=column))
+    at, column = ("last epoch", "last") if "epochs" in study.searched else ("best epoch", "score")
+    trained = _trainings(counted)
+    table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
+    names = _varied(table, study.searched)
+    if not names:  # one configuration alone
+        return at, (), ()
+    try:
+        return at, tuple(effects(table, names, value=column)), ()
+    except AliasError as error:
+        told = [hyperparameters_of(study.params(row), names) for _, row in trained.iterrows()]
+        found = effects(table.assign(configuration=told), ["configuration"], value=column)
+        return at, tuple(found), (f"whole configurations are compared: {error.fault}",)
+
+
+def _trainings(counted: pd.DataFrame) -> pd.DataFrame:
+    """Each training once: of lengths that are parts of one, the longest alone.
+
+    The others are the same epochs again, and would make the noise look smaller than it is.
+    """
+    if "reused_from" not in counted:
+        return counted
+    return counted[~counted["trial_id"].isin(counted["reused_from"].dropna())]
+
+
+def _varied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The hyperparameters that trainings differ in; the length only where it differs alone."""
+    varied = [name for name in names if table[name].nunique(dropna=False) > 1]
+    others = [name for name in varied if name != "epochs"]
+    if "epochs" in varied and others:
+        lengths = table.groupby(others, dropna=False, observed=True)["epochs"].nunique()
+        if lengths.max() == 1:
+            return others
+    return varied
 
 
 def _counted(study: StudyRecords) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_bio.config import METRIC_MODES
+from tune_bio.config import METRIC_MODES, Params
 from tune_bio.records import read_epochs, read_evaluations, read_manifest, read_trials
 
 PARAMS = "params."
@@ -35,6 +35,17 @@ class StudyRecords:
         """Whether every configuration of a list was replicated, and so none was selected."""
         listed = self.manifest["space"]["listed"] is not None
         return listed and self.manifest["settings"].get("finalists") == "all"
+
+    @property
+    def not_run(self) -> list[dict[str, Any]]:
+        """Listed configurations whose weights could not be had: `params` and `reason` of each."""
+        return list(self.manifest.get("not_run", []))
+
+    @staticmethod
+    def params(row: pd.Series) -> Params:
+        """The hyperparameters that are active in a trial's row."""
+        given = row[[name for name in row.index if name.startswith(PARAMS)]].dropna()
+        return {str(name).removeprefix(PARAMS): value for name, value in given.items()}
 
     @property
     def positive(self) -> int:

@@ -8,7 +8,15 @@ import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.methods import methods
-from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.analysis.report_table import (
+    RANKED,
+    by_configuration,
+    filled,
+    hyperparameters_of,
+    interval,
+    reports_table,
+)
+from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
 
@@ -25,7 +33,6 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         _confirmation(study),
         _conclusions(study, conclusions),
         _controls(study),
-        "## Best trials of the search",
         _ranking(study),
         _failures(study),
         "## Data",
@@ -70,26 +77,32 @@ def _outcome(study: StudyRecords) -> str:
 
 
 def _ranking(study: StudyRecords) -> str:
-    columns = {
-        "trial_id": "trial",
-        "score": study.metric,
-        "best_val_accuracy": "best val accuracy",
-        "best_val_loss": "best val loss",
-        "generalization_gap": "generalization gap",
-        "best_epoch": "best epoch",
-        "epochs_run": "epochs",
-        "status": "status",
-    }
-    listed = study.ranking.head(LISTED)
-    table = listed[list(columns)].rename(columns=columns)
-    table["hyperparameters"] = [_params(study, row) for _, row in listed.iterrows()]
-    return markdown_table(table)
+    """The columns of a report, of the best trials; of a grid replicated whole, of all its cells."""
+    if study.whole and study.confirmed:
+        told = "Means over seeds, ± their standard deviation."
+        parts = ["## Every configuration", markdown_table(by_configuration(study)), told]
+    else:
+        best = study.ranking.head(LISTED)
+        table = reports_table(study)
+        listed = table.set_index("name").loc[best["trial_id"]].reset_index(names="trial")
+        if study.metric not in RANKED:
+            at = list(listed.columns).index("hyperparameters") + 1
+            listed.insert(at, study.metric, [f"{score:.4f}" for score in best["score"]])
+        told = "All trials are in `tables/trials.csv`, and as LaTeX in `tables/trials.tex`."
+        parts = ["## Best trials of the search", markdown_table(filled(listed)), told]
+    return "\n\n".join(parts)
 
 
 def _confirmation(study: StudyRecords) -> str:
     """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     if not study.confirmed:
         return ""
+    if study.whole:
+        told = (
+            "Every configuration was trained under as many seeds, so none was selected; their "
+            "scores on validation and test are under *Every configuration*."
+        )
+        return "\n\n".join(["## Confirmation", told, *_openings(study)])
     rows = []
     for one in study.confirmed:
         scores = list(one["scores"].values())
@@ -173,10 +186,7 @@ def _openings(study: StudyRecords) -> list[str]:
 
 
 def _interval(row: pd.Series, metric: str) -> str:
-    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(value):
-        return "-"
-    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return interval(*(row[f"{metric}{end}"] for end in ("", "_low", "_high")))
 
 
 def _failures(study: StudyRecords) -> str:
@@ -230,12 +240,7 @@ def _reading(study: StudyRecords) -> str:
 
 
 def _params(study: StudyRecords, row: pd.Series) -> str:
-    shown = []
-    for name in study.searched:
-        value = row[PARAMS + name]
-        if pd.notna(value):
-            shown.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
-    return ", ".join(shown) or "the only configuration"
+    return hyperparameters_of(study.params(row), study.searched)
 
 
 def markdown_table(table: pd.DataFrame) -> str:

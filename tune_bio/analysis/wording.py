@@ -46,7 +46,8 @@ def _versus(one: Versus) -> str:
 
 def _effect(one: Effect, metric: str, at: str) -> str:
     needed = "more than 10,000" if one.seeds_needed is None else str(one.seeds_needed)
-    means = ", ".join(f"{level}: {mean:.4f}" for level, mean in one.means.items())
+    separator = "; " if any(", " in level for level in one.means) else ", "
+    means = separator.join(f"{level}: {mean:.4f}" for level, mean in one.means.items())
     return (
         f"**{one.hyperparameter} {one.verdict}**: {metric} at the {at}, mean by level {means}; "
         f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "

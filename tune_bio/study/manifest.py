@@ -53,6 +53,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             for (model, weights), file in plan.weights.found.items()
         },
         "left_out": list(plan.left_out),
+        "not_run": [asdict(one) for one in plan.not_run],
         "resources": {
             "cpus_per_trial": plan.allotment.cpus,
             "gpus_per_trial": plan.allotment.gpus,

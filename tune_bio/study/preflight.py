@@ -24,6 +24,7 @@ from tune_bio.study.listed import read_configurations
 from tune_bio.survey import Survey, describe, grid, survey, without
 
 __all__ = [
+    "NotRun",
     "Plan",
     "Request",
     "check_folder",
@@ -35,11 +36,19 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class NotRun:
+    """A configuration of a list that is left out, with all its hyperparameters, and why."""
+
+    params: Params
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """A study that can start: nothing in it is missing or impossible.
 
     `listed` holds the configurations of a grid or of `--configs`; `left_out` tells what was
-    asked for and will not be run, and why.
+    asked for and will not be run, and why; `not_run` those of the list whose weights cannot be had.
     """
 
     request: Request
@@ -54,6 +63,7 @@ class Plan:
     trials: int
     left_out: tuple[str, ...]
     audit: Audit
+    not_run: tuple[NotRun, ...] = ()
 
     def finish(self, params: Params) -> Params:
         """Complete drawn hyperparameters with what the study sets."""
@@ -110,6 +120,8 @@ def preflight(
     weights = resolve(found.pairs, request.weights_dir, download=download)
     for (model, _), file in weights.found.items():
         load_backbone(model, file)  # a damaged file is refused now, and not when trials start
+    wanted = grid(space) if listed is None and settings.searcher == "grid" else listed
+    not_run = _not_run(wanted or (), weights, settings, dataset.size)
     space, listed, notes = _without_missing(space, listed, found, weights, request)
     found = survey(space) if listed is None else found
     notes += _capped(found, settings)
@@ -133,6 +145,7 @@ def preflight(
         trials=settings.num_trials if listed is None else len(listed),
         left_out=tuple(notes),
         audit=audit,
+        not_run=not_run,
     )
 
 
@@ -304,6 +317,15 @@ def _without_missing(
         elif before and not after:
             reasons.append(f"{name} is never drawn any more")
     return reduced, None, reasons
+
+
+def _not_run(
+    listed: Iterable[Params], weights: Resolved, settings: SearchSettings, size: int
+) -> tuple[NotRun, ...]:
+    """The configurations of a list, each once, whose weights cannot be had."""
+    lost, _ = _unique([p for p in listed if _pair(p) in weights.missing], settings, size)
+    reasons = {pair: f"no {pair[1]} for {pair[0]}: {why}" for pair, why in weights.missing.items()}
+    return tuple(NotRun(finish(p, settings, size), reasons[_pair(p)]) for p in lost)
 
 
 def _pair(params: Params) -> Pair:

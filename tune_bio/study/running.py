@@ -15,6 +15,7 @@ from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.optuna_study import write_optuna_study
 from tune_bio.analysis.study_records import read_study
+from tune_bio.analysis.table_files import write_tables
 from tune_bio.analysis.tables import write_summary
 from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
@@ -93,13 +94,14 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
-    """Figures, summary and Optuna's study, and the last lines on the console."""
+    """Figures, tables, summary and Optuna's study, and the last lines on the console."""
     folder, trials = plan.request.folder, list(ran.records.trials.values())
     study = read_study(folder)
     if not study.ranking.empty:
         draw_all(study, folder / "figures")
     conclusions = draw_conclusions(study, read_predictions(folder))
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
+    write_tables(study, folder / "tables")
     write_summary(study, conclusions, folder)
     write_optuna_study(study, folder)
     conclude(plan, trials, ran.judged, console)

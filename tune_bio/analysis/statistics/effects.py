@@ -13,7 +13,7 @@ from statsmodels.stats.libqsturng import qsturng
 from tune_bio.analysis.statistics.arrays import Floats
 from tune_bio.analysis.statistics.comparison import holm
 from tune_bio.analysis.statistics.intervals import LEVEL
-from tune_bio.errors import StatisticsError
+from tune_bio.errors import AliasError, StatisticsError
 
 POWER = 0.8
 MOST_SEEDS = 10_000
@@ -93,8 +93,8 @@ def effects(
         noise below X points", with X the smallest detectable difference.
 
     Raises:
-        StatisticsError: no cell with two scores, or a hyperparameter with one level, or one that
-            the others determine.
+        AliasError: a hyperparameter that the others determine.
+        StatisticsError: no cell with two scores, or a hyperparameter with one level.
     """
     table = scores.dropna(subset=[value])
     levels = {name: _levels(table, name) for name in hyperparameters}
@@ -138,7 +138,7 @@ def _effect(
     freedom = int(np.linalg.matrix_rank(whole) - np.linalg.matrix_rank(reduced))
     names = [str(level) for level in levels[name].cat.categories]
     if freedom < len(names) - 1:
-        raise StatisticsError(
+        raise AliasError(
             f"the other hyperparameters determine {name}",
             "leave one of them out, or complete the grid",
         )

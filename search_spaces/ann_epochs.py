@@ -1,0 +1,41 @@
+"""How many epochs, under which learning-rate schedule, how deep? (A course report on an ANN.)
+
+The command: python -m tune_bio.search search_spaces/ann_epochs.py
+
+MEASURED
+
+Every cell is trained under three seeds and judged at its last epoch. Under `step` and `constant`
+the first epochs of a training do not depend on its length: all six lengths are one training of 60
+epochs, with a row each. Under `cosine` they do, and each length is trained by itself. The report
+wished for weights every 10 epochs "instead of training again": that is right for the former two,
+and never for its own schedule. `--set patience=10` lets a training end by itself.
+
+As the report has it: Flatten, blocks of Linear 64, BatchNorm, ReLU, Dropout 0.3, Linear; lengths of
+10 to 60 epochs. Its depth counts layers, four a block: 16, 20 and 24 are four, five and six blocks.
+Not given there, and ours: Adam, lr 1e-3, batch 32, StepLR(10, 0.1).
+"""
+
+from tune_bio import SearchSettings, Trial
+
+SETTINGS = SearchSettings(
+    data="phantom",
+    metric="val_accuracy",
+    searcher="grid",
+    scheduler="none",
+    finalists="all",
+    replicates=3,
+    max_epochs=60,
+)
+
+
+def search_space(trial: Trial) -> None:
+    trial.suggest_categorical("model", ["ann"])
+    trial.suggest_categorical("width", [64])
+    trial.suggest_categorical("dropout", [0.3])
+    trial.suggest_categorical("lr", [1e-3])
+    trial.suggest_categorical("batch_size", [32])
+    if trial.suggest_categorical("lr_schedule", ["cosine", "step", "constant"]) == "step":
+        trial.suggest_categorical("depth", [4, 5, 6])  # the report varied it under StepLR alone
+    else:
+        trial.suggest_categorical("depth", [4])
+    trial.suggest_categorical("epochs", [10, 20, 30, 40, 50, 60])
