@@ -1,5 +1,6 @@
 """What a study's records allow to be said."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def _study(
     base = trials["trial_id"].str.partition("r")
     trials["replicate"] = pd.to_numeric(base[2]).fillna(0).astype(int)
     trials["config_id"] = base[0]
+    trials["status"], trials["epochs_run"] = "completed", 2
     for name, values in params.items():
         trials[f"params.{name}"] = [values[int(one[1:])] for one in base[0]]
     epochs = pd.DataFrame(
@@ -44,7 +46,9 @@ def _study(
         "confirmed": sorted(confirmed, key=lambda one: -np.mean(list(one["scores"].values()))),
     }
     first = trials["replicate"] == 0
-    return StudyRecords(trials[first], trials[~first], epochs, pd.DataFrame(), manifest)
+    return StudyRecords(
+        trials[first].copy(), trials[~first].copy(), epochs, pd.DataFrame(), manifest
+    )
 
 
 def _predictions(skill: dict[str, float], split: str) -> pd.DataFrame:
@@ -109,3 +113,32 @@ def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() 
     assert effects["lr"].means["0.01"] == pytest.approx(0.7, abs=0.01)  # 0.1 lower than the best
     assert effects["epochs"].verdict != "matters"
     assert found.versus == ()  # nothing was selected
+
+
+def test_a_search_of_fifty_trials_tells_what_goes_with_good_scores_and_not_why() -> None:
+    rng = np.random.default_rng(0)
+    lrs = list(10 ** rng.uniform(-5, -1, 54))
+    names = [f"t{k:04d}" for k in range(54)]
+    scores = {n: 0.8 - 0.05 * (np.log10(lr) + 3) ** 2 for n, lr in zip(names, lrs, strict=True)}
+    lengths = [2, 4] * 27
+    schedules = ["cosine"] * 54
+    study = _study(
+        scores, settings={"finalists": 0}, listed=None,
+        lr=lrs, epochs=lengths, lr_schedule=schedules, noise=list(rng.random(54)),
+    )  # fmt: skip
+    # Three trials have been stopped at the first epoch, and one has diverged there.
+    late = (study.epochs["epoch"] == 2) & study.epochs["trial_id"].isin(names[:4])
+    study = replace(study, epochs=study.epochs[~late])
+    study.trials.loc[study.trials["trial_id"] == names[3], ["status", "epochs_run"]] = "diverged", 1
+    found = draw_conclusions(study, pd.DataFrame({"trial": [], "split": []}))
+    assert found.importances is not None
+    assert (found.importances.epoch, found.importances.trials) == (2, 51)
+    assert found.importances.censored == 3
+    first, second = found.importances.associations  # not the length, which differs too
+    assert (first.hyperparameter, second.hyperparameter) == ("lr", "noise")
+    (sentence,) = [line for line in in_words(found, "val_auroc") if "Associated" in line]
+    assert "at epoch 2 (51 trials; 3 others had not come so far): lr (" in sentence
+    assert "says nothing of causes" in sentence
+    assert "different stages" in found.notes[-1]
+    few = replace(study, trials=study.trials.head(49))
+    assert draw_conclusions(few, pd.DataFrame({"trial": [], "split": []})).importances is None

@@ -10,16 +10,22 @@ import pandas as pd
 from tune_bio.analysis.statistics import (
     Comparison,
     Effect,
+    Importances,
     NoiseFloor,
     Selection,
+    common_epoch,
     compare,
     corrected_selection,
     effects,
     holm,
+    importances,
     noise_floor,
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST
 from tune_bio.errors import StatisticsError
+
+LENGTHS = ("epochs", "patience")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Conclusions:
     versus: tuple[Versus, ...]
     effects: tuple[Effect, ...]
     effects_at: str
+    importances: Importances | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +80,8 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
                 effects_at, found = _effects(study, counted)
         except StatisticsError as error:
             notes.append(str(error))
-    return Conclusions(selection, noise, versus, found, effects_at, tuple(notes))
+    associated = None if study.whole else _importances(study, notes)
+    return Conclusions(selection, noise, versus, found, effects_at, associated, tuple(notes))
 
 
 def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | None:
@@ -134,6 +142,45 @@ def _effects(study: StudyRecords, counted: pd.DataFrame) -> tuple[str, tuple[Eff
     at, column = ("last epoch", "last") if "epochs" in names else ("best epoch", "score")
     table = counted.rename(columns={PARAMS + name: name for name in names})
     return at, tuple(effects(table, names, value=column))
+
+
+def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:
+    """What goes with good scores in a search, at the last epoch that enough trials reached.
+
+    A trial that diverged before counts as the worst. Lengths are left out: at one epoch for all
+    they have had no say yet.
+    """
+    metric = study.metric
+    epochs = study.epochs[study.epochs["trial_id"].isin(study.trials["trial_id"])]
+    epoch = common_epoch(epochs, metric)
+    names = [name for name in study.searched if name not in LENGTHS]
+    if epoch is None or not names:
+        return None
+    there = epochs[epochs["epoch"] == epoch].set_index("trial_id")[metric]
+    scores = study.trials["trial_id"].map(there)
+    diverged = (study.trials["status"] == "diverged") & (study.trials["epochs_run"] <= epoch)
+    scores = scores.mask(scores.isna() & diverged, WORST[METRIC_MODES[metric]])
+    columns = {name: study.trials[PARAMS + name] for name in names}
+    compared = pd.DataFrame({**columns, "score": scores})
+    if _at_several_stages(study.trials[scores.notna()]):
+        notes.append(
+            f"trials under schedules that depend on their length stood at epoch {epoch} at "
+            "different stages of these: what is associated with their scores there is to be read "
+            "with care"
+        )
+    return importances(
+        compared,
+        names,
+        epoch=epoch,
+        censored=int(scores.isna().sum()),
+        lower_is_better=study.ascending,
+        seed=study.seed,
+    )
+
+
+def _at_several_stages(trials: pd.DataFrame) -> bool:
+    bound = trials[trials[PARAMS + "lr_schedule"].isin(LENGTH_BOUND_SCHEDULES)]
+    return bool(bound[PARAMS + "epochs"].nunique() > 1)
 
 
 def _counted(study: StudyRecords) -> pd.DataFrame:

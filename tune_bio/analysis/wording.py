@@ -1,7 +1,13 @@
 """Conclusions in words, for summary.md."""
 
 from tune_bio.analysis.conclusions import Conclusions, Versus
-from tune_bio.analysis.statistics import Effect, NoiseFloor, Selection
+from tune_bio.analysis.statistics import (
+    Association,
+    Effect,
+    Importances,
+    NoiseFloor,
+    Selection,
+)
 
 
 def in_words(conclusions: Conclusions, metric: str) -> list[str]:
@@ -13,6 +19,8 @@ def in_words(conclusions: Conclusions, metric: str) -> list[str]:
         told.append(_noise(conclusions.noise, metric))
     told += [_versus(one) for one in conclusions.versus]
     told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
+    if conclusions.importances is not None:
+        told.append(_importances(conclusions.importances, metric))
     return [f"- {sentence}" for sentence in (*told, *conclusions.notes)]
 
 
@@ -51,6 +59,31 @@ def _effect(one: Effect, metric: str, at: str) -> str:
         f"**{one.hyperparameter} {one.verdict}**: {metric} at the {at}, mean by level {means}; "
         f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "
         f"{one.detectable:.4f}; seeds for {100 * one.margin:g} point: {needed}."
+    )
+
+
+def _importances(found: Importances, metric: str) -> str:
+    stopped = f"; {found.censored} others had not come so far" if found.censored else ""
+    associated = [one for one in found.associations if one.p_value < 0.05]
+    others = [one.hyperparameter for one in found.associations if one.p_value >= 0.05]
+    parts = [
+        "**Associated with being among the best tenth** of the search's trials, by "
+        f"{metric} at epoch {found.epoch} ({found.trials} trials{stopped}): "
+        f"{'; '.join(map(_association, associated)) or 'nothing that can be told from chance'}."
+    ]
+    if associated and others:
+        parts.append(f"Not told from chance: {', '.join(others)}.")
+    parts.append(
+        "Trials differ in several things at a time, and searcher and scheduler chose among them: "
+        f"this is association, and says nothing of causes ({found.method}; Holm's correction)."
+    )
+    return " ".join(parts)
+
+
+def _association(one: Association) -> str:
+    return (
+        f"{one.hyperparameter} ({100 * one.share:.0f} % of the importance, p = {one.p_value:.2g}; "
+        f"among the best {one.best}, among all {one.all})"
     )
 
 
