@@ -9,9 +9,11 @@ import pytest
 
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.analysis.tables import ablation_table
 from tune_bio.analysis.wording import in_words
 
 PATIENTS = 120
+NO_PREDICTIONS = pd.DataFrame({"trial": [], "split": []})
 
 
 def _study(
@@ -104,9 +106,7 @@ def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() 
             scores[name] = (0.7 if lr == 0.1 else 0.8) + 0.005 * rng.normal()
     grid = {"lr": [c[0] for c in cells], "epochs": [c[1] for c in cells]}
     study = _study(scores, settings={"finalists": "all"}, listed=4, **grid)
-    found = draw_conclusions(study, pd.DataFrame(
-        {"trial": [], "split": []}
-    ))  # fmt: skip
+    found = draw_conclusions(study, NO_PREDICTIONS)
     assert found.effects_at == "last epoch"
     effects = {effect.hyperparameter: effect for effect in found.effects}
     assert effects["lr"].verdict == "matters"
@@ -130,7 +130,7 @@ def test_a_search_of_fifty_trials_tells_what_goes_with_good_scores_and_not_why()
     late = (study.epochs["epoch"] == 2) & study.epochs["trial_id"].isin(names[:4])
     study = replace(study, epochs=study.epochs[~late])
     study.trials.loc[study.trials["trial_id"] == names[3], ["status", "epochs_run"]] = "diverged", 1
-    found = draw_conclusions(study, pd.DataFrame({"trial": [], "split": []}))
+    found = draw_conclusions(study, NO_PREDICTIONS)
     assert found.importances is not None
     assert (found.importances.epoch, found.importances.trials) == (2, 51)
     assert found.importances.censored == 3
@@ -141,4 +141,32 @@ def test_a_search_of_fifty_trials_tells_what_goes_with_good_scores_and_not_why()
     assert "says nothing of causes" in sentence
     assert "different stages" in found.notes[-1]
     few = replace(study, trials=study.trials.head(49))
-    assert draw_conclusions(few, pd.DataFrame({"trial": [], "split": []})).importances is None
+    assert draw_conclusions(few, NO_PREDICTIONS).importances is None
+
+
+def test_the_winners_changes_are_told_and_what_was_lost_of_them() -> None:
+    scores = {"t0000": 0.9, "t0000r1": 0.91, "t0000r2": 0.9, "t0000r3": 0.89}
+    study = _study(scores, settings={"finalists": 1}, listed=None, lr=[0.1])
+    changes = [
+        ("lr", 0.1, 1 / 30, "", {"a": 0.80, "b": 0.81, "c": 0.79}, {}),
+        ("lr", 0.1, 0.3, "", {}, {"t0000a2r1": "diverged", "t0000a2r2": "failed"}),
+        ("optimizer", "adam", "sgd", "momentum=0.9", {"a": 0.90, "b": 0.91, "c": 0.90}, {}),
+    ]
+    keys = ("hyperparameter", "before", "after", "others", "scores", "lost")
+    study.manifest["ablation"] = {
+        "winner": "t0000",
+        "scores": study.confirmed[0]["scores"],
+        "changes": [dict(zip(keys, change, strict=True)) for change in changes],
+    }
+    found = draw_conclusions(study, NO_PREDICTIONS)
+    verdicts = [one.effect.verdict if one.effect else one.lost for one in found.ablated]
+    lost = "t0000a2r1 diverged, t0000a2r2 failed"
+    assert verdicts == ["worse", lost, "cannot be told apart"]
+    (sentence,) = [line for line in in_words(found, "val_auroc") if "Ablation" in line]
+    assert "worse with lr 0.1 → 0.0333 (-0.1000); 1 of 2 changes cannot be told" in sentence
+    rows = [line.split(" | ") for line in ablation_table(study, found).splitlines()[-3:]]
+    assert [row[0] for row in rows] == [
+        "| lr 0.1 → 0.3", "| lr 0.1 → 0.0333", "| optimizer adam → sgd (with momentum=0.9)"
+    ]  # fmt: skip
+    assert [row[-1].removesuffix(" |") for row in rows] == [lost, "worse", "cannot be told apart"]
+    assert rows[1][2].startswith("-0.1000 (")

@@ -8,11 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.analysis.statistics import (
+    ChangeEffect,
     Comparison,
     Effect,
     Importances,
     NoiseFloor,
     Selection,
+    ablation,
     common_epoch,
     compare,
     corrected_selection,
@@ -22,7 +24,7 @@ from tune_bio.analysis.statistics import (
     noise_floor,
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST
+from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
 from tune_bio.errors import StatisticsError
 
 LENGTHS = ("epochs", "patience")
@@ -39,6 +41,18 @@ class Versus:
 
 
 @dataclass(frozen=True)
+class Ablated:
+    """A change of the winner, and what it does on validation; None where too few seeds ended."""
+
+    hyperparameter: str
+    before: str
+    after: str
+    others: str
+    effect: ChangeEffect | None
+    lost: str
+
+
+@dataclass(frozen=True)
 class Conclusions:
     """Each is None, or empty, where the study does not allow it; `notes` say why."""
 
@@ -48,6 +62,7 @@ class Conclusions:
     effects: tuple[Effect, ...]
     effects_at: str
     importances: Importances | None
+    ablated: tuple[Ablated, ...]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +96,10 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
         except StatisticsError as error:
             notes.append(str(error))
     associated = None if study.whole else _importances(study, notes)
-    return Conclusions(selection, noise, versus, found, effects_at, associated, tuple(notes))
+    ablated = _ablated(study, notes)
+    return Conclusions(
+        selection, noise, versus, found, effects_at, associated, ablated, tuple(notes)
+    )
 
 
 def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | None:
@@ -142,6 +160,36 @@ def _effects(study: StudyRecords, counted: pd.DataFrame) -> tuple[str, tuple[Eff
     at, column = ("last epoch", "last") if "epochs" in names else ("best epoch", "score")
     table = counted.rename(columns={PARAMS + name: name for name in names})
     return at, tuple(effects(table, names, value=column))
+
+
+def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
+    """Each change of the winner against the winner, under the same seeds."""
+    if study.ablation is None:
+        return ()
+    changes = study.ablation["changes"]
+    tested = [change for change in changes if len(change["scores"]) > 1]
+    try:
+        effects_of = ablation(
+            list(study.ablation["scores"].values()),
+            [list(change["scores"].values()) for change in tested],
+            lower_is_better=study.ascending,
+            seed=study.seed,
+        )
+    except StatisticsError as error:
+        notes.append(f"the winner's changes are not compared with it: {error}")
+        return ()
+    found = {id(change): effect for change, effect in zip(tested, effects_of, strict=True)}
+    return tuple(
+        Ablated(
+            change["hyperparameter"],
+            in_few_digits(change["before"]),
+            in_few_digits(change["after"]),
+            change["others"],
+            found.get(id(change)),
+            ", ".join(f"{trial} {status}" for trial, status in change["lost"].items()),
+        )
+        for change in changes
+    )
 
 
 def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:

@@ -31,6 +31,15 @@ class StudyRecords:
         return list(self.manifest.get("confirmed", []))
 
     @property
+    def ablation(self) -> dict[str, Any] | None:
+        """The winner's changes with their scores, as the manifest has them; None: there are none.
+
+        Their trials stand among the replicates.
+        """
+        found: dict[str, Any] | None = self.manifest.get("ablation")
+        return found
+
+    @property
     def whole(self) -> bool:
         """Whether every configuration of a list was replicated, and so none was selected."""
         listed = self.manifest["space"]["listed"] is not None

@@ -1,5 +1,6 @@
 """summary.md: what the study found, in words and one table."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.methods import methods
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.wording import in_words
+from tune_bio.analysis.wording import changed, in_words
 from tune_bio.files import write_text
 
 LISTED = 10
@@ -24,6 +25,7 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         _outcome(study),
         _confirmation(study),
         _conclusions(study, conclusions),
+        ablation_table(study, conclusions),
         _controls(study),
         "## Best trials of the search",
         _ranking(study),
@@ -118,6 +120,44 @@ def _confirmation(study: StudyRecords) -> str:
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
     told = in_words(conclusions, study.metric)
     return "\n".join(["## What can be said", "", *told]) if told else ""
+
+
+def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
+    """A change of the winner a row, that which costs most first."""
+    if not conclusions.ablated or study.ablation is None:
+        return ""
+    sign = -1 if study.ascending else 1
+    ordered = sorted(
+        conclusions.ablated, key=lambda o: sign * o.effect.difference if o.effect else -math.inf
+    )
+    rows = []
+    for one in ordered:
+        effect, row = one.effect, {"change": changed(one)}
+        if effect is None:
+            row["verdict"] = one.lost or "too few scores"
+        else:
+            row[f"{study.metric}, mean"] = f"{effect.mean:.4f}"
+            row["difference (95 % for all at once)"] = (
+                f"{effect.difference:+.4f} ({effect.low:+.4f} to {effect.high:+.4f})"
+            )
+            row["p"] = f"{effect.p_value:.2g}"
+            row["verdict"] = effect.verdict
+        rows.append(row)
+    columns = [
+        "change",
+        f"{study.metric}, mean",
+        "difference (95 % for all at once)",
+        "p",
+        "verdict",
+    ]
+    table = pd.DataFrame(rows).reindex(columns=columns)
+    mean = statistics.fmean(study.ablation["scores"].values())
+    told = (
+        f"The winner, {study.ablation['winner']}, has {study.metric} {mean:.4f} in the mean of its "
+        f"{len(study.ablation['scores'])} replicates. Each row is trained under the same seeds, to "
+        "the end, with this one change; none of them could win, and none has seen the test set."
+    )
+    return "\n\n".join(["## The winner with one change at a time", told, markdown_table(table)])
 
 
 def _controls(study: StudyRecords) -> str:

@@ -1,6 +1,8 @@
 """Conclusions in words, for summary.md."""
 
-from tune_bio.analysis.conclusions import Conclusions, Versus
+from collections.abc import Sequence
+
+from tune_bio.analysis.conclusions import Ablated, Conclusions, Versus
 from tune_bio.analysis.statistics import (
     Association,
     Effect,
@@ -21,6 +23,8 @@ def in_words(conclusions: Conclusions, metric: str) -> list[str]:
     told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
     if conclusions.importances is not None:
         told.append(_importances(conclusions.importances, metric))
+    if any(one.effect for one in conclusions.ablated):
+        told.append(_ablated(conclusions.ablated, metric))
     return [f"- {sentence}" for sentence in (*told, *conclusions.notes)]
 
 
@@ -60,6 +64,33 @@ def _effect(one: Effect, metric: str, at: str) -> str:
         f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "
         f"{one.detectable:.4f}; seeds for {100 * one.margin:g} point: {needed}."
     )
+
+
+def _ablated(found: Sequence[Ablated], metric: str) -> str:
+    """What is told apart from the winner; the table has the rest."""
+    effects = [(one, one.effect) for one in found if one.effect is not None]
+    sides = {
+        verdict: [
+            f"{changed(one)} ({e.difference:+.4f})" for one, e in effects if e.verdict == verdict
+        ]
+        for verdict in ("worse", "better")
+    }
+    told = [f"{verdict} with {', '.join(changes)}" for verdict, changes in sides.items() if changes]
+    same = sum(e.verdict not in sides for _, e in effects)
+    if same:
+        told.append(f"{same} of {len(effects)} changes cannot be told apart from it")
+    widest = max((e.high - e.low) / 2 for _, e in effects)
+    return (
+        f"**Ablation.** The winner with one change at a time, {metric} under the same seeds: "
+        f"{'; '.join(told)} (Dunnett's intervals, 95 % for all changes at once, at most "
+        f"± {widest:.4f}; on the images on which the winner was chosen, which favours it)."
+    )
+
+
+def changed(one: Ablated) -> str:
+    """A change, in words."""
+    others = f" (with {one.others})" if one.others else ""
+    return f"{one.hyperparameter} {one.before} → {one.after}{others}"
 
 
 def _importances(found: Importances, metric: str) -> str:

@@ -3,6 +3,7 @@
 Patients are clusters of images, and every interval knows it. Nothing here reads a file.
 """
 
+from tune_bio.analysis.statistics.ablation import ChangeEffect, ablation
 from tune_bio.analysis.statistics.comparison import Comparison, compare, holm
 from tune_bio.analysis.statistics.effects import Effect, LevelDifference, effects
 from tune_bio.analysis.statistics.importance import (
@@ -19,6 +20,7 @@ from tune_bio.analysis.statistics.settings import Difference, compare_settings, 
 
 __all__ = [
     "Association",
+    "ChangeEffect",
     "Comparison",
     "Difference",
     "Effect",
@@ -27,6 +29,7 @@ __all__ = [
     "LevelDifference",
     "NoiseFloor",
     "Selection",
+    "ablation",
     "common_epoch",
     "compare",
     "compare_settings",
