@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.tables import ablation_table
 from tune_bio.analysis.wording import in_words
 
 PATIENTS = 120
@@ -94,6 +94,30 @@ def test_finalists_are_compared_on_test_and_their_seeds_are_the_noise_floor() ->
     equal = draw_conclusions(study, _predictions({"t0000r1": 1.0, "t0001r1": 1.0}, "test"))
     assert equal.versus[0].p_value > 0.05
     assert any("cannot be told apart on the test set" in line for line in in_words(equal, "m"))
+    assert equal.settings == ()  # one replicate each has predictions: nothing is told of seeds
+
+
+def test_a_better_model_is_no_better_setting_where_seeds_differ_as_much() -> None:
+    scores = {f"t000{k}": 0.9 - 0.1 * k for k in range(3)}
+    scores |= {f"t000{k}r{r}": 0.9 - 0.1 * k for k in range(3) for r in (1, 2, 3)}
+    study = _study(scores, settings={"finalists": 3}, listed=None)
+    skill = {f"t0000r{r}": s for r, s in ((1, 0.1), (2, 2.5), (3, 1.0))}  # seeds differ much
+    skill |= {f"t0001r{r}": 0.3 for r in (1, 2, 3)} | {f"t0002r{r}": -2.0 for r in (1, 2, 3)}
+    found = draw_conclusions(study, _predictions(skill, "test"))
+    model, _ = found.versus  # the replicates in the middle
+    assert (model.winner, model.other) == ("t0000r2", "t0001r2")
+    assert model.p_value < 0.05
+    setting, much_worse = found.settings
+    assert (setting.winner, setting.other) == ("t0000", "t0001")
+    assert setting.p_value > 0.05
+    assert setting.difference.low < 0 < setting.difference.high
+    assert setting.difference.difference == pytest.approx(
+        setting.mean.value - setting.mean_of_other.value
+    )
+    assert much_worse.p_value < 0.05
+    told = "\n".join(in_words(found, "val_auroc"))
+    assert "**As models, t0000r2 and t0001r2 differ on the test set**, for other patients" in told
+    assert "**As settings, those of t0000 and t0001 cannot be told apart" in told
 
 
 def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() -> None:

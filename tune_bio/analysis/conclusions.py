@@ -4,40 +4,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tune_bio.analysis.comparing import SettingVersus, Versus, as_models, as_settings
 from tune_bio.analysis.statistics import (
     ChangeEffect,
-    Comparison,
     Effect,
     Importances,
     NoiseFloor,
     Selection,
     ablation,
     common_epoch,
-    compare,
     corrected_selection,
     effects,
-    holm,
     importances,
     noise_floor,
 )
-from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.analysis.study_records import PARAMS, StudyRecords, probabilities
 from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
 from tune_bio.errors import StatisticsError
 
 LENGTHS = ("epochs", "patience")
-
-
-@dataclass(frozen=True)
-class Versus:
-    """The winner against another finalist on the test set; `p_value` corrected by Holm."""
-
-    winner: str
-    other: str
-    comparison: Comparison
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +46,7 @@ class Conclusions:
     selection: Selection | None
     noise: NoiseFloor | None
     versus: tuple[Versus, ...]
+    settings: tuple[SettingVersus, ...]
     effects: tuple[Effect, ...]
     effects_at: str
     importances: Importances | None
@@ -80,6 +68,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     notes: list[str] = []
     selection = noise = None
     versus: tuple[Versus, ...] = ()
+    settings: tuple[SettingVersus, ...] = ()
     found: tuple[Effect, ...] = ()
     effects_at = "best epoch"
     try:
@@ -90,7 +79,8 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     if not counted.empty:
         try:
             noise = noise_floor(counted)
-            versus = _versus(study, predictions)
+            versus = as_models(study, predictions)
+            settings = as_settings(study, predictions)
             if study.whole:
                 effects_at, found = _effects(study, counted)
         except StatisticsError as error:
@@ -98,7 +88,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     associated = None if study.whole else _importances(study, notes)
     ablated = _ablated(study, notes)
     return Conclusions(
-        selection, noise, versus, found, effects_at, associated, ablated, tuple(notes)
+        selection, noise, versus, settings, found, effects_at, associated, ablated, tuple(notes)
     )
 
 
@@ -112,41 +102,12 @@ def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | No
     first = by_trial[0]
     return corrected_selection(
         first["label"].to_numpy(),
-        np.stack([_probabilities(group) for group in by_trial]),
+        np.stack([probabilities(group) for group in by_trial]),
         first["patient"].to_numpy(),
         study.metric.removeprefix("val_"),
         positive=study.positive,
         patients_known=study.patients_known,
         seed=study.seed,
-    )
-
-
-def _versus(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, ...]:
-    """The winner's replicate in the middle against those of the other finalists, on test."""
-    medians = [one["median"] for one in study.confirmed]
-    tested = predictions[predictions["split"] == "test"]
-    on_test = {str(trial): rows for trial, rows in tested.groupby("trial") if trial in set(medians)}
-    if len(on_test) < 2 or study.whole:
-        return ()
-    winner, *others = medians
-    rows = on_test[winner]
-    comparisons = [
-        compare(
-            rows["label"].to_numpy(),
-            _probabilities(rows),
-            _probabilities(on_test[other]),
-            rows["patient"].to_numpy(),
-            study.metric.removeprefix("val_"),
-            positive=study.positive,
-            patients_known=study.patients_known,
-            seed=study.seed,
-        )
-        for other in others
-    ]
-    corrected = holm([each.p_value for each in comparisons])
-    return tuple(
-        Versus(winner, other, each, p)
-        for other, each, p in zip(others, comparisons, corrected, strict=True)
     )
 
 
@@ -238,10 +199,3 @@ def _counted(study: StudyRecords) -> pd.DataFrame:
     counted = both[both["trial_id"].isin(wanted)]
     last = study.epochs.sort_values("epoch").groupby("trial_id")[study.metric].last()
     return counted.assign(last=counted["trial_id"].map(last)).reset_index(drop=True)
-
-
-def _probabilities(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    columns = [name for name in rows.columns if str(name).startswith("p_")]
-    stored = rows[columns].to_numpy(np.float64)  # of float32, whose rounding shows in the sum
-    found: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
-    return found

@@ -1,16 +1,18 @@
 """summary.md: what the study found, in words and one table."""
 
-import math
 import statistics
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.methods import methods
+from tune_bio.analysis.statistics import Comparison, Difference
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.wording import changed, in_words
+from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
 
 LISTED = 10
@@ -23,7 +25,7 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         f"# {manifest['name']}",
         *_warnings(manifest),
         _outcome(study),
-        _confirmation(study),
+        _confirmation(study, conclusions),
         _conclusions(study, conclusions),
         ablation_table(study, conclusions),
         _controls(study),
@@ -88,7 +90,7 @@ def _ranking(study: StudyRecords) -> str:
     return markdown_table(table)
 
 
-def _confirmation(study: StudyRecords) -> str:
+def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
     """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     if not study.confirmed:
         return ""
@@ -113,51 +115,40 @@ def _confirmation(study: StudyRecords) -> str:
         "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
         "and its threshold were fixed before the test set was opened."
     )
-    parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
+    table, openings = markdown_table(pd.DataFrame(rows)), _openings(study)
+    parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
     return "\n\n".join(parts)
+
+
+def _two_questions(conclusions: Conclusions) -> list[str]:
+    """Is this model better, and is this setting better? Each other finalist a row."""
+    if not conclusions.settings:
+        return []
+    rows = [
+        {
+            "on the test set": f"{setting.winner} against {setting.other}",
+            f"{model.comparison.metric}: is this model better?": _difference(
+                model.comparison, model.p_value
+            ),
+            "is this setting better?": _difference(setting.difference, setting.p_value),
+        }
+        for model, setting in zip(conclusions.versus, conclusions.settings, strict=True)
+    ]
+    told = (
+        "These are two questions. *This model*: the two replicates in the middle as they are, on "
+        "other patients. *This setting*: the means over all replicates, were both trained again "
+        "under other seeds, on other patients; its interval has both in it."
+    )
+    return [markdown_table(pd.DataFrame(rows)), told]
+
+
+def _difference(found: Comparison | Difference, p_value: float) -> str:
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {p_value:.2g}"
 
 
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
     told = in_words(conclusions, study.metric)
     return "\n".join(["## What can be said", "", *told]) if told else ""
-
-
-def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
-    """A change of the winner a row, that which costs most first."""
-    if not conclusions.ablated or study.ablation is None:
-        return ""
-    sign = -1 if study.ascending else 1
-    ordered = sorted(
-        conclusions.ablated, key=lambda o: sign * o.effect.difference if o.effect else -math.inf
-    )
-    rows = []
-    for one in ordered:
-        effect, row = one.effect, {"change": changed(one)}
-        if effect is None:
-            row["verdict"] = one.lost or "too few scores"
-        else:
-            row[f"{study.metric}, mean"] = f"{effect.mean:.4f}"
-            row["difference (95 % for all at once)"] = (
-                f"{effect.difference:+.4f} ({effect.low:+.4f} to {effect.high:+.4f})"
-            )
-            row["p"] = f"{effect.p_value:.2g}"
-            row["verdict"] = effect.verdict
-        rows.append(row)
-    columns = [
-        "change",
-        f"{study.metric}, mean",
-        "difference (95 % for all at once)",
-        "p",
-        "verdict",
-    ]
-    table = pd.DataFrame(rows).reindex(columns=columns)
-    mean = statistics.fmean(study.ablation["scores"].values())
-    told = (
-        f"The winner, {study.ablation['winner']}, has {study.metric} {mean:.4f} in the mean of its "
-        f"{len(study.ablation['scores'])} replicates. Each row is trained under the same seeds, to "
-        "the end, with this one change; none of them could win, and none has seen the test set."
-    )
-    return "\n\n".join(["## The winner with one change at a time", told, markdown_table(table)])
 
 
 def _controls(study: StudyRecords) -> str:
@@ -276,18 +267,3 @@ def _params(study: StudyRecords, row: pd.Series) -> str:
         if pd.notna(value):
             shown.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(shown) or "the only configuration"
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """A table in Markdown; floats to four digits, missing values as a dash."""
-    lines = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
-    for _, row in table.iterrows():
-        lines.append(" | ".join(_cell(value) for value in row))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if pd.isna(value):  # type: ignore[call-overload]
-        return "-"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|")

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from tune_bio.analysis.conclusions import Ablated, Conclusions, Versus
+from tune_bio.analysis.comparing import SettingVersus, Versus
+from tune_bio.analysis.conclusions import Ablated, Conclusions
 from tune_bio.analysis.statistics import (
     Association,
     Effect,
@@ -20,6 +21,7 @@ def in_words(conclusions: Conclusions, metric: str) -> list[str]:
     if conclusions.noise is not None:
         told.append(_noise(conclusions.noise, metric))
     told += [_versus(one) for one in conclusions.versus]
+    told += [_settings(one) for one in conclusions.settings]
     told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
     if conclusions.importances is not None:
         told.append(_importances(conclusions.importances, metric))
@@ -49,10 +51,22 @@ def _versus(one: Versus) -> str:
     found = one.comparison
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
-        f"**{one.winner} and {one.other} {verdict} on the test set**: {found.metric} "
-        f"{found.a:.3f} and {found.b:.3f}, a difference of {found.difference:+.3f} "
-        f"({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} after Holm's correction "
-        f"({found.method})."
+        f"**As models, {one.winner} and {one.other} {verdict} on the test set**, for other "
+        f"patients: {found.metric} {found.a:.3f} and {found.b:.3f}, a difference of "
+        f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} "
+        f"after Holm's correction ({found.method})."
+    )
+
+
+def _settings(one: SettingVersus) -> str:
+    found = one.difference
+    verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
+    return (
+        f"**As settings, those of {one.winner} and {one.other} {verdict} on the test set**, for "
+        f"other seeds and other patients: {found.metric} {one.mean.value:.3f} and "
+        f"{one.mean_of_other.value:.3f} in the mean over their replicates, a difference of "
+        f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} "
+        f"after Holm's correction ({found.method}; {found.note})."
     )
 
 
