@@ -5,7 +5,8 @@
 Every patient has 1 to 4 images with a correlation of 0.6 (of hits for proportions, else of the
 scores behind them). Prints how often intervals held the true value, and how often two models were
 called different. "no" in the last column: outside what is wanted by more than the simulation's own
-error (binomial test at 0.001). Takes some 10 minutes with 2000 studies.
+error (binomial test at 0.001). Of 2000 studies, on one idle core: selection takes a quarter of a
+minute, bootstrap one minute, comparison two and a half (extrapolated from 10 studies each).
 """
 
 import argparse

@@ -1,6 +1,14 @@
 """Jobs of Tune: one trial of the study, or several that share a prefix."""
 
-from tune_bio.jobs import Member, job, members_of
+from tune_bio.jobs import (
+    Member,
+    ablation_name,
+    is_ablation,
+    job,
+    members_of,
+    replicate_of,
+    trial_name,
+)
 
 
 def test_a_job_of_one_trial_is_that_trial() -> None:
@@ -14,3 +22,11 @@ def test_a_job_of_several_trains_the_longest() -> None:
     shared = job([(name, {"model": "ann", "epochs": epochs}) for name, epochs in lengths])
     assert (shared["trial"], shared["params"]["epochs"]) == ("t0000", 10)
     assert members_of(shared) == (Member("t0001", 5), Member("t0000", 10))
+
+
+def test_an_ablation_is_a_replicate_by_its_name() -> None:
+    name = ablation_name("t0003", 12, 2)
+    assert name == "t0003a12r2"
+    assert replicate_of(name) == 2
+    assert is_ablation(name)
+    assert not is_ablation(trial_name(3, 2))

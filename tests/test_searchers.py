@@ -14,11 +14,12 @@ from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
 from tune_bio.errors import SpaceError
-from tune_bio.jobs import job
+from tune_bio.jobs import Job, job
 from tune_bio.searchers import (
     GaussianProcessSearcher,
     ListSearcher,
     OptunaSearcher,
+    ThenSearcher,
     build_searcher,
 )
 from tune_bio.settings import SearchSettings
@@ -242,3 +243,31 @@ def test_a_list_is_run_in_order_and_ends() -> None:
     assert searcher.suggest("a") == jobs[0]
     assert searcher.suggest("b") == jobs[1]
     assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_what_follows_a_search_is_asked_for_again_until_nothing_does() -> None:
+    stages = iter([["r1", "r2"], ["a1"], []])
+    asked = []
+
+    def then() -> list[Job]:
+        asked.append(len(asked))
+        return [job([(name, {"epochs": 1})]) for name in next(stages)]
+
+    first = ListSearcher([job([("t0000", {"epochs": 1})])])
+    searcher = ThenSearcher(first, 1, then)
+
+    def given(trial_id: str) -> object:
+        suggested = searcher.suggest(trial_id)
+        return suggested["trial"] if isinstance(suggested, dict) else suggested
+
+    assert given("1") == "t0000"
+    assert (given("2"), asked) == (None, [])  # it still runs
+    searcher.on_trial_complete("1", {})
+    assert [given("3"), given("4"), given("5")] == ["r1", "r2", None]
+    searcher.on_trial_complete("3", {})
+    assert (given("6"), asked) == (None, [0])
+    searcher.on_trial_complete("4", None, error=True)
+    assert given("7") == "a1"
+    searcher.on_trial_complete("7", {})
+    assert given("8") == Searcher.FINISHED
+    assert asked == [0, 1, 2]

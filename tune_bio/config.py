@@ -168,6 +168,11 @@ def is_inactive(name: str, params: Mapping[str, Any]) -> bool:
     return not _is_active(name, TrialConfig.model_construct(**others))
 
 
+def in_few_digits(value: Value) -> str:
+    """A hyperparameter's value for people."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def per_layer(name: str, value: float | str) -> tuple[float, ...]:
     """Read "512-256-256" (or one number) into numbers; raises ConfigError."""
     if not isinstance(value, str):

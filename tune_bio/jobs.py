@@ -26,6 +26,16 @@ def trial_name(position: int, replicate: int = 0) -> str:
     return f"t{position:04d}" + (f"r{replicate}" if replicate else "")
 
 
+def ablation_name(winner: str, number: int, replicate: int) -> str:
+    """Of a winner's change under a seed: t0007a1r2, the replicate r2 of its first change."""
+    return f"{winner}a{number}r{replicate}"
+
+
+def is_ablation(trial: str) -> bool:
+    """Whether a trial is a winner with one change."""
+    return "a" in trial
+
+
 def replicate_of(trial: str) -> int:
     """0 for the search's own trial, else which of its replicates this is."""
     return int(trial.partition("r")[2] or 0)

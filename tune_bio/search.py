@@ -237,6 +237,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
     add(
+        "--ablate",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train the winner with one hyperparameter changed at a time, under its own seeds",
+    )
+    add(
         "--controls",
         action=argparse.BooleanOptionalAction,
         default=None,

@@ -69,13 +69,17 @@ class ThenSearcher(_StudySearcher):
     """
 
     def __init__(self, first: Searcher, trials: int, then: Callable[[], Sequence[Job]]) -> None:
-        """`first` gives so many trials; `then` is called once, when the last of them has ended."""
+        """`first` gives so many trials; when the last of them has ended, `then` is called.
+
+        And again when the last of its jobs has ended, until it has no more.
+        """
         super().__init__()
         self._first = first
         self._left = trials
         self._then = then
         self._open: set[str] = set()
-        self._jobs: deque[Job] | None = None
+        self._following: set[str] = set()
+        self._jobs: deque[Job] = deque()
 
     def suggest(self, trial_id: str) -> Any:
         if self._left > 0:
@@ -86,11 +90,14 @@ class ThenSearcher(_StudySearcher):
                     self._open.add(trial_id)
                 return suggested
             self._left = 0
-        if self._open:
-            return None
-        if self._jobs is None:
-            self._jobs = deque(self._then())
-        return self._jobs.popleft() if self._jobs else Searcher.FINISHED
+        if not self._jobs:
+            if self._open or self._following:
+                return None
+            self._jobs.extend(self._then())
+        if not self._jobs:
+            return Searcher.FINISHED
+        self._following.add(trial_id)
+        return self._jobs.popleft()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if trial_id in self._open:
@@ -102,6 +109,7 @@ class ThenSearcher(_StudySearcher):
         if trial_id in self._open:
             self._open.remove(trial_id)
             self._first.on_trial_complete(trial_id, result, error)
+        self._following.discard(trial_id)
 
 
 class OptunaSearcher(_StudySearcher):

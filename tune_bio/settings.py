@@ -32,6 +32,7 @@ class SearchSettings(Frozen):
     feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
     finalists: Count | Literal["all"] = 2  # configurations that are confirmed
     replicates: Positive = 3  # fresh seeds of each
+    ablate: bool = False  # the winner against one change at a time, under the same seeds
     controls: bool = True  # simple predictors and a training on shuffled labels beside the study
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # where the model is to be used
     sensitivity: Annotated[float, Field(gt=0, le=1)] | None = None  # None: Youden's threshold
@@ -47,6 +48,12 @@ class SearchSettings(Frozen):
                 f"grace_period={settings.grace_period} is longer than max_epochs="
                 f"{settings.max_epochs}",
                 "no trial could be stopped early; lower --grace-period or raise --max-epochs",
+            )
+        if settings.ablate and (settings.finalists == 0 or settings.replicates < 2):
+            raise ConfigError(
+                f"ablate needs a winner under two seeds, and finalists={settings.finalists} with "
+                f"replicates={settings.replicates} gives none",
+                "raise --finalists to 1 and --replicates to 2, or leave --ablate out",
             )
         return settings
 

@@ -1,11 +1,13 @@
 """What a study's records allow to be said."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
@@ -21,6 +23,7 @@ def _study(
     base = trials["trial_id"].str.partition("r")
     trials["replicate"] = pd.to_numeric(base[2]).fillna(0).astype(int)
     trials["config_id"] = base[0]
+    trials["status"], trials["epochs_run"] = "completed", 2
     for name, values in params.items():
         trials[f"params.{name}"] = [values[int(one[1:])] for one in base[0]]
     epochs = pd.DataFrame(
@@ -44,7 +47,9 @@ def _study(
         "confirmed": sorted(confirmed, key=lambda one: -np.mean(list(one["scores"].values()))),
     }
     first = trials["replicate"] == 0
-    return StudyRecords(trials[first], trials[~first], epochs, pd.DataFrame(), manifest)
+    return StudyRecords(
+        trials[first].copy(), trials[~first].copy(), epochs, pd.DataFrame(), manifest
+    )
 
 
 def _predictions(skill: dict[str, float], split: str) -> pd.DataFrame:
@@ -88,6 +93,30 @@ def test_finalists_are_compared_on_test_and_their_seeds_are_the_noise_floor() ->
     equal = draw_conclusions(study, _predictions({"t0000r1": 1.0, "t0001r1": 1.0}, "test"))
     assert equal.versus[0].p_value > 0.05
     assert any("cannot be told apart on the test set" in line for line in in_words(equal, "m"))
+    assert equal.settings == ()  # one replicate each has predictions: nothing is told of seeds
+
+
+def test_a_better_model_is_no_better_setting_where_seeds_differ_as_much() -> None:
+    scores = {f"t000{k}": 0.9 - 0.1 * k for k in range(3)}
+    scores |= {f"t000{k}r{r}": 0.9 - 0.1 * k for k in range(3) for r in (1, 2, 3)}
+    study = _study(scores, settings={"finalists": 3}, listed=None)
+    skill = {f"t0000r{r}": s for r, s in ((1, 0.1), (2, 2.5), (3, 1.0))}  # seeds differ much
+    skill |= {f"t0001r{r}": 0.3 for r in (1, 2, 3)} | {f"t0002r{r}": -2.0 for r in (1, 2, 3)}
+    found = draw_conclusions(study, _predictions(skill, "test"))
+    model, _ = found.versus  # the replicates in the middle
+    assert (model.winner, model.other) == ("t0000r2", "t0001r2")
+    assert model.p_value < 0.05
+    setting, much_worse = found.settings
+    assert (setting.winner, setting.other) == ("t0000", "t0001")
+    assert setting.p_value > 0.05
+    assert setting.difference.low < 0 < setting.difference.high
+    assert setting.difference.difference == pytest.approx(
+        setting.mean.value - setting.mean_of_other.value
+    )
+    assert much_worse.p_value < 0.05
+    told = "\n".join(in_words(found, "val_auroc"))
+    assert "**As models, t0000r2 and t0001r2 differ on the test set**, for other patients" in told
+    assert "**As settings, those of t0000 and t0001 cannot be told apart" in told
 
 
 def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() -> None:
@@ -100,9 +129,7 @@ def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() 
             scores[name] = (0.7 if lr == 0.1 else 0.8) + 0.005 * rng.normal()
     grid = {"lr": [c[0] for c in cells], "epochs": [c[1] for c in cells]}
     study = _study(scores, settings={"finalists": "all"}, listed=4, **grid)
-    found = draw_conclusions(study, pd.DataFrame(
-        {"trial": [], "split": []}
-    ))  # fmt: skip
+    found = draw_conclusions(study, NO_PREDICTIONS)
     assert found.effects_at == "last epoch"
     effects = {effect.hyperparameter: effect for effect in found.effects}
     assert effects["lr"].verdict == "matters"
@@ -172,3 +199,60 @@ def test_what_cannot_be_told_apart_is_compared_as_a_whole() -> None:
         "model ann, width 512-256", "model cnn, width 32-32", "model gap, width 32-64",
     }  # fmt: skip
     assert "whole configurations are compared" in found.notes[-1]
+
+
+def test_a_search_of_fifty_trials_tells_what_goes_with_good_scores_and_not_why() -> None:
+    rng = np.random.default_rng(0)
+    lrs = list(10 ** rng.uniform(-5, -1, 54))
+    names = [f"t{k:04d}" for k in range(54)]
+    scores = {n: 0.8 - 0.05 * (np.log10(lr) + 3) ** 2 for n, lr in zip(names, lrs, strict=True)}
+    lengths = [2, 4] * 27
+    schedules = ["cosine"] * 54
+    study = _study(
+        scores, settings={"finalists": 0}, listed=None,
+        lr=lrs, epochs=lengths, lr_schedule=schedules, noise=list(rng.random(54)),
+    )  # fmt: skip
+    # Three trials have been stopped at the first epoch, and one has diverged there.
+    late = (study.epochs["epoch"] == 2) & study.epochs["trial_id"].isin(names[:4])
+    study = replace(study, epochs=study.epochs[~late])
+    study.trials.loc[study.trials["trial_id"] == names[3], ["status", "epochs_run"]] = "diverged", 1
+    found = draw_conclusions(study, NO_PREDICTIONS)
+    assert found.importances is not None
+    assert (found.importances.epoch, found.importances.trials) == (2, 51)
+    assert found.importances.censored == 3
+    first, second = found.importances.associations  # not the length, which differs too
+    assert (first.hyperparameter, second.hyperparameter) == ("lr", "noise")
+    (sentence,) = [line for line in in_words(found, "val_auroc") if "Associated" in line]
+    assert "at epoch 2 (51 trials; 3 others had not come so far): lr (" in sentence
+    assert "says nothing of causes" in sentence
+    assert "different stages" in found.notes[-1]
+    few = replace(study, trials=study.trials.head(49))
+    assert draw_conclusions(few, NO_PREDICTIONS).importances is None
+
+
+def test_the_winners_changes_are_told_and_what_was_lost_of_them() -> None:
+    scores = {"t0000": 0.9, "t0000r1": 0.91, "t0000r2": 0.9, "t0000r3": 0.89}
+    study = _study(scores, settings={"finalists": 1}, listed=None, lr=[0.1])
+    changes = [
+        ("lr", 0.1, 1 / 30, "", {"a": 0.80, "b": 0.81, "c": 0.79}, {}),
+        ("lr", 0.1, 0.3, "", {}, {"t0000a2r1": "diverged", "t0000a2r2": "failed"}),
+        ("optimizer", "adam", "sgd", "momentum=0.9", {"a": 0.90, "b": 0.91, "c": 0.90}, {}),
+    ]
+    keys = ("hyperparameter", "before", "after", "others", "scores", "lost")
+    study.manifest["ablation"] = {
+        "winner": "t0000",
+        "scores": study.confirmed[0]["scores"],
+        "changes": [dict(zip(keys, change, strict=True)) for change in changes],
+    }
+    found = draw_conclusions(study, NO_PREDICTIONS)
+    verdicts = [one.effect.verdict if one.effect else one.lost for one in found.ablated]
+    lost = "t0000a2r1 diverged, t0000a2r2 failed"
+    assert verdicts == ["worse", lost, "cannot be told apart"]
+    (sentence,) = [line for line in in_words(found, "val_auroc") if "Ablation" in line]
+    assert "worse with lr 0.1 → 0.0333 (-0.1000); 1 of 2 changes cannot be told" in sentence
+    rows = [line.split(" | ") for line in ablation_table(study, found).splitlines()[-3:]]
+    assert [row[0] for row in rows] == [
+        "| lr 0.1 → 0.3", "| lr 0.1 → 0.0333", "| optimizer adam → sgd (with momentum=0.9)"
+    ]  # fmt: skip
+    assert [row[-1].removesuffix(" |") for row in rows] == [lost, "worse", "cannot be told apart"]
+    assert rows[1][2].startswith("-0.1000 (")

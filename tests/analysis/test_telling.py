@@ -12,8 +12,9 @@ from rich.console import Console
 
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import FIGURES, STYLE, draw_all
+from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.study_records import read_study
-from tune_bio.analysis.tables import markdown_table, write_summary
+from tune_bio.analysis.tables import write_summary
 from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
 from tune_bio.progress import describe, duration, ranked, showing

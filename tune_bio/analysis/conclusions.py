@@ -5,36 +5,43 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tune_bio.analysis.comparing import SettingVersus, Versus, as_models, as_settings
 from tune_bio.analysis.report_table import hyperparameters_of
 from tune_bio.analysis.statistics import (
-    Comparison,
+    ChangeEffect,
     Effect,
+    Importances,
     NoiseFloor,
     Selection,
-    compare,
+    ablation,
+    common_epoch,
     corrected_selection,
     effects,
-    holm,
+    importances,
     noise_floor,
 )
-from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.analysis.study_records import PARAMS, StudyRecords, probabilities
+from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
 from tune_bio.errors import AliasError, StatisticsError
 
 # At which epoch they are judged, the effects, and what is to be said of them.
 Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]
 
+LENGTHS = ("epochs", "patience")
+
 
 @dataclass(frozen=True)
-class Versus:
-    """The winner against another finalist on the test set; `p_value` corrected by Holm."""
+class Ablated:
+    """A change of the winner, and what it does on validation; None where too few seeds ended."""
 
-    winner: str
-    other: str
-    comparison: Comparison
-    p_value: float
+    hyperparameter: str
+    before: str
+    after: str
+    others: str
+    effect: ChangeEffect | None
+    lost: str
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,11 @@ class Conclusions:
     selection: Selection | None
     noise: NoiseFloor | None
     versus: tuple[Versus, ...]
+    settings: tuple[SettingVersus, ...]
     effects: tuple[Effect, ...]
     effects_at: str
+    importances: Importances | None
+    ablated: tuple[Ablated, ...]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +73,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     notes: list[str] = []
     selection = noise = None
     versus: tuple[Versus, ...] = ()
+    settings: tuple[SettingVersus, ...] = ()
     found: tuple[Effect, ...] = ()
     effects_at = "best epoch"
     try:
@@ -73,13 +84,18 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     if not counted.empty:
         try:
             noise = noise_floor(counted)
-            versus = _versus(study, predictions)
+            versus = as_models(study, predictions)
+            settings = as_settings(study, predictions)
             if study.whole:
                 effects_at, found, told = _effects(study, counted)
                 notes += told
         except StatisticsError as error:
             notes.append(str(error))
-    return Conclusions(selection, noise, versus, found, effects_at, tuple(notes))
+    associated = None if study.whole else _importances(study, notes)
+    ablated = _ablated(study, notes)
+    return Conclusions(
+        selection, noise, versus, settings, found, effects_at, associated, ablated, tuple(notes)
+    )
 
 
 def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | None:
@@ -92,41 +108,12 @@ def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | No
     first = by_trial[0]
     return corrected_selection(
         first["label"].to_numpy(),
-        np.stack([_probabilities(group) for group in by_trial]),
+        np.stack([probabilities(group) for group in by_trial]),
         first["patient"].to_numpy(),
         study.metric.removeprefix("val_"),
         positive=study.positive,
         patients_known=study.patients_known,
         seed=study.seed,
-    )
-
-
-def _versus(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, ...]:
-    """The winner's replicate in the middle against those of the other finalists, on test."""
-    medians = [one["median"] for one in study.confirmed]
-    tested = predictions[predictions["split"] == "test"]
-    on_test = {str(trial): rows for trial, rows in tested.groupby("trial") if trial in set(medians)}
-    if len(on_test) < 2 or study.whole:
-        return ()
-    winner, *others = medians
-    rows = on_test[winner]
-    comparisons = [
-        compare(
-            rows["label"].to_numpy(),
-            _probabilities(rows),
-            _probabilities(on_test[other]),
-            rows["patient"].to_numpy(),
-            study.metric.removeprefix("val_"),
-            positive=study.positive,
-            patients_known=study.patients_known,
-            seed=study.seed,
-        )
-        for other in others
-    ]
-    corrected = holm([each.p_value for each in comparisons])
-    return tuple(
-        Versus(winner, other, each, p)
-        for other, each, p in zip(others, comparisons, corrected, strict=True)
     )
 
 
@@ -172,6 +159,75 @@ def _varied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
     return varied
 
 
+def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
+    """Each change of the winner against the winner, under the same seeds."""
+    if study.ablation is None:
+        return ()
+    changes = study.ablation["changes"]
+    tested = [change for change in changes if len(change["scores"]) > 1]
+    try:
+        effects_of = ablation(
+            list(study.ablation["scores"].values()),
+            [list(change["scores"].values()) for change in tested],
+            lower_is_better=study.ascending,
+            seed=study.seed,
+        )
+    except StatisticsError as error:
+        notes.append(f"the winner's changes are not compared with it: {error}")
+        return ()
+    found = {id(change): effect for change, effect in zip(tested, effects_of, strict=True)}
+    return tuple(
+        Ablated(
+            change["hyperparameter"],
+            in_few_digits(change["before"]),
+            in_few_digits(change["after"]),
+            change["others"],
+            found.get(id(change)),
+            ", ".join(f"{trial} {status}" for trial, status in change["lost"].items()),
+        )
+        for change in changes
+    )
+
+
+def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:
+    """What goes with good scores in a search, at the last epoch that enough trials reached.
+
+    A trial that diverged before counts as the worst. Lengths are left out: at one epoch for all
+    they have had no say yet.
+    """
+    metric = study.metric
+    epochs = study.epochs[study.epochs["trial_id"].isin(study.trials["trial_id"])]
+    epoch = common_epoch(epochs, metric)
+    names = [name for name in study.searched if name not in LENGTHS]
+    if epoch is None or not names:
+        return None
+    there = epochs[epochs["epoch"] == epoch].set_index("trial_id")[metric]
+    scores = study.trials["trial_id"].map(there)
+    diverged = (study.trials["status"] == "diverged") & (study.trials["epochs_run"] <= epoch)
+    scores = scores.mask(scores.isna() & diverged, WORST[METRIC_MODES[metric]])
+    columns = {name: study.trials[PARAMS + name] for name in names}
+    compared = pd.DataFrame({**columns, "score": scores})
+    if _at_several_stages(study.trials[scores.notna()]):
+        notes.append(
+            f"trials under schedules that depend on their length stood at epoch {epoch} at "
+            "different stages of these: what is associated with their scores there is to be read "
+            "with care"
+        )
+    return importances(
+        compared,
+        names,
+        epoch=epoch,
+        censored=int(scores.isna().sum()),
+        lower_is_better=study.ascending,
+        seed=study.seed,
+    )
+
+
+def _at_several_stages(trials: pd.DataFrame) -> bool:
+    bound = trials[trials[PARAMS + "lr_schedule"].isin(LENGTH_BOUND_SCHEDULES)]
+    return bool(bound[PARAMS + "epochs"].nunique() > 1)
+
+
 def _counted(study: StudyRecords) -> pd.DataFrame:
     """The replicates that count, with `score` and `last`, the metric at the best and last epoch."""
     both = pd.concat([study.trials, study.replicates]) if study.whole else study.replicates
@@ -179,10 +235,3 @@ def _counted(study: StudyRecords) -> pd.DataFrame:
     counted = both[both["trial_id"].isin(wanted)]
     last = study.epochs.sort_values("epoch").groupby("trial_id")[study.metric].last()
     return counted.assign(last=counted["trial_id"].map(last)).reset_index(drop=True)
-
-
-def _probabilities(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    columns = [name for name in rows.columns if str(name).startswith("p_")]
-    stored = rows[columns].to_numpy(np.float64)  # of float32, whose rounding shows in the sum
-    found: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
-    return found

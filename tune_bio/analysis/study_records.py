@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.config import METRIC_MODES, Params
@@ -29,6 +31,15 @@ class StudyRecords:
     def confirmed(self) -> list[dict[str, Any]]:
         """The finalists whose replicates have ended, the best first, as the manifest has them."""
         return list(self.manifest.get("confirmed", []))
+
+    @property
+    def ablation(self) -> dict[str, Any] | None:
+        """The winner's changes with their scores, as the manifest has them; None: there are none.
+
+        Their trials stand among the replicates.
+        """
+        found: dict[str, Any] | None = self.manifest.get("ablation")
+        return found
 
     @property
     def whole(self) -> bool:
@@ -113,3 +124,11 @@ def read_study(folder: Path) -> StudyRecords:
         read_evaluations(folder),
         manifest,
     )
+
+
+def probabilities(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Class probabilities of rows of predictions.parquet, (rows, classes), summing to 1."""
+    columns = [name for name in rows.columns if str(name).startswith("p_")]
+    stored = rows[columns].to_numpy(np.float64)  # of float32, whose rounding shows in the sum
+    found: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
+    return found

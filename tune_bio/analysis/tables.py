@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.methods import methods
 from tune_bio.analysis.report_table import (
     RANKED,
@@ -16,6 +18,7 @@ from tune_bio.analysis.report_table import (
     interval,
     reports_table,
 )
+from tune_bio.analysis.statistics import Comparison, Difference
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
@@ -30,8 +33,9 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         f"# {manifest['name']}",
         *_warnings(manifest),
         _outcome(study),
-        _confirmation(study),
+        _confirmation(study, conclusions),
         _conclusions(study, conclusions),
+        ablation_table(study, conclusions),
         _controls(study),
         _ranking(study),
         _failures(study),
@@ -93,7 +97,7 @@ def _ranking(study: StudyRecords) -> str:
     return "\n\n".join(parts)
 
 
-def _confirmation(study: StudyRecords) -> str:
+def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
     """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     if not study.confirmed:
         return ""
@@ -124,8 +128,35 @@ def _confirmation(study: StudyRecords) -> str:
         "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
         "and its threshold were fixed before the test set was opened."
     )
-    parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
+    table, openings = markdown_table(pd.DataFrame(rows)), _openings(study)
+    parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
     return "\n\n".join(parts)
+
+
+def _two_questions(conclusions: Conclusions) -> list[str]:
+    """Is this model better, and is this setting better? Each other finalist a row."""
+    if not conclusions.settings:
+        return []
+    rows = [
+        {
+            "on the test set": f"{setting.winner} against {setting.other}",
+            f"{model.comparison.metric}: is this model better?": _difference(
+                model.comparison, model.p_value
+            ),
+            "is this setting better?": _difference(setting.difference, setting.p_value),
+        }
+        for model, setting in zip(conclusions.versus, conclusions.settings, strict=True)
+    ]
+    told = (
+        "These are two questions. *This model*: the two replicates in the middle as they are, on "
+        "other patients. *This setting*: the means over all replicates, were both trained again "
+        "under other seeds, on other patients; its interval has both in it."
+    )
+    return [markdown_table(pd.DataFrame(rows)), told]
+
+
+def _difference(found: Comparison | Difference, p_value: float) -> str:
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {p_value:.2g}"
 
 
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -241,18 +272,3 @@ def _reading(study: StudyRecords) -> str:
 
 def _params(study: StudyRecords, row: pd.Series) -> str:
     return hyperparameters_of(study.params(row), study.searched)
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """A table in Markdown; floats to four digits, missing values as a dash."""
-    lines = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
-    for _, row in table.iterrows():
-        lines.append(" | ".join(_cell(value) for value in row))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if pd.isna(value):  # type: ignore[call-overload]
-        return "-"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|")

@@ -82,7 +82,7 @@ def replicate_jobs(records: Records, finalists: Sequence[Finalist]) -> list[Job]
             if replicate_of(trial) == 0:
                 continue
             params = _reseeded(records, finalist, replicate_of(trial))
-            if not _has_ended(records, trial, params):
+            if not has_ended(records, trial, params):
                 named.append((trial, params))
     return joined(named)
 
@@ -114,8 +114,11 @@ def _reseeded(records: Records, finalist: Finalist, replicate: int) -> Params:
     return {**config.params(), "seed": max(seeds[finalist.config_id]) + replicate}
 
 
-def _has_ended(records: Records, trial: str, params: Params) -> bool:
-    """Whether a replicate is on record; one that is to be longer now is trained on."""
+def has_ended(records: Records, trial: str, params: Params) -> bool:
+    """Whether a replicate is on record; one that is to be longer now is trained on.
+
+    `params` are all of its hyperparameters, with its seed.
+    """
     row = records.trials.get(trial)
     if row is None or row["status"] == "interrupted":
         return False

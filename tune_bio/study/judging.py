@@ -12,10 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from tune_bio.controls import Control, Flag
-from tune_bio.jobs import Job
+from tune_bio.jobs import Job, members_of
 from tune_bio.progress import ranked, reading
 from tune_bio.records import Records, config_of, write_manifest
 from tune_bio.sharing import Shared
+from tune_bio.study.ablation import Ablation, ablate, ablation_jobs, describe_ablation
 from tune_bio.study.best import Exported, export_best
 from tune_bio.study.confirmation import (
     Confirmed,
@@ -36,7 +37,7 @@ from tune_bio.study.controls import (
 )
 from tune_bio.study.opening import evaluate, open_test_set, opened_before, thresholds
 from tune_bio.study.preflight import Plan
-from tune_bio.study.telling import tell_finalists
+from tune_bio.study.telling import tell_ablation, tell_finalists
 
 
 @dataclass
@@ -52,7 +53,8 @@ class Judged:
 class AfterSearch:
     """What follows when the search's last trial has ended: `jobs` is called at that moment.
 
-    The shuffled control is trained beside the replicates. `finalists` is None until then.
+    The shuffled control is trained beside the replicates. `finalists` is None until then,
+    `ablation` until these have been confirmed.
     """
 
     def __init__(self, plan: Plan, shared: Shared, records: Records, console: Console) -> None:
@@ -62,10 +64,16 @@ class AfterSearch:
         self._console = console
         self.finalists: list[Finalist] | None = None
         self.search_seconds = 0.0
+        self.ablation: Ablation | None = None
         self._shuffled: ShuffledRun | Shuffled | None = None
+        self._stages = iter((self._replicates, self._ablations))
 
     def jobs(self) -> list[Job]:
-        """The replicates that are still to be trained."""
+        """What is to be trained next: replicates, then the winner's changes; else nothing."""
+        return next((found for stage in self._stages if (found := stage())), [])
+
+    def _replicates(self) -> list[Job]:
+        """Those that are still to be trained."""
         plan, records = self._plan, self._records
         self.search_seconds = time.monotonic() - records.began
         self.finalists = choose(plan, records)
@@ -75,6 +83,21 @@ class AfterSearch:
         if plan.settings.controls and top is not None:
             config = config_of(records.trials[top])
             self._shuffled = begin_shuffled(plan, self._shared, config, plan.settings.seed)
+        return found
+
+    def _ablations(self) -> list[Job]:
+        """Of the winner, which is known now that all replicates have ended."""
+        plan, records = self._plan, self._records
+        assert self.finalists is not None
+        winners = confirmed(plan, records, self.finalists)
+        if not plan.settings.ablate or not winners:
+            return []
+        self.ablation = ablate(plan, records, winners[0])
+        found = ablation_jobs(records, self.ablation)
+        if found:
+            trials = sum(len(members_of(one)) for one in found)
+            winner, changes = winners[0].finalist.trial, len(self.ablation.changes)
+            tell_ablation(winner, changes, trials, self._console)
         return found
 
     def shuffled(self) -> Shuffled | None:
@@ -93,7 +116,8 @@ def judge(
     judged = Judged()
     try:
         judged.confirmed, notes = _confirmed(plan, records, after.finalists)
-        manifest["left_out"] = [*manifest["left_out"], *notes]
+        ablation, more = _ablation(plan, records, after.ablation)
+        manifest |= {"ablation": ablation, "left_out": [*manifest["left_out"], *notes, *more]}
         winner = judged.confirmed[0].median if judged.confirmed else None
         judged.best = export_best(plan, records, winner)
         manifest["confirmed"] = [_described(one) for one in judged.confirmed]
@@ -119,6 +143,19 @@ def _confirmed(
     found = confirmed(plan, records, finalists)
     lost = [one.trial for one in finalists if one not in [c.finalist for c in found]]
     return found, [f"{trial} was not confirmed: a replicate failed or diverged" for trial in lost]
+
+
+def _ablation(
+    plan: Plan, records: Records, ablation: Ablation | None
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The manifest's entry, None where nothing was changed; and what is not done."""
+    if ablation is None:
+        wanted = plan.settings.ablate
+        return None, ["no winner was confirmed, so none is ablated"] if wanted else []
+    notes = list(ablation.notes)
+    if ablation_jobs(records, ablation):
+        notes.append("not all of the winner's changes were trained; --resume goes on")
+    return describe_ablation(plan, records, ablation), notes
 
 
 def _open(

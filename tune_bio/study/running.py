@@ -27,7 +27,7 @@ from tune_bio.study.preflight import Plan
 from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resume import records_of, restore
 from tune_bio.study.telling import tell_features
-from tune_bio.study.tuning import Interruption, confirming, search
+from tune_bio.study.tuning import Interruption, following, search
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         records,
         plan.settings,
         plan.searched,
-        plan.trials + confirming(plan),
+        plan.trials + following(plan),
         quiet=plan.request.quiet,
         ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
     ) as view:

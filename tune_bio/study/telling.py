@@ -116,6 +116,11 @@ def tell_finalists(trials: Sequence[str], plan: Plan, console: Console) -> None:
     line(console, f"confirmation: {', '.join(trials)}, each under {seeds}, to the end")
 
 
+def tell_ablation(winner: str, changes: int, trials: int, console: Console) -> None:
+    """Say how many changes of the winner are trained."""
+    line(console, f"ablation: {winner} with one change at a time, {changes}; {trials} trials")
+
+
 def line(console: Console, text: str) -> None:
     """Print a line, however long."""
     console.print(text, soft_wrap=True)

@@ -26,6 +26,7 @@ from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
 from tune_bio.schedulers import build_scheduler, rungs
 from tune_bio.searchers import ThenSearcher, build_searcher
 from tune_bio.sharing import Shared
+from tune_bio.space import Choices
 from tune_bio.study.disk import Disk
 from tune_bio.study.preflight import Plan
 from tune_bio.trainable import TrialActor, TrialContext
@@ -48,15 +49,15 @@ def search(
 ) -> Interruption:
     """Run every trial of the plan that has not ended; one that fails is recorded.
 
-    When the last one has ended, `then` is asked for what follows: it is run to its end, in the same
-    processes.
+    When the last one has ended, `then` is asked for what follows, and again when that has ended,
+    until nothing does: all of it is run to its end, in the same processes.
     """
     settings = plan.settings
     jobs = None if plan.listed is None else listed_jobs(plan, past)
     left = len(jobs) if jobs is not None else plan.trials - sum(trial.ended for trial in past)
     if left <= 0:
         jobs = list(then())
-        left, then = len(jobs), list
+        left = len(jobs)
     context = TrialContext(
         shared=shared,
         allotment=plan.allotment,
@@ -79,18 +80,31 @@ def search(
     try:
         with _scratch() as scratch, _signals() as interruption, few_processes():
             if left > 0:
-                most = left + max(1, confirming(plan))  # one more question brings `then` about
+                most = left + following(plan) + 1  # one more question brings `then` about
                 _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
     finally:
         recorder.finish()
     return interruption
 
 
-def confirming(plan: Plan) -> int:
-    """How many replicates there may be, at most."""
+def following(plan: Plan) -> int:
+    """How many trials may follow the search's, at most: replicates, and those of an ablation."""
     wanted = plan.settings.finalists
     finalists = plan.trials if wanted == "all" else min(wanted, plan.trials)
-    return finalists * plan.settings.replicates
+    return (finalists + _changes(plan)) * plan.settings.replicates
+
+
+def _changes(plan: Plan) -> int:
+    """Of each hyperparameter all other choices, or two other numbers."""
+    if not plan.settings.ablate:
+        return 0
+    if plan.listed is not None:
+        return len(plan.listed) * len(plan.searched)
+    distributions = plan.survey.distributions.values()
+    return sum(
+        max(len(d.values) - 1 if isinstance(d, Choices) else 2 for d in found)
+        for found in distributions
+    )
 
 
 def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:

@@ -3,8 +3,15 @@
 Patients are clusters of images, and every interval knows it. Nothing here reads a file.
 """
 
+from tune_bio.analysis.statistics.ablation import ChangeEffect, ablation
 from tune_bio.analysis.statistics.comparison import Comparison, compare, holm
 from tune_bio.analysis.statistics.effects import Effect, LevelDifference, effects
+from tune_bio.analysis.statistics.importance import (
+    Association,
+    Importances,
+    common_epoch,
+    importances,
+)
 from tune_bio.analysis.statistics.intervals import Estimate
 from tune_bio.analysis.statistics.model import evaluate_model
 from tune_bio.analysis.statistics.noise import NoiseFloor, noise_floor
@@ -12,19 +19,25 @@ from tune_bio.analysis.statistics.selection import Selection, corrected_selectio
 from tune_bio.analysis.statistics.settings import Difference, compare_settings, mean_over_seeds
 
 __all__ = [
+    "Association",
+    "ChangeEffect",
     "Comparison",
     "Difference",
     "Effect",
     "Estimate",
+    "Importances",
     "LevelDifference",
     "NoiseFloor",
     "Selection",
+    "ablation",
+    "common_epoch",
     "compare",
     "compare_settings",
     "corrected_selection",
     "effects",
     "evaluate_model",
     "holm",
+    "importances",
     "mean_over_seeds",
     "noise_floor",
 ]
