@@ -28,6 +28,8 @@ TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.p
 EVALUATIONS = "evaluations.parquet"
 MANIFEST = "experiment.json"
 
+LEAKAGE = "LEAKAGE"  # how a data set's note begins where a leak was allowed
+
 _TIMELINE = b"tune_bio.timeline"
 _ARROW_TYPES: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 # Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
@@ -198,7 +200,7 @@ class Records:
                 self.test = Described(*described)
             into = self.test_predictions if split == "test" else self.predictions
             into[str(trial)] = rows[columns].to_numpy(np.float32)
-        self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
+        self.timeline = read_timeline(self.folder)
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
 
@@ -255,6 +257,13 @@ def config_of(row: Row) -> TrialConfig:
 def read_trials(folder: Path) -> pd.DataFrame:
     """trials.parquet as a table; raises ResultsError."""
     return _read(folder / TRIALS)
+
+
+def read_timeline(folder: Path) -> dict[str, list[float]]:
+    """Each trial's first and last moment, in seconds since the study began; raises ResultsError."""
+    metadata = _read_table(folder / TRIALS).schema.metadata or {}
+    timeline: dict[str, list[float]] = json.loads(metadata.get(_TIMELINE, b"{}"))
+    return timeline
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:

@@ -92,7 +92,9 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
-    """Figures and summary, and the last lines on the console."""
+    """Figures, summary and page, and the last lines on the console."""
+    from tune_bio.analysis.page import write_page
+
     folder, trials = plan.request.folder, list(ran.records.trials.values())
     study = read_study(folder)
     if not study.ranking.empty:
@@ -100,6 +102,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     conclusions = draw_conclusions(study, read_predictions(folder))
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
     write_summary(study, conclusions, folder)
+    write_page(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
     return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
 
