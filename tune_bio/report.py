@@ -104,12 +104,8 @@ def _compare(
 ) -> None:
     from tune_bio.analysis.page import write_comparison
 
-    names = [study.manifest["name"] for study, _ in studies.values()]
-    distinct = len(set(names)) == len(names)
-    named = {
-        name if distinct else str(folder): study
-        for name, (folder, study) in zip(names, studies.items(), strict=True)
-    }
+    distinct = len({folder.name for folder in studies}) == len(studies)
+    named = {folder.name if distinct else str(folder): one for folder, one in studies.items()}
     write_comparison(named, path)
     console.print(f"side by side: {escape(str(path))}", soft_wrap=True)
 

@@ -20,18 +20,26 @@ def comparison_content(studies: Studies) -> dict[str, Any]:
     """Every value of the template comparison.html."""
     records = {name: study for name, (study, _) in studies.items()}
     return {
-        "table": Table.of(pd.DataFrame([_row(name, *both) for name, both in studies.items()])),
+        "table": _table({name: _entries(*both) for name, both in studies.items()}),
         "questions": [(name, question(study.manifest)) for name, study in records.items()],
         "notes": _notes(records),
         "plots_by_metric": _dot_plots(records),
     }
 
 
-def _row(name: str, study: StudyRecords, conclusions: Conclusions) -> dict[str, object]:
+def _table(columns: Mapping[str, dict[str, object]]) -> Table | None:
+    """A study a column, so that what is compared stands side by side."""
+    frame = pd.DataFrame(columns).dropna(how="all")
+    return Table.of(frame.rename_axis("").reset_index())
+
+
+def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]:
     data, manifest = study.manifest["data"], study.manifest
     both = pd.concat([study.trials, study.replicates])
-    row: dict[str, object] = {"study": name, "best configuration": "-", "ranked by": study.metric}
-    row |= dict.fromkeys(("validation", "corrected for selection", "test AUROC", "test accuracy"))
+    row: dict[str, object] = {"best configuration": None, "ranked by": metric_name(study.metric)}
+    row |= dict.fromkeys(
+        ("validation", "corrected for selection", "test AUROC", "test accuracy", "parameters")
+    )
     if not study.ranking.empty:
         best = study.ranking.iloc[0]
         row["validation"] = f"{best['score']:.3f}, one seed"

@@ -48,6 +48,7 @@
   // A figure has models of its own, since Bokeh ties each to one document.
   let sources = [];
   let filters = [];
+  let views = [];
   let quiet = false; // while marks come from elsewhere
   const pick = (source) => {
     if (quiet) return;
@@ -98,7 +99,23 @@
     });
     figure.add_tools(new Bokeh.HoverTool({ tooltips: TOOLTIPS, renderers: [lines], line_policy: "nearest" }));
     axes(figure, colour);
+    figure.xaxes[0].ticker = new Bokeh.BasicTicker({ min_interval: 1, desired_num_ticks: 8 });
     return figure;
+  };
+
+  // Bokeh's own ticks overlap where a scale is short.
+  const logTicks = (axis, values) => {
+    const there = values.filter(Number.isFinite);
+    const [low, high] = [Math.min(...there), Math.max(...there)];
+    const steps = high / low > 50 ? [1] : [1, 2, 5];
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+      for (const step of steps) ticks.push(Number(`${step}e${power}`));
+    }
+    axis.ticker = new Bokeh.FixedTicker({ ticks });
+    axis.major_label_overrides = new Map(
+      ticks.map((tick) => [tick, tick < 0.01 ? tick.toExponential() : String(tick)]),
+    );
   };
 
   // Equal names are spread by a fixed pattern, which does not differ from load to load.
@@ -125,6 +142,8 @@
     });
     figure.add_tools(new Bokeh.HoverTool({ tooltips: TOOLTIPS, renderers: [dots] }));
     axes(figure, colour);
+    if (of.scale === "log") logTicks(figure.xaxes[0], nan(of.values));
+    if (of.scale === "linear") figure.xaxes[0].ticker = new Bokeh.BasicTicker({ desired_num_ticks: 4 });
     if (names && of.factors.join("").length > 24) figure.xaxes[0].major_label_orientation = 0.5;
     return figure;
   };
@@ -132,7 +151,17 @@
   const show = async (figure, place) => {
     const element = document.createElement("div");
     place.replaceChildren(element);
-    await Bokeh.Plotting.show(figure, element);
+    views.push(await Bokeh.Plotting.show(figure, element));
+  };
+  const clear = () => {
+    for (const view of views) {
+      const left = Bokeh.documents.indexOf(view.model.document);
+      view.remove();
+      if (left >= 0) Bokeh.documents.splice(left, 1);
+    }
+    sources = [];
+    filters = [];
+    views = [];
   };
   const drawCurves = async (colour) => show(curves(colour), document.getElementById("curve-plot"));
   const drawPanels = async (colour) => {
@@ -141,20 +170,14 @@
     place.replaceChildren(...data.panels.map(() => document.createElement("div")));
     for (const [k, each] of data.panels.entries()) await show(panel(each, colour), place.children[k]);
   };
-  const draw = (what) => {
+  const draw = () => {
     drawing = drawing.then(async () => {
-      await what(colours());
-      choose();
-      document.documentElement.dataset.drawn = String(Math.round(performance.now()));
-    });
-    return drawing;
-  };
-  const redraw = () => {
-    draw(async (colour) => {
-      sources = [];
-      filters = [];
+      const colour = colours();
+      clear();
       await drawCurves(colour);
       await drawPanels(colour);
+      choose();
+      document.documentElement.dataset.drawn = String(performance.now());
     });
   };
 
@@ -167,7 +190,7 @@
     shown = data.trials.map((_, k) => wanted.has(k));
     for (const filter of filters) filter.booleans = shown;
   });
-  document.getElementById("curve").addEventListener("change", redraw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  redraw();
+  document.getElementById("curve").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  draw();
 })();
