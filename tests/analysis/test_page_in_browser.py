@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -54,7 +55,7 @@ def opened(browser: Browser, report: Path) -> Iterator[Open]:
     faults: list[str] = []
     pages: list[Page] = []
 
-    def open_page(path: Path = report, width: int = 1280, **options: str) -> Page:
+    def open_page(path: Path = report, width: int = 1280, **options: Any) -> Page:
         page = browser.new_page(viewport={"width": width, "height": 800}, **options)
         pages.append(page)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -210,6 +211,12 @@ def test_a_narrow_screen_has_nothing_beside_it(opened: Open, scheme: str) -> Non
     assert wide == []
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_on_a_touch_screen_a_drag_over_a_plot_scrolls_the_page(opened: Open) -> None:
+    drags = """() => Bokeh.documents.map((each) => each.roots()[0].toolbar.active_drag?.type)"""
+    assert set(opened().evaluate(drags)) == {"BoxZoomTool"}
+    assert set(opened(width=NARROW, has_touch=True, is_mobile=True).evaluate(drags)) == {None}
 
 
 def test_on_paper_figures_stand_where_plots_were(opened: Open) -> None:

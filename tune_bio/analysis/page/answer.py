@@ -9,7 +9,15 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.tables import told_params
 
-NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "macro_f1": "macro F1"}
+NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_f1": "macro F1",
+    "brier": "Brier score",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "ece": "ECE",
+}
 
 
 def question(manifest: dict[str, Any]) -> str:

@@ -65,6 +65,7 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         "facts": _facts(study),
         "metric": metric_name(study.metric),
         "dots": by_setting(study),
+        "whole": study.whole,
         "confirmation": Table.of(confirmation_table(study)),
         "openings": [told.removeprefix("> **Note.** ") for told in told_openings(study)],
         "board": leaderboard(study, order),

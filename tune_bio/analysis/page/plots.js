@@ -11,6 +11,8 @@
     interrupted: "--quiet", running: "--green",
   };
   const LOG_FROM = 5; // ratio of the largest to the smallest loss
+  // On a touch screen a drag scrolls the page, until zooming is chosen in a plot's bar.
+  const DRAG = matchMedia("(pointer: coarse)").matches ? null : "box_zoom";
   const nan = (values) => values.map((value) => (value === null ? NaN : value));
   let shown = Array(count).fill(true);
   let marked = [];
@@ -86,7 +88,7 @@
     });
     const figure = Bokeh.Plotting.figure({
       height: 400, sizing_mode: "stretch_width", tools: "pan,box_zoom,wheel_zoom,tap,reset",
-      active_drag: "box_zoom", x_axis_label: "epoch", y_axis_label: data.names[name],
+      active_drag: DRAG, x_axis_label: "epoch", y_axis_label: data.names[name],
       y_axis_type: log ? "log" : "linear",
     });
     const lines = figure.multi_line({ field: "xs" }, { field: "ys" }, {
@@ -107,7 +109,7 @@
   const logTicks = (axis, values) => {
     const there = values.filter(Number.isFinite);
     const [low, high] = [Math.min(...there), Math.max(...there)];
-    const steps = high / low > 50 ? [1] : [1, 2, 5];
+    const steps = high / low > 1000 ? [1] : high / low > 20 ? [1, 3] : [1, 2, 5];
     const ticks = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
       for (const step of steps) ticks.push(Number(`${step}e${power}`));
@@ -130,7 +132,7 @@
     });
     const figure = Bokeh.Plotting.figure({
       height: 250, sizing_mode: "stretch_width", tools: "pan,box_zoom,wheel_zoom,tap,reset",
-      active_drag: "box_zoom", x_axis_label: of.name, y_axis_label: data.label,
+      active_drag: DRAG, x_axis_label: of.name, y_axis_label: data.label,
       ...(names
         ? { x_range: new Bokeh.FactorRange({ factors: of.factors }) }
         : { x_axis_type: of.scale }),
