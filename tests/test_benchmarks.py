@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.analysis.test_page_in_browser import CHROMIUM
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -53,6 +55,16 @@ def test_driver_load() -> None:
     ((_, _, seconds, computed, share),) = rows(run("driver_load"))
     assert 0 < float(computed) < float(seconds)
     assert share.endswith("%")
+
+
+@pytest.mark.browser
+def test_page_load() -> None:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium (apt-get install chromium)")
+    ((trials, _, size, *seconds),) = rows(run("page_load"))
+    assert trials == "10"
+    assert 1 < float(size) < 6
+    assert all(float(each) > 0 for each in seconds)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="private memory is read from /proc")

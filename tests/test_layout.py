@@ -17,6 +17,7 @@ FLOORS = (
     ("errors", "files", "environment", "validation", "config", "settings"),
     (
         "space", "survey", "seeding", "metrics", "curves", "thresholds", "predictions", "records",
+        "results",
         "request", "fingerprints", "datasets", "models",
     ),
     ("optim", "schedules", "devices"),
@@ -29,7 +30,7 @@ FLOORS = (
     ("analysis",),
     ("study",),
     # __init__ is the face: it hands out what lies below.
-    ("search", "audit", "command_line", "notebook", "__init__"),
+    ("search", "audit", "report", "command_line", "notebook", "__init__"),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -84,7 +85,9 @@ def test_no_two_modules_import_each_other() -> None:
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("module", ["tune_bio", "tune_bio.search", "tune_bio.audit"])
+@pytest.mark.parametrize(
+    "module", ["tune_bio", "tune_bio.search", "tune_bio.audit", "tune_bio.report"]
+)
 def test_the_face_and_the_command_line_cost_nothing_to_import(module: str) -> None:
     script = f"import {module}, sys; print([m for m in ('torch', 'ray') if m in sys.modules])"
     done = subprocess.run(
@@ -96,6 +99,7 @@ def test_the_face_and_the_command_line_cost_nothing_to_import(module: str) -> No
 def test_the_public_names_are_these() -> None:
     assert sorted(tune_bio.__all__) == [
         "Evaluation",
+        "Results",
         "SearchResult",
         "SearchSettings",
         "TrainedModel",
@@ -105,6 +109,7 @@ def test_the_public_names_are_these() -> None:
         "__version__",
         "evaluate",
         "load_model",
+        "load_results",
         "run_search",
     ]
     for name in tune_bio.__all__:

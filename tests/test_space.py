@@ -10,7 +10,15 @@ from tests.fixtures_data import is_one_line
 from tune_bio.config import Value
 from tune_bio.errors import ConfigError, InputError, SpaceError
 from tune_bio.settings import SearchSettings
-from tune_bio.space import Choices, DeadEnd, Distribution, Range, SearchSpace, load_search_space
+from tune_bio.space import (
+    Choices,
+    DeadEnd,
+    Distribution,
+    Range,
+    SearchSpace,
+    load_search_space,
+    space_of,
+)
 
 Function = Callable[[Any], None]
 
@@ -168,3 +176,24 @@ def test_pinned_weights_that_cannot_be_had_are_a_dead_end() -> None:
     for function in (transfer, rates):
         with pytest.raises(DeadEnd, match="resnet18"):
             space(function, missing=missing, pins=pins).run(First())
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ('"""Which one,\nand why?\n\nMore of it."""\n', "Which one, and why?"),
+        ("", "Of the function."),
+    ],
+)
+def test_the_question_is_the_first_paragraph_of_a_docstring(
+    tmp_path: Path, text: str, question: str
+) -> None:
+    function = (
+        'def search_space(trial):\n    "Of the function."\n    trial.suggest_int("depth", 1, 2)'
+    )
+    assert _load(tmp_path, text + function).question == question
+
+
+def test_a_space_without_a_docstring_asks_nothing() -> None:
+    assert space(transfer).question is None
+    assert space_of(transfer).question is None

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from tune_bio.bundle import TrainedModel, load_model
     from tune_bio.evaluation import Evaluation, evaluate
     from tune_bio.notebook import SearchResult, run_search
+    from tune_bio.results import Results, load_results
 
 __version__ = version("tune_bio")
 __all__ = [
     "Evaluation",
+    "Results",
     "SearchResult",
     "SearchSettings",
     "TrainedModel",
@@ -30,16 +32,19 @@ __all__ = [
     "__version__",
     "evaluate",
     "load_model",
+    "load_results",
     "run_search",
 ]
 
-# What needs PyTorch or Ray, and where it lies.
+# What needs PyTorch, Ray or pandas, and where it lies.
 _LATE = {
     "Evaluation": "evaluation",
+    "Results": "results",
     "SearchResult": "notebook",
     "TrainedModel": "bundle",
     "evaluate": "evaluation",
     "load_model": "bundle",
+    "load_results": "results",
     "run_search": "notebook",
 }
 

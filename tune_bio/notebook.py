@@ -5,39 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
 from tune_bio.bundle import TrainedModel, load_model
 from tune_bio.config import check_pins
 from tune_bio.datasets import ArrayData
-from tune_bio.records import read_epochs, read_predictions, read_trials
 from tune_bio.request import Request
+from tune_bio.results import Results
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, Trial, load_search_space, space_of
 from tune_bio.study import run_study
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """A finished search: its folder, and what lies in it."""
-
-    folder: Path
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """One row a trial."""
-        return read_trials(self.folder)
-
-    @property
-    def epochs(self) -> pd.DataFrame:
-        """One row a trial and epoch."""
-        return read_epochs(self.folder)
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        """Every trial's validation probabilities at its best epoch."""
-        return read_predictions(self.folder)
+@dataclass(frozen=True, eq=False)
+class SearchResult(Results):
+    """A finished search: its folder, its tables, and the best model."""
 
     @property
     def best(self) -> TrainedModel:
@@ -101,7 +83,7 @@ def run_search(
         resume=resume,
     )
     console = Console(highlight=False, quiet=quiet)
-    return SearchResult(run_study(loaded, settings, request, console, address=address).folder)
+    return SearchResult.read(run_study(loaded, settings, request, console, address=address).folder)
 
 
 def _loaded(

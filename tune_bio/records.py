@@ -31,6 +31,8 @@ TRIALS, EPOCHS, PREDICTIONS = "trials.parquet", "epochs.parquet", "predictions.p
 EVALUATIONS = "evaluations.parquet"
 MANIFEST = "experiment.json"
 
+LEAKAGE = "LEAKAGE"  # how a data set's note begins where a leak was allowed
+
 _TIMELINE = b"tune_bio.timeline"
 _ARROW_TYPES: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 # Written per layer as text ("512-256"); a study that only uses numbers gets a number column.

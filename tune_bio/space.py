@@ -5,6 +5,7 @@ A space is run against a source of values (a sampler, or the walker that lists e
 pinned, and which pretrained weights cannot be had, so that no such choice is ever drawn.
 """
 
+import ast
 import hashlib
 import inspect
 import traceback
@@ -99,6 +100,16 @@ class SearchSpace:
     def sha256(self) -> str:
         """The SHA-256 of the file's text."""
         return hashlib.sha256(self.source.encode()).hexdigest()
+
+    @property
+    def question(self) -> str | None:
+        """What the study asks: the first paragraph of the file's docstring, or the function's."""
+        try:
+            told = ast.get_docstring(ast.parse(self.source))
+        except SyntaxError:  # of a function, indented, or typed at a prompt
+            told = None
+        paragraph = (told or inspect.getdoc(self.function) or "").partition("\n\n")[0]
+        return " ".join(paragraph.split()) or None
 
     def run(self, source: ValueSource) -> Params:
         """Draw one configuration's hyperparameters.

@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.datasets.auditing.findings import LEAKAGE
 from tune_bio.files import replacing
+from tune_bio.records import LEAKAGE
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",

@@ -1,6 +1,7 @@
 """A finished (or running) study, as figures and summaries read it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.config import METRIC_MODES, Params
-from tune_bio.records import read_epochs, read_evaluations, read_manifest, read_trials
+from tune_bio.records import (
+    read_epochs,
+    read_evaluations,
+    read_manifest,
+    read_timeline,
+    read_trials,
+)
 
 PARAMS = "params."
 
@@ -19,6 +26,7 @@ class StudyRecords:
     """The tables of one study, with `score` (the metric at the best epoch) beside each trial.
 
     `trials` are the search's own; `replicates` those that confirm some of them under fresh seeds.
+    A study that has not `ended` is running, or was killed.
     """
 
     trials: pd.DataFrame
@@ -26,6 +34,7 @@ class StudyRecords:
     epochs: pd.DataFrame
     evaluations: pd.DataFrame
     manifest: dict[str, Any]
+    ended: bool = True
 
     @property
     def confirmed(self) -> list[dict[str, Any]]:
@@ -90,13 +99,13 @@ class StudyRecords:
         """Whether a smaller metric is better."""
         return METRIC_MODES[self.metric] == "min"
 
-    @property
+    @cached_property
     def ranking(self) -> pd.DataFrame:
         """Trials with a score, the best first."""
         scored = self.trials.dropna(subset=["score"])
         return scored.sort_values("score", ascending=self.ascending, kind="stable")
 
-    @property
+    @cached_property
     def searched(self) -> list[str]:
         """Hyperparameters that took more than one value, in the order of the tables.
 
@@ -122,7 +131,8 @@ def read_study(folder: Path) -> StudyRecords:
         trials[~first].reset_index(drop=True),
         epochs,
         read_evaluations(folder),
-        manifest,
+        {**_not_yet(folder), **manifest},
+        ended="seconds" in manifest,
     )
 
 
@@ -132,3 +142,14 @@ def probabilities(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     stored = rows[columns].to_numpy(np.float64)  # of float32, whose rounding shows in the sum
     found: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
     return found
+
+
+def _not_yet(folder: Path) -> dict[str, Any]:
+    """What the manifest of a study that has not ended lacks, from its tables."""
+    timeline = read_timeline(folder)
+    return {
+        "best_trial": None,
+        "seconds": max((end for _, end in timeline.values()), default=0.0),
+        "test_set_opened_before": [],
+        "timeline": timeline,
+    }

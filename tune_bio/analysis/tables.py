@@ -61,22 +61,25 @@ def _outcome(study: StudyRecords) -> str:
     counts = study.trials["status"].value_counts()
     told = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
     text = f"{len(study.trials)} trials ({told}) in {study.manifest['seconds']:.0f} s."
+    if not study.ended:
+        text = f"The study has not ended: this is what is on record. {text}"
     if study.ranking.empty:
         return text + " No trial has a score."
     exported = study.manifest["best_trial"]
-    if exported is None:
+    if exported is None and study.ended:
         return text + " It was stopped before any model could be saved."
-    best = study.trial(exported)
-    if study.confirmed:
+    best = study.ranking.iloc[0] if exported is None else study.trial(exported)
+    if exported is not None and study.confirmed:
         return (
             f"{text} The best configuration, by the mean of its replicates on validation, is that "
-            f"of **{study.confirmed[0]['trial']}** ({_params(study, best)}). `best/` holds its "
+            f"of **{study.confirmed[0]['trial']}** ({told_params(study, best)}). `best/` holds its "
             f"replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
         )
     return (
-        f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with {study.metric} "
-        f"**{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of {best['epochs_run']:.0f}. "
-        "Its model is in `best/`."
+        f"{text} The best is **{best['trial_id']}** ({told_params(study, best)}), with "
+        f"{study.metric} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
+        f"{best['epochs_run']:.0f}. "
+        + ("Its model is in `best/`." if exported else "No model is saved yet.")
     )
 
 
@@ -98,7 +101,6 @@ def _ranking(study: StudyRecords) -> str:
 
 
 def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
-    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     if not study.confirmed:
         return ""
     if study.whole:
@@ -106,7 +108,19 @@ def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
             "Every configuration was trained under as many seeds, so none was selected; their "
             "scores on validation and test are under *Every configuration*."
         )
-        return "\n\n".join(["## Confirmation", told, *_openings(study)])
+        return "\n\n".join(["## Confirmation", told, *told_openings(study)])
+    told = (
+        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
+        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
+        "and its threshold were fixed before the test set was opened."
+    )
+    table, openings = markdown_table(confirmation_table(study)), told_openings(study)
+    parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
+    return "\n\n".join(parts)
+
+
+def confirmation_table(study: StudyRecords) -> pd.DataFrame:
+    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     rows = []
     for one in study.confirmed:
         scores = list(one["scores"].values())
@@ -117,20 +131,13 @@ def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
                 "configuration": one["trial"],
                 f"{study.metric} in the search": study.trial(one["trial"])["score"],
                 f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
-                "test AUROC (95 % interval)": _interval(middle, "test_auroc"),
-                "test accuracy (95 % interval)": _interval(middle, "test_accuracy"),
+                "test AUROC (95 % interval)": told_interval(middle, "test_auroc"),
+                "test accuracy (95 % interval)": told_interval(middle, "test_accuracy"),
                 "test loss": middle["test_loss"],
-                "hyperparameters": _params(study, middle),
+                "hyperparameters": told_params(study, middle),
             }
         )
-    told = (
-        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
-        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
-        "and its threshold were fixed before the test set was opened."
-    )
-    table, openings = markdown_table(pd.DataFrame(rows)), _openings(study)
-    parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
-    return "\n\n".join(parts)
+    return pd.DataFrame(rows)
 
 
 def _two_questions(conclusions: Conclusions) -> list[str]:
@@ -165,18 +172,21 @@ def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
 
 
 def _controls(study: StudyRecords) -> str:
-    """What predictors that know no anatomy reach, and a model that was trained on nothing."""
-    controls = study.manifest.get("controls", {})
-    if not controls.get("predictors"):
+    table = controls_table(study)
+    if table.empty:
         return ""
+    return "\n\n".join(["## Controls", markdown_table(table), told_shuffled(study.manifest)])
+
+
+def controls_table(study: StudyRecords) -> pd.DataFrame:
+    """What predictors that know no anatomy reach; empty where there are none."""
     rows = []
-    for control in controls["predictors"]:
+    for control in study.manifest.get("controls", {}).get("predictors", []):
         row = {"control": control["name"]}
         for split, name in (("val", "validation"), ("test", "test")):
             row[f"{name} AUROC (95 % interval)"] = _of_control(study, control["name"], split)
         rows.append({**row, "it looks at": control["looks_at"]})
-    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis=1, how="all")
-    return "\n\n".join(["## Controls", markdown_table(table), _shuffled(controls)])
+    return pd.DataFrame(rows).replace("", pd.NA).dropna(axis=1, how="all")
 
 
 def _of_control(study: StudyRecords, name: str, split: str) -> str:
@@ -186,11 +196,12 @@ def _of_control(study: StudyRecords, name: str, split: str) -> str:
     if of_auroc.empty:
         return ""
     row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
-    return _interval(row, "auroc")
+    return told_interval(row, "auroc")
 
 
-def _shuffled(controls: dict[str, Any]) -> str:
-    shuffled = controls.get("shuffled_labels")
+def told_shuffled(manifest: dict[str, Any]) -> str:
+    """What a model that was trained on nothing reaches."""
+    shuffled = manifest.get("controls", {}).get("shuffled_labels")
     if shuffled is None:
         return "No training on shuffled labels was made."
     told = " and ".join(f"{p:.3f}" for p in shuffled["p"])
@@ -199,10 +210,10 @@ def _shuffled(controls: dict[str, Any]) -> str:
         f"chance on validation with p = {told} (re-permutation over validation patients, at its "
         "last epoch; flagged where p is below 0.01 twice)."
     )
-    return shuffled["note"] if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
+    return str(shuffled["note"]) if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
 
 
-def _openings(study: StudyRecords) -> list[str]:
+def told_openings(study: StudyRecords) -> list[str]:
     """When the test images were opened, by this study and by others."""
     told = [
         f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
@@ -216,7 +227,8 @@ def _openings(study: StudyRecords) -> list[str]:
     ]
 
 
-def _interval(row: pd.Series, metric: str) -> str:
+def told_interval(row: pd.Series, metric: str) -> str:
+    """A metric of a trial with its interval, from `metric`, `metric_low` and `metric_high`."""
     return interval(*(row[f"{metric}{end}"] for end in ("", "_low", "_high")))
 
 
@@ -231,6 +243,12 @@ def _failures(study: StudyRecords) -> str:
 
 def _data(manifest: dict[str, Any]) -> str:
     data = manifest["data"]
+    table = markdown_table(splits_table(data))
+    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
+
+
+def splits_table(data: dict[str, Any]) -> pd.DataFrame:
+    """A split a row, from the manifest's entry of the data: images, patients, classes."""
     rows = []
     for name, split in data["splits"].items():
         counts = ", ".join(f"{count} {label}" for label, count in split["classes"].items())
@@ -238,8 +256,7 @@ def _data(manifest: dict[str, Any]) -> str:
         rows.append(
             {"split": name, "images": split["images"], "patients": patients, "classes": counts}
         )
-    table = markdown_table(pd.DataFrame(rows))
-    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
+    return pd.DataFrame(rows)
 
 
 def _audit(manifest: dict[str, Any]) -> str:
@@ -270,5 +287,6 @@ def _reading(study: StudyRecords) -> str:
     )
 
 
-def _params(study: StudyRecords, row: pd.Series) -> str:
+def told_params(study: StudyRecords, row: pd.Series) -> str:
+    """A trial's hyperparameters, of those that varied."""
     return hyperparameters_of(study.params(row), study.searched)

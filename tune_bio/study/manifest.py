@@ -28,6 +28,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     """The part of the manifest that is known before the first trial."""
     return {
         "name": plan.request.name,
+        "question": plan.space.question,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "settings": plan.settings.model_dump(),

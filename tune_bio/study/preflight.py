@@ -7,7 +7,7 @@ from tune_bio.cluster import Allotment, Node, allot
 from tune_bio.config import Params, TrialConfig
 from tune_bio.datasets import Dataset, open_arrays, open_dataset
 from tune_bio.datasets.arrays import NAME as ARRAYS
-from tune_bio.datasets.auditing.findings import LEAKAGE, Audit, Finding, Stage, no_stage
+from tune_bio.datasets.auditing.findings import Audit, Finding, Stage, no_stage
 from tune_bio.datasets.checks import audit_dataset, audit_names
 from tune_bio.datasets.collection import default_geometries
 from tune_bio.datasets.geometry import Geometry
@@ -16,6 +16,7 @@ from tune_bio.fingerprints import config_id
 from tune_bio.models import check_freeze, check_model
 from tune_bio.models.pretrained import load_backbone
 from tune_bio.models.published import Resolved, published_at, resolve
+from tune_bio.records import LEAKAGE
 from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
 from tune_bio.space import Pair, Range, SearchSpace

@@ -94,7 +94,9 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
-    """Figures, tables, summary and Optuna's study, and the last lines on the console."""
+    """Figures, tables, summary, page and Optuna's study, and the last lines on the console."""
+    from tune_bio.analysis.page import write_page
+
     folder, trials = plan.request.folder, list(ran.records.trials.values())
     study = read_study(folder)
     if not study.ranking.empty:
@@ -104,6 +106,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     write_tables(study, folder / "tables")
     write_summary(study, conclusions, folder)
     write_optuna_study(study, folder)
+    write_page(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
     return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
 

@@ -12,7 +12,6 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 PATIENTS_ACROSS, COPIES_ACROSS = "patients_across_splits", "copies_across_splits"
 LEAKS = (PATIENTS_ACROSS, COPIES_ACROSS)
-LEAKAGE = "LEAKAGE"  # how a data set's note begins where a leak was allowed
 
 # Split to class to {"images": n, "patients": n}; without patients where they are not known.
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]

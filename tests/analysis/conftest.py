@@ -1,0 +1,26 @@
+"""A page of 500 trials with 60 epochs, once for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.made_studies import made_study
+from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.page import write_page
+from tune_bio.analysis.page.gallery import LARGEST_IN_ALL
+from tune_bio.analysis.study_records import read_study
+from tune_bio.records import read_predictions
+
+
+@pytest.fixture(scope="session")
+def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """report.html of that study, with figures of the most bytes that it embeds."""
+    folder = tmp_path_factory.mktemp("large") / "study"
+    made_study(folder, trials=500, epochs=60, confirmed=2)
+    study = read_study(folder)
+    (folder / "figures").mkdir()
+    for number in range(3):
+        content = os.urandom(LARGEST_IN_ALL // 3)
+        (folder / "figures" / f"figure_{number}.png").write_bytes(content)
+    return write_page(study, draw_conclusions(study, read_predictions(folder)), folder)

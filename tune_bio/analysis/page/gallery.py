@@ -1,0 +1,57 @@
+"""The figures of a study's folder, as data that a page can hold."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+# In this order, each with what to see; a figure that is not listed comes last.
+CAPTIONS = {
+    "effects": "What each hyperparameter does, against the noise of seeds.",
+    "importance": "How much of the scores' variance each hyperparameter explains.",
+    "interactions": "How two hyperparameters act together.",
+    "noise_floor": "How far scores move when nothing but the seed is another.",
+    "roc": "Sensitivity against false positives, on validation and test.",
+    "roc_curves": "Sensitivity against false positives, on validation and test.",
+    "precision_recall": "Precision against recall, on validation and test.",
+    "calibration": "Predicted probabilities against what was observed.",
+    "confusion_matrix": "Predicted and true classes at the operating point.",
+    "generalization_gap": "Accuracy on training images less that on validation.",
+    "trials_over_time": "When each trial ran and how it ended, and the best value so far.",
+}
+# What the page draws by itself; these stand in where it cannot: on paper, and without scripts.
+STATIC = {
+    "learning_curves": "Learning curves of every trial.",
+    "hyperparameters": "The score against each hyperparameter that varied.",
+}
+LARGEST, LARGEST_IN_ALL = 600_000, 1_500_000  # bytes
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A figure: its name, a sentence, its PNG as a data URI."""
+
+    name: str
+    caption: str
+    uri: str
+
+
+def gallery(folder: Path) -> tuple[list[Embedded], dict[str, Embedded], list[str]]:
+    """The PNG files of a folder: those to show, those to stand in, and those that are too large."""
+    listed = [*STATIC, *CAPTIONS]
+    found = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    names = [*(n for n in listed if n in found), *(n for n in found if n not in listed)]
+    shown, static, left, total = [], {}, [], 0
+    for name in names:
+        size = found[name].stat().st_size
+        if size > LARGEST or total + size > LARGEST_IN_ALL:
+            left.append(found[name].name)
+            continue
+        total += size
+        uri = "data:image/png;base64," + base64.b64encode(found[name].read_bytes()).decode()
+        caption = {**CAPTIONS, **STATIC}.get(name, f"{name.replace('_', ' ').capitalize()}.")
+        embedded = Embedded(name, caption, uri)
+        if name in STATIC:
+            static[name] = embedded
+        else:
+            shown.append(embedded)
+    return shown, static, left

@@ -1,0 +1,136 @@
+"""python -m tune_bio.report: figures, summary and page of studies, from their records."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from tune_bio.command_line import Parser
+from tune_bio.environment import importing
+from tune_bio.errors import InputError, ResultsError
+
+if TYPE_CHECKING:
+    from tune_bio.analysis.conclusions import Conclusions
+    from tune_bio.analysis.study_records import StudyRecords
+
+EXIT_OK, EXIT_BAD_INPUT = 0, 2
+COMPARISON = "comparison.html"
+
+EPILOG = """\
+examples:
+  python -m tune_bio.report results/transfer
+      figures, summary.md and report.html of a study, also while it runs or after it was killed
+  python -m tune_bio.report results/transfer results/scans
+      of both, and results/comparison.html, which shows them side by side
+
+Only the records are read: trials, epochs, predictions, evaluations and the manifest. Nothing is
+trained, and no image is looked at.
+
+exit status: 0 all well; 2 bad input; 130 interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except InputError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        errors.print("interrupted; every file that was written is whole")
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = Console(highlight=False, quiet=options.quiet)
+    folders = list(dict.fromkeys(path.absolute() for path in options.results))
+    alone = len(folders) == 1
+    try:
+        if options.output is not None and options.output.is_dir():
+            raise ResultsError(f"{options.output} is a folder", "give the path of a file")
+        with importing():
+            studies = {folder: _read(folder) for folder in folders}
+        for folder, study in studies.items():
+            _tell(folder, *study, options.output if alone else None, console)
+        if not alone:
+            path = options.output or folders[0].parent / COMPARISON
+            _compare(studies, path, console)
+    except OSError as error:
+        raise ResultsError(
+            f"{error.filename} cannot be written ({error.strerror})",
+            "see who may write there, and whether the disk is full",
+        ) from error
+    return EXIT_OK
+
+
+def _read(folder: Path) -> "tuple[StudyRecords, Conclusions]":
+    from tune_bio.analysis.conclusions import draw_conclusions
+    from tune_bio.analysis.study_records import read_study
+    from tune_bio.records import read_predictions
+
+    study = read_study(folder)
+    return study, draw_conclusions(study, read_predictions(folder))
+
+
+def _tell(
+    folder: Path,
+    study: "StudyRecords",
+    conclusions: "Conclusions",
+    output: Path | None,
+    console: Console,
+) -> None:
+    """Write everything that is made of a study's records, and say so."""
+    from tune_bio.analysis.figures import draw_all
+    from tune_bio.analysis.page import write_page
+    from tune_bio.analysis.tables import write_summary
+
+    drawn = [] if study.ranking.empty else draw_all(study, folder / "figures")
+    write_summary(study, conclusions, folder)
+    page = write_page(study, conclusions, folder, output)
+    state = "" if study.ended else ", not ended"
+    told = f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(drawn)} figures"
+    console.print(f"{escape(told)}, summary.md, {escape(str(page))}", soft_wrap=True)
+
+
+def _compare(
+    studies: "dict[Path, tuple[StudyRecords, Conclusions]]", path: Path, console: Console
+) -> None:
+    from tune_bio.analysis.page import write_comparison
+
+    distinct = len({folder.name for folder in studies}) == len(studies)
+    named = {folder.name if distinct else str(folder): one for folder, one in studies.items()}
+    write_comparison(named, path)
+    console.print(f"side by side: {escape(str(path))}", soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        "report",
+        "RESULTS [RESULTS ...] [options]",
+        "Rebuild figures, summary.md and report.html of studies from their records, at any time; "
+        "of several studies, also a page that shows them side by side.",
+        EPILOG,
+    )
+    parser.add_argument(
+        "results", metavar="RESULTS", nargs="+", type=Path, help="folder of a study: results/NAME"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="where the page goes: of one study (default: its report.html), or the one that shows "
+        "several (default: comparison.html beside the first)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
