@@ -10,8 +10,8 @@ from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialSchedule
 
 from tune_bio.config import LENGTH_BOUND_SCHEDULES
 from tune_bio.past import PastTrial
-from tune_bio.schedulers import LikeWithLike, build_scheduler, rungs
-from tune_bio.settings import SearchSettings
+from tune_bio.schedulers import LikeWithLike, build_scheduler
+from tune_bio.settings import SearchSettings, rungs
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 STEP = {"lr_schedule": "step", "epochs": 20}

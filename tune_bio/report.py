@@ -15,8 +15,12 @@ from tune_bio.environment import importing
 from tune_bio.errors import InputError, ResultsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tune_bio.analysis.conclusions import Conclusions
     from tune_bio.analysis.study_records import StudyRecords
+
+    Told = tuple[StudyRecords, pd.DataFrame, Conclusions]
 
 EXIT_OK, EXIT_BAD_INPUT = 0, 2
 COMPARISON = "comparison.html"
@@ -70,42 +74,44 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _read(folder: Path) -> "tuple[StudyRecords, Conclusions]":
+def _read(folder: Path) -> "Told":
     from tune_bio.analysis.conclusions import draw_conclusions
     from tune_bio.analysis.study_records import read_study
     from tune_bio.records import read_predictions
 
-    study = read_study(folder)
-    return study, draw_conclusions(study, read_predictions(folder))
+    study, predictions = read_study(folder), read_predictions(folder)
+    return study, predictions, draw_conclusions(study, predictions)
 
 
 def _tell(
     folder: Path,
     study: "StudyRecords",
+    predictions: "pd.DataFrame",
     conclusions: "Conclusions",
     output: Path | None,
     console: Console,
 ) -> None:
     """Write everything that is made of a study's records, and say so."""
     from tune_bio.analysis.figures import draw_all
-    from tune_bio.analysis.page import write_page
-    from tune_bio.analysis.tables import write_summary
+    from tune_bio.analysis.outputs import write_outputs
 
-    drawn = [] if study.ranking.empty else draw_all(study, folder / "figures")
-    write_summary(study, conclusions, folder)
-    page = write_page(study, conclusions, folder, output)
+    drawn: list[Path] = []
+    if not study.ranking.empty:
+        drawn = draw_all(study, folder / "figures", predictions, conclusions)
+    page = write_outputs(study, conclusions, folder, output)
     state = "" if study.ended else ", not ended"
     told = f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(drawn)} figures"
     console.print(f"{escape(told)}, summary.md, {escape(str(page))}", soft_wrap=True)
 
 
-def _compare(
-    studies: "dict[Path, tuple[StudyRecords, Conclusions]]", path: Path, console: Console
-) -> None:
+def _compare(studies: "dict[Path, Told]", path: Path, console: Console) -> None:
     from tune_bio.analysis.page import write_comparison
 
     distinct = len({folder.name for folder in studies}) == len(studies)
-    named = {folder.name if distinct else str(folder): one for folder, one in studies.items()}
+    named = {
+        folder.name if distinct else str(folder): (study, conclusions)
+        for folder, (study, _, conclusions) in studies.items()
+    }
     write_comparison(named, path)
     console.print(f"side by side: {escape(str(path))}", soft_wrap=True)
 

@@ -23,7 +23,7 @@ from ray.tune.schedulers import (
 from tune_bio.config import LENGTH_BOUND_SCHEDULES
 from tune_bio.jobs import replicate_of
 from tune_bio.past import PastTrial
-from tune_bio.settings import SearchSettings
+from tune_bio.settings import SearchSettings, rungs
 
 TIME = "epoch"
 MEDIAN_OF = 3  # trials at the least, beside the one that is judged
@@ -34,20 +34,6 @@ def build_scheduler(settings: SearchSettings, past: Sequence[PastTrial] = ()) ->
     if settings.scheduler == "none":
         return FIFOScheduler()
     return LikeWithLike(settings, past)
-
-
-def rungs(settings: SearchSettings) -> tuple[int, ...]:
-    """The epochs at which trials are compared, ascending; none without a scheduler."""
-    if settings.scheduler == "none":
-        return ()
-    if settings.scheduler == "median":
-        return tuple(range(settings.grace_period, settings.max_epochs))
-    found: list[int] = []
-    rung = settings.grace_period
-    while rung < settings.max_epochs:
-        found.append(rung)
-        rung *= settings.reduction_factor
-    return tuple(found)
 
 
 class LikeWithLike(FIFOScheduler):

@@ -61,3 +61,17 @@ class SearchSettings(Frozen):
     def mode(self) -> str:
         """ "max" or "min": which way the metric improves."""
         return METRIC_MODES[self.metric]
+
+
+def rungs(settings: SearchSettings) -> tuple[int, ...]:
+    """The epochs at which trials are compared, ascending; none without a scheduler."""
+    if settings.scheduler == "none":
+        return ()
+    if settings.scheduler == "median":
+        return tuple(range(settings.grace_period, settings.max_epochs))
+    found: list[int] = []
+    rung = settings.grace_period
+    while rung < settings.max_epochs:
+        found.append(rung)
+        rung *= settings.reduction_factor
+    return tuple(found)

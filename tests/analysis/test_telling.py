@@ -1,17 +1,14 @@
-"""Figures, summary and display, from records that a test writes."""
+"""Summary and display, from records that a test writes."""
 
 import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures import FIGURES, STYLE, draw_all
 from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
@@ -79,61 +76,6 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
         },
     )  # fmt: skip
     return records
-
-
-def test_every_figure_is_drawn_as_png_and_as_the_same_svg_twice(tmp_path: Path) -> None:
-    write_records(tmp_path, CONFIGS, STATUSES)
-    study = read_study(tmp_path)
-    first = draw_all(study, tmp_path / "first")
-    draw_all(study, tmp_path / "second")
-    assert [path.stem for path in first] == list(FIGURES)
-    for path in first:
-        with Image.open(path) as image:
-            assert min(image.size) > 400
-            assert len(image.convert("L").getcolors() or []) > 10, "not an empty canvas"
-        svg = path.with_suffix(".svg").name
-        assert (tmp_path / "first" / svg).read_bytes() == (tmp_path / "second" / svg).read_bytes()
-
-
-def test_one_layout_for_both_files_is_the_one_that_matplotlib_makes(tmp_path: Path) -> None:
-    write_records(tmp_path, CONFIGS, STATUSES)
-    study = read_study(tmp_path)
-    drawn = draw_all(study, tmp_path / "drawn")
-    with mpl.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            draw(study).savefig(tmp_path / f"{name}.png")
-    for path in drawn:
-        with Image.open(path) as ours, Image.open(tmp_path / path.name) as theirs:
-            difference = np.asarray(ours).astype(int) - np.asarray(theirs)
-        assert np.abs(difference).mean() < 0.5, "of 255; glyphs may move by a part of a pixel"
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_small_studies_are_drawn_too(tmp_path: Path, count: int) -> None:
-    write_records(tmp_path, CONFIGS[:count], STATUSES[:count])
-    assert len(draw_all(read_study(tmp_path), tmp_path)) == len(FIGURES)
-
-
-def test_curves_are_those_of_the_search_and_not_of_its_replicates(tmp_path: Path) -> None:
-    records = write_records(tmp_path, CONFIGS[:3], STATUSES[:3])
-    again = TrialConfig.of({**CONFIGS[2], "seed": 1})
-    records.start_trial("t0002r1", "c2", again, replicate=1)
-    curve = records.curve("t0002")
-    rows = [{**row, "trial_id": "t0002r1", "val_auroc": 0.99} for row in curve]
-    records.add_epochs("t0002r1", rows)
-    records.update_trial("t0002r1", **summarize(rows, "val_auroc", "max"), status="completed")
-    records.write()
-    curves = FIGURES["learning_curves"](read_study(tmp_path)).axes[0].get_lines()
-    assert len(curves) == 3
-    assert max(np.max(np.asarray(line.get_ydata())) for line in curves) < 0.99
-
-
-def test_the_hyperparameter_figure_has_a_panel_for_each_that_varied(tmp_path: Path) -> None:
-    write_records(tmp_path, CONFIGS, STATUSES)
-    study = read_study(tmp_path)
-    assert {"model", "weights", "freeze", "lr", "width"} == set(study.searched)
-    titles = {axes.get_title() for axes in FIGURES["hyperparameters"](study).axes if axes.axison}
-    assert titles == set(study.searched)
 
 
 def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: Path) -> None:

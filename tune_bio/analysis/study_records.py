@@ -110,11 +110,12 @@ class StudyRecords:
         """Hyperparameters that took more than one value, in the order of the tables.
 
         One that is there on some trials only, with one value, tells nothing beside what made it
-        appear.
+        appear; nor does one that the space does not name, as the width that is a model's default.
         """
         columns = [column for column in self.trials.columns if column.startswith(PARAMS)]
-        varied = [c for c in columns if self.trials[c].nunique() > 1]
-        return [column.removeprefix(PARAMS) for column in varied]
+        varied = [c.removeprefix(PARAMS) for c in columns if self.trials[c].nunique() > 1]
+        named = self.manifest["space"].get("hyperparameters", {})
+        return [name for name in varied if name in named] or varied
 
 
 def read_study(folder: Path) -> StudyRecords:

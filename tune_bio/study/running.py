@@ -9,14 +9,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
-from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures import draw_all
-from tune_bio.analysis.optuna_study import write_optuna_study
-from tune_bio.analysis.study_records import read_study
-from tune_bio.analysis.table_files import write_tables
-from tune_bio.analysis.tables import write_summary
+from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
+from tune_bio.analysis.figures import draw_all, material_of
+from tune_bio.analysis.outputs import write_outputs
+from tune_bio.analysis.study_records import StudyRecords, read_study
 from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
@@ -95,20 +94,29 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     """Figures, tables, summary, page and Optuna's study, and the last lines on the console."""
-    from tune_bio.analysis.page import write_page
-
     folder, trials = plan.request.folder, list(ran.records.trials.values())
-    study = read_study(folder)
+    study, predictions = read_study(folder), read_predictions(folder)
+    conclusions = draw_conclusions(study, predictions)
     if not study.ranking.empty:
-        draw_all(study, folder / "figures")
-    conclusions = draw_conclusions(study, read_predictions(folder))
+        _draw(plan, ran, study, predictions, conclusions)
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
-    write_tables(study, folder / "tables")
-    write_summary(study, conclusions, folder)
-    write_optuna_study(study, folder)
-    write_page(study, conclusions, folder)
+    write_outputs(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
     return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
+
+
+def _draw(
+    plan: Plan, ran: Ran, study: StudyRecords, predictions: pd.DataFrame, conclusions: Conclusions
+) -> None:
+    """Every figure that is worth it; of a bare or an interrupted search, what is quickly drawn."""
+    folder, best = plan.request.folder / "figures", ran.judged.best
+    quick = plan.settings.finalists == 0 or bool(study.manifest["interrupted"])
+    draw_all(study, folder, predictions, conclusions, quick=quick)
+    if best is not None and not quick:
+        from tune_bio.study.sheets import draw_sheets
+
+        material = material_of(study, predictions, conclusions)
+        draw_sheets(plan.dataset, material, best.row, folder)
 
 
 def _signal(plan: Plan, records: Records, interruption: Interruption) -> int | None:

@@ -23,8 +23,9 @@ from tune_bio.progress import View
 from tune_bio.recorder import Recorder
 from tune_bio.records import Records
 from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
-from tune_bio.schedulers import build_scheduler, rungs
+from tune_bio.schedulers import build_scheduler
 from tune_bio.searchers import ThenSearcher, build_searcher
+from tune_bio.settings import rungs
 from tune_bio.sharing import Shared
 from tune_bio.space import Choices
 from tune_bio.study.disk import Disk

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tune_bio.analysis.figures import LOG_SCALED
+from tune_bio.analysis.figures.hyperparameters import LOG_SCALED
 from tune_bio.analysis.page.answer import metric_name
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.analysis.tables import told_params

@@ -1,0 +1,89 @@
+"""Differences with their intervals, below each other: a forest plot."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.style import (
+    BLUE,
+    GREY,
+    TALLEST,
+    called,
+    cut_to,
+    new_figure,
+    write_row,
+)
+
+_ROW, _REST = 0.26, 0.75  # inches
+_CHARACTERS = 44
+
+
+@dataclass(frozen=True)
+class Difference:
+    """a less b, with its 95 % limits; `told` stands beside it."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    told: str = ""
+
+
+def worth_comparisons(material: Material) -> bool:
+    """Where two models were compared, or two levels of a hyperparameter."""
+    return any(rows for _, rows in _sections(material))
+
+
+def comparisons(material: Material) -> Figure:
+    """The winner against the other finalists, and the levels of each hyperparameter of a grid."""
+    sections = [(title, rows) for title, rows in _sections(material) if rows]
+    tall = [_ROW * len(rows) + 0.1 for _, rows in sections]
+    height = min(sum(tall) + _REST * len(tall), TALLEST)
+    figure, panels = new_figure(len(sections), 1, height, height_ratios=tall)
+    for (title, rows), axes in zip(sections, panels, strict=True):
+        _draw(axes, rows)
+        axes.set_title(title)
+        axes.set_xlabel(f"difference in {called(material.study.metric)}, 95 % interval")
+    return figure
+
+
+def _sections(material: Material) -> Iterator[tuple[str, list[Difference]]]:
+    found = material.conclusions
+    if found is None:
+        return
+    yield (
+        "Winner less another finalist, on the test set",
+        [
+            Difference(
+                f"{one.winner} less {one.other}", one.comparison.difference, one.comparison.low,
+                one.comparison.high, f"p = {one.p_value:.2g}",
+            )
+            for one in found.versus
+        ],
+    )  # fmt: skip
+    yield (
+        f"Levels of the hyperparameters, validation, {found.effects_at}",
+        [
+            Difference(f"{e.hyperparameter}: {d.a} less {d.b}", d.difference, d.low, d.high)
+            for e in found.effects
+            for d in e.differences
+        ],
+    )
+
+
+def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
+    axes.axvline(0, color=GREY, linewidth=0.8).set_gid("zero")
+    for place, one in enumerate(rows):
+        (line,) = axes.plot([one.low, one.high], [place, place], color=BLUE, linewidth=1.2)
+        line.set_gid(f"interval-{place}")
+        axes.plot([one.value], [place], "s", color=BLUE, markersize=3.5)
+        told = f"{cut_to(one.label, _CHARACTERS)}   {one.told}".rstrip()
+        write_row(axes, told, place - 0.36)
+    ends = [0.0, *(one.low for one in rows), *(one.high for one in rows)]
+    room = 0.05 * (max(ends) - min(ends)) or 0.01
+    axes.set(xlim=(min(ends) - room, max(ends) + room), ylim=(len(rows) - 0.5, -0.75), yticks=[])
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)

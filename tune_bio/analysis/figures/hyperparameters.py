@@ -1,0 +1,100 @@
+"""The metric against each hyperparameter: a panel for each that varied."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.style import (
+    DARK,
+    STATUS_COLORS,
+    called,
+    cut_to,
+    dot,
+    key,
+    limits,
+    log_scaled,
+    new_figure,
+    short,
+)
+from tune_bio.analysis.study_records import PARAMS
+
+_COLUMNS = 2
+_PANEL, _REST = 1.35, 0.4  # inches
+_MOST = 10  # panels on a page
+_FEW = 4  # values of a number that are told apart like names
+_CHARACTERS = 14
+LOG_SCALED = ("lr", "weight_decay")
+
+
+def worth_hyperparameters(material: Material) -> bool:
+    """Where two trials with a score differ in something."""
+    return len(material.study.ranking) > 1 and bool(material.study.searched)
+
+
+def hyperparameters(material: Material) -> Figure:
+    """The metric at each trial's best epoch; where nothing was selected, that of replicates too.
+
+    A grid that was replicated whole has chosen no trial by its score, so all seeds count alike.
+    """
+    study, scored = material.study, _scored(material)
+    names = material.study.searched[:_MOST]
+    rows = -(-len(names) // _COLUMNS)
+    columns = min(_COLUMNS, len(names))
+    figure, grid = new_figure(rows, columns, _PANEL * rows + _REST, sharey=True)
+    for name, axes in zip(names, grid, strict=False):
+        _draw(axes, scored, name)
+        axes.set_ylim(*limits(scored["score"], study.metric))
+    for axes in grid[len(names) :]:
+        axes.set_axis_off()
+    for axes in grid[::columns]:
+        axes.set_ylabel(f"validation {called(study.metric)}")
+    statuses = [status for status in STATUS_COLORS if status in set(scored["status"])]
+    entries = [dot(STATUS_COLORS[s], s.replace("_", " "), alpha=0.8) for s in statuses]
+    entries.append(key(DARK, "median", linewidth=1.2))
+    seeds = "every seed of every configuration" if len(scored) > len(study.ranking) else None
+    figure.legend(
+        handles=entries, loc="outside lower left", ncols=len(entries), title=seeds, alignment="left"
+    )
+    return figure
+
+
+def _scored(material: Material) -> pd.DataFrame:
+    study = material.study
+    if not study.whole or study.replicates.empty:
+        return study.ranking
+    return pd.concat([study.trials, study.replicates]).dropna(subset=["score"])
+
+
+def _draw(axes: Axes, table: pd.DataFrame, name: str) -> None:
+    scored = table.dropna(subset=[PARAMS + name])
+    values = scored[PARAMS + name]
+    colors = [STATUS_COLORS[status] for status in scored["status"]]
+    axes.set_title(name)
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > _FEW:
+        axes.scatter(
+            values, scored["score"], c=colors, s=9, alpha=0.8, linewidths=0, clip_on=False
+        ).set_gid(name)  # fmt: skip
+        if name in LOG_SCALED and (values > 0).all():
+            axes.set_xscale("log")
+            log_scaled(axes.xaxis, values.to_numpy(), 3)
+        return
+    order = sorted(values.unique())
+    # A fixed pattern spreads equal values apart; a random one would differ from run to run.
+    spread = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.4
+    places = np.array([order.index(value) for value in values], dtype=float)
+    axes.scatter(
+        places + spread, scored["score"], c=colors, s=9, alpha=0.8, linewidths=0, clip_on=False
+    ).set_gid(name)  # fmt: skip
+    for place, value in enumerate(order):
+        median = scored["score"][values == value].median()
+        axes.hlines(median, place - 0.3, place + 0.3, color=DARK, linewidth=1.2)
+    labels = [cut_to(short(value), _CHARACTERS) for value in order]
+    crowded = sum(map(len, labels)) > 20
+    axes.set_xticks(
+        range(len(order)), labels, rotation=25 if crowded else 0,
+        ha="right" if crowded else "center", rotation_mode="anchor",
+    )  # fmt: skip
+    axes.set_xlim(-0.6, len(order) - 0.4)
+    axes.grid(axis="x", visible=False)
