@@ -156,7 +156,8 @@ def _confirmation(confirmed: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _set_times(trial: FrozenTrial, study: StudyRecords, seconds: Sequence[float]) -> None:
-    began = datetime.fromisoformat(study.manifest["started"])
+    # A manifest of another version may not tell: Optuna wants a time all the same.
+    began = datetime.fromisoformat(study.manifest.get("started", "1970-01-01"))
     start, end = (began + timedelta(seconds=passed) for passed in seconds)
     trial.datetime_start = start
     trial.datetime_complete = end if trial.state.is_finished() else None
