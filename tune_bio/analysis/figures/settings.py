@@ -32,7 +32,7 @@ from tune_bio.errors import StatisticsError
 
 MOST = 20  # rows: so many fit on a page
 _ROW, _CONTROL, _REST = 0.34, 0.24, 1.05  # inches
-_CHARACTERS = 68
+_CHARACTERS = 72
 _PLACES = {"val": 0.02, "test": 0.26}  # of a row, whose label is above
 _BAND = "#dcdcdc"
 
