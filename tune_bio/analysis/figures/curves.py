@@ -110,7 +110,7 @@ def _draw(
 
 def _legend(figure: Figure, material: Material, named: Sequence[_Named]) -> None:
     entries = [
-        key(one.color, cut_to(f"{one.trial}  {one.label}", _CHARACTERS), marker="o", markersize=2)
+        key(one.color, cut_to(f"{one.trial}: {one.label}", _CHARACTERS), marker="o", markersize=2)
         for one in named
     ]
     others = "trials of the search" if material.settings else "other trials"
