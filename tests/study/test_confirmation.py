@@ -58,6 +58,9 @@ def test_the_best_are_trained_again_and_only_they_see_the_test_set(
     assert "## Confirmation" in summary
     assert finished.manifest["test_set_opened"][0]["when"] in summary
     _check_the_test_set(finished, tiny_npz)
+    drawn = {path.stem for path in (finished.folder / "figures").glob("*.png")}
+    of_the_winner = {"settings", "comparisons", "confusion", "roc_pr", "calibration"}
+    assert of_the_winner | {"inputs", "most_wrong", "network"} <= drawn
 
 
 def _check_the_test_set(finished: Any, tiny_npz: Path) -> None:

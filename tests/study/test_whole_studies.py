@@ -34,6 +34,7 @@ def test_a_search_leaves_every_file_and_a_model_that_reproduces_its_score(study:
         "figures/learning_curves.svg", "figures/hyperparameters.png",
         "figures/trials_over_time.svg",
     } <= files  # fmt: skip
+    assert len(list((finished.folder / "figures").glob("*.png"))) == 3, "no more for a bare search"
     trials = finished.trials
     assert len(trials) == 6
     assert set(trials["status"]) <= {"completed", "stopped_early"}

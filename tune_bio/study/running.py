@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
 from tune_bio.analysis.figures import draw_all, material_of
 from tune_bio.analysis.outputs import write_outputs
 from tune_bio.analysis.study_records import StudyRecords, read_study
+from tune_bio.errors import DataError
 from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
@@ -25,7 +27,7 @@ from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan
 from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resume import records_of, restore
-from tune_bio.study.telling import tell_features
+from tune_bio.study.telling import line, tell_features
 from tune_bio.study.tuning import Interruption, following, search
 
 
@@ -98,7 +100,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     study, predictions = read_study(folder), read_predictions(folder)
     conclusions = draw_conclusions(study, predictions)
     if not study.ranking.empty:
-        _draw(plan, ran, study, predictions, conclusions)
+        _draw(plan, ran, study, predictions, conclusions, console)
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
     write_outputs(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
@@ -106,7 +108,12 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
 
 
 def _draw(
-    plan: Plan, ran: Ran, study: StudyRecords, predictions: pd.DataFrame, conclusions: Conclusions
+    plan: Plan,
+    ran: Ran,
+    study: StudyRecords,
+    predictions: pd.DataFrame,
+    conclusions: Conclusions,
+    console: Console,
 ) -> None:
     """Every figure that is worth it; of a bare or an interrupted search, what is quickly drawn."""
     folder, best = plan.request.folder / "figures", ran.judged.best
@@ -116,7 +123,10 @@ def _draw(
         from tune_bio.study.sheets import draw_sheets
 
         material = material_of(study, predictions, conclusions)
-        draw_sheets(plan.dataset, material, best.row, folder)
+        try:
+            draw_sheets(plan.dataset, material, best.row, folder)
+        except DataError as error:  # image files that were moved since; the study has ended well
+            line(console, f"[yellow]note:[/] no sheets of images: {escape(str(error))}")
 
 
 def _signal(plan: Plan, records: Records, interruption: Interruption) -> int | None:

@@ -87,6 +87,27 @@ def test_no_text_is_small_or_beyond_the_edge(
             assert text.get_window_extent().x1 <= figure.bbox.width, (name, text.get_text())
 
 
+def test_trials_that_diverged_failed_or_have_no_score_are_drawn_too(
+    material: Material, drawn: Drawn
+) -> None:
+    study = material.study
+    curves, trials = study.epochs.copy(), study.trials.copy()
+    gone = curves["trial_id"] == "t0001"
+    curves.loc[gone & (curves["epoch"] > 2), ["val_auroc", "val_loss"]] = np.nan
+    curves.loc[gone & (curves["epoch"] > 3), "train_loss"] = np.inf
+    curves = curves[curves["trial_id"] != "t0003"]
+    trials["status"] = ["completed", "diverged", "interrupted", "failed"]
+    trials.loc[3, ["score", "seconds", "multiply_adds", "params.lr"]] = np.nan
+    manifest = {**study.manifest, "confirmed": [], "test_set_opened": [], "thresholds": {}}
+    broken = replace(study, epochs=curves, trials=trials, manifest=manifest)
+    worth = material_of(broken, material.predictions)
+    names = [name for name, drawing in FIGURES.items() if drawing.worth(worth)]
+    assert {"learning_curves", "hyperparameters", "cost", "trials_over_time"} <= set(names)
+    assert "settings" not in names
+    for name in names:
+        drawn(worth, name)
+
+
 def test_letters_that_matplotlib_has_need_no_other_font() -> None:
     assert fonts.families("plain ä é µ") == ([fonts.OWN], "")
 

@@ -119,6 +119,15 @@ def test_cost_has_a_dot_a_trial_and_its_front(
     assert labels == ["seconds of training", "multiply-adds of one image"]
 
 
+def test_what_all_cost_alike_has_no_panel(material: Material) -> None:
+    study = material.study
+    alike = study.trials.assign(multiply_adds=[10**6, 10**6 + 5, 10**6, 10**6 + 9])
+    figure = FIGURES["cost"].draw(replace(material, study=replace(study, trials=alike)))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["seconds of training"]
+    free = replace(study, trials=alike.assign(seconds=1.0))
+    assert not FIGURES["cost"].worth(replace(material, study=free))
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12),
     st.booleans(),

@@ -128,7 +128,7 @@ def test_a_finalist_stands_at_its_difference_and_its_interval(
     assert list(interval) == [versus.comparison.low, versus.comparison.high]
     assert by_gid(figure, "zero").get_xdata() == [0, 0]
     (text,) = figure.axes[0].texts
-    assert text.get_text().startswith(f"{versus.winner} less {versus.other}   p = ")
+    assert text.get_text().startswith(f"{versus.winner} less {versus.other}, p = ")
 
 
 def test_a_grid_has_the_differences_of_its_levels(

@@ -84,5 +84,5 @@ def test_a_grid_replicated_whole_has_every_cell(
     figure = drawn(material, "settings")
     written = [text.get_text() for text in figure.axes[0].texts]
     assert len(written) == 4
-    assert written[0] == "t0000  cnn, lr 0.001", "the best first, by what tells it apart"
+    assert written[0] == "t0000: cnn, lr 0.001", "the best first, by what tells it apart"
     assert all(len(by_gid(figure, f"val-t000{k}").get_offsets()) == 3 for k in range(4))

@@ -80,7 +80,7 @@ def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
         (line,) = axes.plot([one.low, one.high], [place, place], color=BLUE, linewidth=1.2)
         line.set_gid(f"interval-{place}")
         axes.plot([one.value], [place], "s", color=BLUE, markersize=3.5)
-        told = f"{cut_to(one.label, _CHARACTERS)}   {one.told}".rstrip()
+        told = ", ".join(filter(None, (cut_to(one.label, _CHARACTERS), one.told)))
         write_row(axes, told, place - 0.36)
     ends = [0.0, *(one.low for one in rows), *(one.high for one in rows)]
     room = 0.05 * (max(ends) - min(ends)) or 0.01

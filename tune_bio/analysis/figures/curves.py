@@ -58,7 +58,7 @@ def learning_curves(material: Material) -> Figure:
         _draw(bottom, curves, "train_loss", one, linestyle="--", marker="")
     top.set(title="Validation metric", ylabel=f"validation {called(study.metric)}")
     top.set_ylim(*_limits(material, searched, named))
-    bottom.set(title="Loss of those named", xlabel="epoch", ylabel="negative log-likelihood")
+    bottom.set(title="Loss of those named", xlabel="epoch", ylabel="log loss")
     shown = [trial for one in named for trial in one.trials]
     losses = study.epochs[study.epochs["trial_id"].isin(shown)][["val_loss", "train_loss"]]
     if losses.max().max() > _LOG_FROM * losses.min().min():
@@ -110,7 +110,7 @@ def _draw(
 
 def _legend(figure: Figure, material: Material, named: Sequence[_Named]) -> None:
     entries = [
-        key(one.color, cut_to(f"{one.trial}  {one.label}", _CHARACTERS), marker="o", markersize=2)
+        key(one.color, cut_to(f"{one.trial}: {one.label}", _CHARACTERS), marker="o", markersize=2)
         for one in named
     ]
     others = "trials of the search" if material.settings else "other trials"

@@ -23,6 +23,7 @@ from tune_bio.analysis.statistics.resampling import bootstrap
 from tune_bio.analysis.statistics.sample import Sample
 
 RESAMPLES = 300
+_LEAST, _SORTED = 100, 3_000_000  # resamples; images in all of them, seconds of sorting
 _BANDS = 3  # beyond so many curves they would hide each other
 _GRID = np.linspace(0, 1, 101)
 _CHARACTERS = 40
@@ -148,7 +149,8 @@ def bands(curve: Curve, seed: int) -> tuple[tuple[Floats, Floats], tuple[Floats,
 
     scorers = {"both": _each(both, curve)}
     rng = np.random.default_rng(seed)
-    drawn = bootstrap(scorers, codes, patients, resamples=RESAMPLES, rng=rng)
+    resamples = max(_LEAST, min(RESAMPLES, _SORTED // len(codes)))
+    drawn = bootstrap(scorers, codes, patients, resamples=resamples, rng=rng)
     roc, pr = (_limits(drawn["both"][:, k], patients) for k in (0, 1))
     return roc, pr
 

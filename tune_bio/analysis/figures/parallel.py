@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.figures.hyperparameters import LOG_SCALED
@@ -24,7 +23,8 @@ from tune_bio.analysis.study_records import PARAMS
 
 FROM = 50  # trials; fewer show no pattern
 _MOST = 8  # axes that stand beside each other
-_CHARACTERS = 11
+_CHARACTERS = 15
+_LINE = 7.5  # points: every second axis is written on a line higher, or they would touch
 
 
 def worth_parallel(material: Material) -> bool:
@@ -33,35 +33,37 @@ def worth_parallel(material: Material) -> bool:
 
 
 def parallel_coordinates(material: Material) -> Figure:
-    """A line a trial through its hyperparameters to its score, the better the darker."""
+    """A line a trial through its hyperparameters to its score; the best tenth in colour."""
     study = material.study
     ranking = study.ranking.iloc[::-1]  # the best are drawn last
     names = material.study.searched[:_MOST]
     placed = [_placed(ranking[PARAMS + name], name) for name in names]
     score = ranking["score"].to_numpy(np.float64)
     places = [each for each, _ in placed] + [_spread(score)]
-    rank = np.linspace(0, 1, len(ranking))
     figure, (axes,) = new_figure(1, 1, 2.9)
-    colors = LinearSegmentedColormap.from_list("rank", [PALE, BLUE])
-    norm = Normalize(0, 1)
+    best = -(-len(ranking) // 10)
     for k in range(len(ranking)):
+        named = k >= len(ranking) - best
         axes.plot(
-            [each[k] for each in places], color=colors(norm(rank[k])),
-            linewidth=1.1 if rank[k] > 0.9 else 0.5, zorder=2 + rank[k],
+            [each[k] for each in places], color=BLUE if named else PALE,
+            linewidth=0.9 if named else 0.4, zorder=3 if named else 2,
         )  # fmt: skip
     ticks = [ticks for _, ticks in placed] + [_ends(score)]
+    outer = {0: ("left", -10), len(ticks) - 1: ("right", 8)}  # inside the figure
     for column, of_axis in enumerate(ticks):
+        side, shift = outer.get(column, ("center", 0))
         axes.axvline(column, color=DARK, linewidth=0.6, zorder=1)
         for height, text in of_axis:
             axes.annotate(
-                cut_to(text, _CHARACTERS), (column, height), xytext=(0, 1),
-                textcoords="offset points", fontsize=SMALL, ha="center", va="bottom", zorder=5,
+                cut_to(text, _CHARACTERS), (column, height),
+                xytext=(shift, 1 + _LINE * (column % 2)), textcoords="offset points",
+                fontsize=SMALL, ha=side, va="bottom", zorder=5,
                 bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.3},
-            )  # fmt: skip
+            ).set_in_layout(False)  # fmt: skip
     labels = [cut_to(name, 14) for name in names] + [called(study.metric)]
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set(xlim=(-0.35, len(labels) - 0.65), ylim=(-0.05, 1.1), yticks=[])
-    axes.set_title("Trials of the search, the better the bluer; the best tenth thick")
+    axes.set(xlim=(-0.6, len(labels) - 0.6), ylim=(-0.03, 1.14), yticks=[])
+    axes.set_title(f"The best {best} of {len(ranking)} trials in blue")
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)

@@ -32,7 +32,7 @@ from tune_bio.errors import StatisticsError
 
 MOST = 20  # rows: so many fit on a page
 _ROW, _CONTROL, _REST = 0.34, 0.24, 1.05  # inches
-_CHARACTERS = 68
+_CHARACTERS = 72
 _PLACES = {"val": 0.02, "test": 0.26}  # of a row, whose label is above
 _BAND = "#dcdcdc"
 
@@ -119,12 +119,12 @@ def _draw_settings(
         for place, one in enumerate(shown):
             held += _draw_seeds(axes, one, split, place + below, widths.get(one.trial))
     for place, one in enumerate(shown):
-        text = cut_to(f"{one.trial}  {one.label}", _CHARACTERS)
+        text = cut_to(f"{one.trial}: {one.label}", _CHARACTERS)
         write_row(axes, text, place - 0.27)
     low, high = limits(held, material.study.metric)
-    for name, scores in controls.items():
+    for scores in controls.values():
         if low < scores["val"].value < high:
-            _line(axes, name, scores["val"].value)
+            _line(axes, scores["val"].value)
     axes.set(xlim=(low, high), ylim=(len(shown) - 0.5, -0.5))
     rest = len(material.settings) - len(shown)
     which = f"the best {len(shown)} of {len(material.settings)}, " if rest else ""
@@ -163,7 +163,7 @@ def _draw_controls(axes: Axes, material: Material, best: Setting, controls: Cont
                 _draw_control(axes, split, place + below, one.value, one.low, one.high)
                 held += [one.value, one.low, one.high]
             if split == "val":
-                _line(axes, name, scores["val"].value)
+                _line(axes, scores["val"].value, name)
     labels = [f"{best.trial}, mean", *(name.replace("_", " ") for name in controls)]
     axes.set_yticks([k + 0.14 for k in range(len(labels))], labels)
     low, high = limits(held, material.study.metric)
@@ -185,9 +185,10 @@ def _draw_control(
     )  # fmt: skip
 
 
-def _line(axes: Axes, name: str, value: float) -> None:
+def _line(axes: Axes, value: float, name: str | None = None) -> None:
+    """A control's; named once a figure, since in an SVG the name is an id."""
     line = axes.axvline(value, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=0.8)
-    line.set_gid(f"control:{name}")
+    line.set_gid(f"control:{name}" if name else None)
 
 
 def _finish(axes: Axes, material: Material) -> None:

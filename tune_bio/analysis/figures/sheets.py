@@ -77,7 +77,7 @@ def draw_inputs(
         for row, name in enumerate(shown):
             top = _TOP + 3 * _LINE + row * line
             if k == 0:
-                _write(axes, left, top + 0.02, cut_to(name, _WHOLE))
+                _write(axes, left, top + 0.02, cut_to(f"class {name}", _WHOLE))
             for column, image in enumerate(images[name].get(split, ())[:each]):
                 _show(axes, image, left + column * (side + _GAP), top + _LINE + 0.03, side)
     return figure

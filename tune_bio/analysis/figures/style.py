@@ -18,7 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import Formatter, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from tune_bio.analysis.figures.fonts import families
 from tune_bio.files import replacing
@@ -45,6 +45,7 @@ TALLEST = 230 / 25.4  # and its page
 SMALL = 6.0  # points; nothing is smaller
 STYLE: dict[Any, Any] = {
     "figure.dpi": 300,
+    "figure.constrained_layout.h_pad": 0.055,
     "font.size": 6.5,
     "axes.titlesize": 7,
     "axes.titleweight": "bold",
@@ -74,7 +75,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "tune_bio",  # the same records give the same bytes
 }
 _BOUNDED = ("auroc", "auprc", "accuracy", "balanced_accuracy", "macro_f1")
-_NAMES = {"auroc": "AUROC", "macro_f1": "macro F1", "loss": "negative log-likelihood"}
+_NAMES = {"auroc": "AUROC", "macro_f1": "macro F1", "loss": "log loss"}
 
 
 @contextmanager
@@ -161,9 +162,14 @@ def log_scaled(
         ticks = np.outer(10.0 ** np.arange(-12, 16), steps)
         if ((ticks >= found.min()) & (ticks <= found.max())).sum() <= most:
             break
-    axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(formatter or StrMethodFormatter("{x:g}"))
+    axis.set_major_locator(LogLocator(subs=steps, numticks=most if steps == (1.0,) else None))
+    axis.set_major_formatter(formatter or FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, place: int | None = None) -> str:
+    """0.001, and 1e-6 rather than 1e-06."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def limits(values: npt.ArrayLike, metric: str) -> tuple[float, float]:
