@@ -2,7 +2,10 @@
 
 The command: python -m tune_bio.search search_spaces/ann_cnn_gap.py
 
-MEASURED
+On 960 real chest radiographs for training, at 32 px, for 10 epochs, under two seeds (`--data DIR
+--image-size 32 --max-epochs 10 --replicates 2`): 2 minutes on 2 busy cores; best validation
+accuracy CNN 0.947, with dropout 0.939, CNN-GAP 0.894, wider 0.903, ANN 0.886; 8.9 points would be
+seen. At 256 px for 30 epochs a dry run estimates 64 minutes a seed there.
 
 Each network is trained under three seeds: the report's gain by dropout was as large as the
 difference between two runs of one of its networks. `generalization_gap` measures overfitting, which

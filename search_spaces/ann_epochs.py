@@ -2,7 +2,10 @@
 
 The command: python -m tune_bio.search search_spaces/ann_epochs.py
 
-MEASURED
+On 960 real chest radiographs for training, at 64 px and under one seed (`--data DIR --image-size
+64 --replicates 1`): 30 rows of 1,050 epochs in 2 minutes on 2 busy cores, since 450 epochs were
+trained; validation accuracy at the last epoch 0.931 to 0.959, on test 0.944 to 0.972. At 256 px,
+as in the report, a dry run estimates 21 minutes a seed there, without what is shared.
 
 Every cell is trained under three seeds and judged at its last epoch. Under `step` and `constant`
 the first epochs of a training do not depend on its length: all six lengths are one training of 60

@@ -2,7 +2,10 @@
 
 The command: python -m tune_bio.search search_spaces/finetune_or_features.py
 
-MEASURED
+On 960 real chest radiographs for training, at 64 px and under one seed, with SqueezeNet, whose
+weights were at hand (`--data DIR --set resize=73 --set crop=64 --replicates 1`): under 3 minutes
+on 2 busy cores; best validation accuracy fine-tuned 0.969, fixed 0.897 to 0.947. At 224 px a dry
+run estimates 20 minutes a seed there.
 
 Four things that the report's word "fixed" leaves open are told apart: `backbone` (BatchNorm fixed
 too) and `backbone_bn` (what `requires_grad = False` alone does: BatchNorm goes on adapting;

@@ -2,7 +2,11 @@
 
 The command: python -m tune_bio.search search_spaces/loss_and_batch.py
 
-MEASURED
+On 960 real chest radiographs for training, at 32 px, for 6 epochs, under two seeds (`--data DIR
+--image-size 32 --max-epochs 6 --replicates 2`): 2 minutes on 2 busy cores. BCE 0.906 and
+cross-entropy 0.902 (best validation accuracy; 1.6 points would be seen); the batch of 2 and the
+deeper network did not get beyond the larger class so soon. At 256 px for 30 epochs a dry run
+estimates 17 minutes a seed there.
 
 Batch size and learning rate are searched together, since the best of one may depend on the other.
 Both losses go through one evaluation: whatever is trained, a validation loss is the negative

@@ -2,7 +2,12 @@
 
 The command: python -m tune_bio.search search_spaces/weights_and_batch.py
 
-MEASURED
+On 960 real chest radiographs for training, at 64 px, for 3 epochs, under two seeds, with
+SqueezeNet, whose weights were at hand (`--data DIR --image-size 64 --max-epochs 3 --replicates 2
+--set model=squeezenet1_0 --set weights=IMAGENET1K_V1`): 2 minutes on 2 busy cores; best
+validation accuracy fine-tuned 0.922, frozen 0.901. The whole grid wants a GPU: the report's nine
+runs took two hours, and here are 360 epochs of fine-tuning and 180 from scratch a seed
+(`--image-size 224`).
 
 The report ran nine of these combinations by hand; here all of them stand in a grid, each under
 three seeds, so that no two things change at once. The learning rate does not depend on the length:
@@ -12,7 +17,8 @@ each of 100 epochs. Where the weights of V1 or V2 cannot be had, the tables have
 run"; `none` (random weights) is ours, as what pretraining is compared with.
 
 Any number of classes, as the data have them: six by default, as in the report. Not given there, and
-ours: cross-entropy, Adam and lr 1e-4, the transform (images at their own size).
+ours: cross-entropy, Adam, lr 1e-4 for fine-tuning and 1e-3 for heads, the transform (images at
+their own size).
 """
 
 from tune_bio import SearchSettings, Trial
@@ -31,9 +37,10 @@ SETTINGS = SearchSettings(
 def search_space(trial: Trial) -> None:
     trial.suggest_categorical("model", ["resnext50_32x4d"])
     weights = trial.suggest_categorical("weights", ["IMAGENET1K_V1", "IMAGENET1K_V2", "none"])
-    trial.suggest_categorical("lr", [1e-4])
     trial.suggest_categorical("batch_size", [32, 64, 128])
-    # Nothing is frozen where nothing has been learned.
-    frozen = weights != "none" and trial.suggest_categorical("freeze", ["none", "backbone"])
-    lengths = [40, 100] if frozen == "backbone" else [35, 40, 50, 60]
-    trial.suggest_categorical("epochs", lengths)
+    freeze = "none"
+    if weights != "none":
+        freeze = trial.suggest_categorical("freeze", ["none", "backbone"])
+    heads = freeze == "backbone"
+    trial.suggest_categorical("lr", [1e-3] if heads else [1e-4])
+    trial.suggest_categorical("epochs", [40, 100] if heads else [35, 40, 50, 60])

@@ -127,13 +127,16 @@ def _effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     at, column = ("last epoch", "last") if "epochs" in study.searched else ("best epoch", "score")
     trained = _trainings(counted)
     table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
-    names = _varied(table, study.searched)
+    names, dropped = _independent(table, study.searched)
     if not names:  # one configuration alone
         return at, (), ()
+    notes = tuple(f"{name} goes with others here, and has no effect of its own" for name in dropped)
     try:
-        return at, tuple(effects(table, names, value=column)), ()
+        return at, tuple(effects(table, names, value=column)), notes
     except AliasError as error:
-        told = [hyperparameters_of(study.params(row), names) for _, row in trained.iterrows()]
+        told = [
+            hyperparameters_of(study.params(row), study.searched) for _, row in trained.iterrows()
+        ]
         found = effects(table.assign(configuration=told), ["configuration"], value=column)
         return at, tuple(found), (f"whole configurations are compared: {error.fault}",)
 
@@ -148,15 +151,20 @@ def _trainings(counted: pd.DataFrame) -> pd.DataFrame:
     return counted[~counted["trial_id"].isin(counted["reused_from"].dropna())]
 
 
-def _varied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """The hyperparameters that trainings differ in; the length only where it differs alone."""
-    varied = [name for name in names if table[name].nunique(dropna=False) > 1]
-    others = [name for name in varied if name != "epochs"]
-    if "epochs" in varied and others:
-        lengths = table.groupby(others, dropna=False, observed=True)["epochs"].nunique()
-        if lengths.max() == 1:
-            return others
-    return varied
+def _independent(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The hyperparameters that trainings differ in, and of these, apart, what the others determine.
+
+    As a learning rate that goes with what is frozen: it is part of that. Of two that determine each
+    other the first is kept.
+    """
+    kept = [name for name in names if table[name].nunique(dropna=False) > 1]
+    dropped = []
+    for name in reversed(kept.copy()):
+        others = [other for other in kept if other != name]
+        if others and table.groupby(others, dropna=False)[name].nunique(dropna=False).max() == 1:
+            kept.remove(name)
+            dropped.append(name)
+    return kept, dropped
 
 
 def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
