@@ -120,7 +120,7 @@ class Records:
     `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
     the probabilities that trials return; `classes` are the classes' names. `timeline` holds each
     trial's first and last moment, in seconds since the study began. `test` is None until the test
-    set is opened.
+    set is opened. `others` describe the validation split of trials that have another one.
     """
 
     folder: Path
@@ -131,6 +131,7 @@ class Records:
     trials: dict[str, Row] = field(default_factory=dict)
     epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
     predictions: Predictions = field(default_factory=dict)
+    others: dict[str, Described] = field(default_factory=dict)
     test: Described | None = None
     test_predictions: Predictions = field(default_factory=dict)
     evaluations: list[Row] = field(default_factory=list)
@@ -193,9 +194,11 @@ class Records:
         for (trial, split), rows in predictions.groupby(["trial", "split"], sort=False):
             if trial not in self.trials:
                 continue
+            described = Described(*(rows[n].to_numpy() for n in ("image", "patient", "label")))
             if split == "test":
-                described = (rows[name].to_numpy() for name in ("image", "patient", "label"))
-                self.test = Described(*described)
+                self.test = described
+            elif not np.array_equal(described.images, self.images):
+                self.others[str(trial)] = described
             into = self.test_predictions if split == "test" else self.predictions
             into[str(trial)] = rows[columns].to_numpy(np.float32)
         self.timeline = json.loads((trials.schema.metadata or {}).get(_TIMELINE, b"{}"))
@@ -222,7 +225,12 @@ class Records:
     def prediction_table(self) -> pa.Table:
         """predictions.parquet as it would be written now."""
         validation = Described(self.images, self.patients, self.labels)
-        tables = [_predicted("val", validation, self.predictions, self.classes)]
+        own = {t: p for t, p in self.predictions.items() if t not in self.others}
+        tables = [_predicted("val", validation, own, self.classes)]
+        for trial, described in sorted(self.others.items()):
+            if trial in self.predictions:
+                of_trial = {trial: self.predictions[trial]}
+                tables.append(_predicted("val", described, of_trial, self.classes))
         if self.test is not None:
             tables.append(_predicted("test", self.test, self.test_predictions, self.classes))
         return pa.concat_tables(tables)
