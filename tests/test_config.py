@@ -254,8 +254,9 @@ def test_only_losses_are_minimised(metric: str) -> None:
         ({"num_trials": 0}, "num_trials=0"),
         ({"time_budget": -1.0}, "time_budget=-1"),
         ({"max_epochs": 3, "grace_period": 4}, "grace_period=4"),
-        ({"ablate": True, "finalists": 0}, "ablate needs a winner"),
-        ({"ablate": True, "replicates": 1}, "ablate needs a winner"),
+        ({"ablate": True, "finalists": 0}, "ablate needs a finalist"),
+        ({"ablate": True, "replicates": 1}, "ablate needs a finalist"),
+        ({"resplit": True, "replicates": 1}, "resplit needs a finalist"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_line(values: dict[str, Any], told: str) -> None:

@@ -3,10 +3,13 @@
 from tune_bio.jobs import (
     Member,
     ablation_name,
+    confirms,
     is_ablation,
+    is_resplit,
     job,
     members_of,
     replicate_of,
+    resplit_name,
     trial_name,
 )
 
@@ -30,3 +33,10 @@ def test_an_ablation_is_a_replicate_by_its_name() -> None:
     assert replicate_of(name) == 2
     assert is_ablation(name)
     assert not is_ablation(trial_name(3, 2))
+
+
+def test_a_resplit_is_a_replicate_that_confirms_nothing() -> None:
+    name = resplit_name("t0003", 2)
+    assert (name, replicate_of(name)) == ("t0003s2r2", 2)
+    assert is_resplit(name)
+    assert [confirms(t) for t in (name, "t0003r2", "t0003", "t0003a1r2")] == [0, 1, 0, 0]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures_data import few_examples
-from tune_bio.predictions import Described, prediction_table, split_predictions
+from tune_bio.predictions import Described, prediction_table, stored_predictions
 
 
 def made(n: int, trials: list[str], classes: int, seed: int) -> tuple[Described, dict[str, object]]:
@@ -36,16 +36,15 @@ def test_a_table_gives_back_what_it_was_made_of(
         prediction_table(name, described, predictions, names).to_pandas()
         for name, (described, predictions) in splits.items()
     ]
-    found = list(split_predictions(pd.concat(tables), names))
-    assert [name for name, _, _ in found] == ["val", "test"]
-    for name, described, predictions in found:
-        wanted, probabilities = splits[name]
+    found = list(stored_predictions(pd.concat(tables), names))
+    wanted = [(trial, "val") for trial in sorted(trials)] + [(trials[0], "test")]
+    assert [(trial, split) for trial, split, _, _ in found] == wanted
+    for trial, split, described, p in found:
+        given_as, probabilities = splits[split]
         for column in ("images", "patients", "labels"):
-            assert getattr(described, column).tolist() == getattr(wanted, column).tolist()
-        assert list(predictions) == sorted(probabilities)
-        for trial, p in predictions.items():
-            assert p.dtype == np.float32
-            np.testing.assert_array_equal(p, probabilities[trial])
+            assert getattr(described, column).tolist() == getattr(given_as, column).tolist()
+        assert p.dtype == np.float32
+        np.testing.assert_array_equal(p, probabilities[trial])
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -56,4 +55,4 @@ def test_without_a_trial_the_table_has_its_columns_and_no_row(n: int) -> None:
         "trial", "split", "image", "patient", "label", "p_well", "p_ill",
     ]  # fmt: skip
     assert len(table) == 0
-    assert list(split_predictions(table.to_pandas(), ("well", "ill"))) == []
+    assert list(stored_predictions(table.to_pandas(), ("well", "ill"))) == []

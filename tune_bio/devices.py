@@ -9,11 +9,13 @@ score is the one that the exported model has on any machine.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
 from tune_bio.datasets.features import Features
 from tune_bio.datasets.pixels import Pixels
+from tune_bio.datasets.regrouped import Regrouped
 
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere; before it bfloat16 is emulated
 
@@ -26,7 +28,36 @@ def as_tensor(array: Pixels | Features) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def gather(source: torch.Tensor, batch: torch.Tensor, device: torch.device) -> torch.Tensor:
+@dataclass(frozen=True)
+class Joined:
+    """Rows of two tensors, one followed by the other, in the order of `rows`."""
+
+    first: torch.Tensor
+    second: torch.Tensor
+    rows: torch.Tensor
+
+    def __getitem__(self, batch: torch.Tensor) -> torch.Tensor:
+        at, before = self.rows[batch], len(self.first)
+        early = at < before
+        found = self.first.new_empty((len(at), *self.first.shape[1:]))
+        found[early] = self.first[at[early]]
+        found[~early] = self.second[at[~early] - before]
+        return found
+
+
+def as_source(
+    array: Pixels | Features | Regrouped[Pixels] | Regrouped[Features],
+) -> torch.Tensor | Joined:
+    """What batches are gathered from, read in place."""
+    if isinstance(array, Regrouped):
+        rows = torch.from_numpy(array.rows)
+        return Joined(as_tensor(array.first), as_tensor(array.second), rows)
+    return as_tensor(array)
+
+
+def gather(
+    source: torch.Tensor | Joined, batch: torch.Tensor, device: torch.device
+) -> torch.Tensor:
     """The rows at these positions, on `device`; the copy to a GPU overlaps with its work."""
     rows = source[batch]
     if device.type == "cuda":

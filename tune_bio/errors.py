@@ -3,7 +3,6 @@
 TuneBioError                 a fault and its remedy, printed as one line
 ├── InputError               bad input: nothing was started, exit status 2
 │   ├── UsageError           the command line
-│   ├── NotBuiltError        a part of the contract that this version lacks
 │   ├── ConfigError          a hyperparameter or a setting
 │   ├── SpaceError           the search-space file
 │   ├── DataError            the images and their labels
@@ -38,10 +37,6 @@ class InputError(TuneBioError):
 
 class UsageError(InputError):
     """The command line does not parse."""
-
-
-class NotBuiltError(InputError):
-    """The contract names this, and this version does not have it yet."""
 
 
 class ConfigError(InputError):

@@ -16,6 +16,7 @@ import torch
 
 from tune_bio.cluster import Allotment
 from tune_bio.datasets.features import Features
+from tune_bio.datasets.regrouped import whole
 from tune_bio.datasets.transforms import TrialData
 from tune_bio.errors import TuneBioError
 from tune_bio.failures import reason_of
@@ -112,7 +113,7 @@ def _computed(
     wanted: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
 ) -> Features:
     split = data.train if block.split == "train" else data.val
-    pixels = split.pixels[block.start : block.stop]
+    pixels = whole(split.pixels)[block.start : block.stop]
     transform = input_transform(wanted.config, data.format)
     return compute(model, wanted.cut, transform, pixels, wanted.maker.dtype, device)
 

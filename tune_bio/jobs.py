@@ -36,6 +36,21 @@ def is_ablation(trial: str) -> bool:
     return "a" in trial
 
 
+def resplit_name(trial: str, number: int) -> str:
+    """Of a configuration under a re-split and its seed: t0007s2r2 on the second one."""
+    return f"{trial}s{number}r{number}"
+
+
+def confirms(trial: str) -> bool:
+    """Whether a trial is a finalist's replicate, of which one is exported."""
+    return replicate_of(trial) > 0 and not is_ablation(trial) and not is_resplit(trial)
+
+
+def is_resplit(trial: str) -> bool:
+    """Whether a trial is trained and scored on another split than the study's."""
+    return "s" in trial
+
+
 def replicate_of(trial: str) -> int:
     """0 for the search's own trial, else which of its replicates this is."""
     return int(trial.partition("r")[2] or 0)

@@ -43,14 +43,11 @@ def prediction_table(
     return pa.table(columns)
 
 
-def split_predictions(
+def stored_predictions(
     table: pd.DataFrame, classes: tuple[str, ...]
-) -> Iterator[tuple[str, Described, Predictions]]:
-    """What `prediction_table` was made of, for each split that is in a table."""
+) -> Iterator[tuple[str, str, Described, npt.NDArray[np.float32]]]:
+    """Of each trial and split that is in a table: trial, split, its images, its probabilities."""
     columns = [f"p_{name}" for name in classes]
-    for split, rows in table.groupby("split", sort=False):
-        trials = {str(trial): of_trial for trial, of_trial in rows.groupby("trial", sort=False)}
-        first = next(iter(trials.values()))
-        described = (first[name].to_numpy() for name in ("image", "patient", "label"))
-        found = {trial: rows[columns].to_numpy(np.float32) for trial, rows in trials.items()}
-        yield str(split), Described(*described), found
+    for (trial, split), rows in table.groupby(["trial", "split"], sort=False):
+        described = Described(*(rows[name].to_numpy() for name in ("image", "patient", "label")))
+        yield str(trial), str(split), described, rows[columns].to_numpy(np.float32)

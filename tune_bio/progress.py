@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tune_bio.jobs import is_resplit
 from tune_bio.records import Records, Row
 from tune_bio.settings import SearchSettings
 
@@ -133,7 +134,9 @@ class LiveView(QuietView):
 
     def _leaders(self, rows: list[Row]) -> RenderableType:
         table = _table("best so far", self._settings.metric)
-        for value, row in ranked(rows, self._records, self._settings)[:5]:
+        # On another split a score is another.
+        comparable = [row for row in rows if not is_resplit(row["trial_id"])]
+        for value, row in ranked(comparable, self._records, self._settings)[:5]:
             table.add_row(*_cells(row, value, str(row["best_epoch"]), self._shown))
         return table
 

@@ -3,7 +3,8 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -16,6 +17,7 @@ from tune_bio.driver_only import DriverOnly
 from tune_bio.failures import error_of, explain
 from tune_bio.fingerprints import config_id
 from tune_bio.jobs import Member, members_of, replicate_of
+from tune_bio.predictions import Described
 from tune_bio.progress import View
 from tune_bio.records import Records, Status
 from tune_bio.settings import SearchSettings
@@ -52,8 +54,13 @@ class Recorder(DriverOnly, tune.Callback):
         rungs: frozenset[int],
         count_operations: Callable[[TrialConfig], int],
         clean: Callable[[], None] = lambda: None,
+        splits: Mapping[int, Described] = MappingProxyType({}),
     ) -> None:
-        """`clean` is called when a trial has ended: its checkpoints may be too many."""
+        """`clean` is called when a trial has ended: its checkpoints may be too many.
+
+        `splits` describe the validation splits of re-splits, by their number.
+        """
+        self._splits = splits
         self._records = records
         self._view = view
         self._settings = settings
@@ -72,6 +79,8 @@ class Recorder(DriverOnly, tune.Callback):
             config = TrialConfig.of({**params, "epochs": member.epochs})
             replicate = replicate_of(member.trial)
             self._records.start_trial(member.trial, config_id(config), config, replicate)
+            if "split" in trial.config:
+                self._records.others[member.trial] = self._splits[trial.config["split"]]
             self._view.started(member.trial)
             operations = self._count_operations(config)
             self._records.update_trial(member.trial, multiply_adds=operations)

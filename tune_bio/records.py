@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from tune_bio.config import TrialConfig, hyperparameter_names
 from tune_bio.errors import ResultsError
 from tune_bio.files import replacing, write_text
-from tune_bio.predictions import Described, Predictions, prediction_table, split_predictions
+from tune_bio.predictions import Described, Predictions, prediction_table, stored_predictions
 
 Row = dict[str, Any]
 Status = Literal["running", "completed", "stopped_early", "diverged", "failed", "interrupted"]
@@ -114,7 +114,7 @@ class Records:
     `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
     the probabilities that trials return; `classes` are the classes' names. `timeline` holds each
     trial's first and last moment, in seconds since the study began. `test` is None until the test
-    set is opened.
+    set is opened. `others` describe the validation split of trials that have another one.
     """
 
     folder: Path
@@ -125,6 +125,7 @@ class Records:
     trials: dict[str, Row] = field(default_factory=dict)
     epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
     predictions: Predictions = field(default_factory=dict)
+    others: dict[str, Described] = field(default_factory=dict)
     test: Described | None = None
     test_predictions: Predictions = field(default_factory=dict)
     evaluations: list[Row] = field(default_factory=list)
@@ -184,11 +185,13 @@ class Records:
             if row["trial_id"] in self.trials:
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
         known = predictions[predictions["trial"].isin(list(self.trials))]
-        for split, described, found in split_predictions(known, self.classes):
+        for trial, split, described, found in stored_predictions(known, self.classes):
             if split == "test":
-                self.test, self.test_predictions = described, found
-            else:
-                self.predictions = found
+                self.test = described
+            elif not np.array_equal(described.images, self.images):
+                self.others[trial] = described
+            into = self.test_predictions if split == "test" else self.predictions
+            into[trial] = found
         self.timeline = read_timeline(self.folder)
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
@@ -213,7 +216,12 @@ class Records:
     def prediction_table(self) -> pa.Table:
         """predictions.parquet as it would be written now."""
         validation = Described(self.images, self.patients, self.labels)
-        tables = [prediction_table("val", validation, self.predictions, self.classes)]
+        own = {t: p for t, p in self.predictions.items() if t not in self.others}
+        tables = [prediction_table("val", validation, own, self.classes)]
+        for trial, described in sorted(self.others.items()):
+            if trial in self.predictions:
+                of_trial = {trial: self.predictions[trial]}
+                tables.append(prediction_table("val", described, of_trial, self.classes))
         if self.test is not None:
             tables.append(prediction_table("test", self.test, self.test_predictions, self.classes))
         return pa.concat_tables(tables)

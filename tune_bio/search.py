@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +14,7 @@ from rich.markup import escape
 from tune_bio.command_line import Parser
 from tune_bio.config import METRIC_MODES, Params, parse_assignment
 from tune_bio.environment import importing, prepare_environment
-from tune_bio.errors import InputError, NotBuiltError, StudyError, UsageError
+from tune_bio.errors import InputError, StudyError, UsageError
 from tune_bio.launch import launched
 from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
@@ -40,11 +40,6 @@ exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (no tr
 nothing written); 130 or 143 interrupted (what was recorded is kept; --resume goes on).
 """
 
-# Flags of the contract that this version lacks, with the values that ask for nothing.
-NOT_BUILT: dict[str, tuple[Any, ...]] = {
-    "resplit": (False,),
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
@@ -63,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _refuse_unbuilt(options)
     space = load_search_space(Path(options.space))
     settings = _settings(space, options)
     space = replace(space, pins=_pins(options))
@@ -144,13 +138,6 @@ def _pins(options: argparse.Namespace) -> Params:
             f"--image-size {size} contradicts --set image_size={pins[name]}", "give one of them"
         )
     return pins
-
-
-def _refuse_unbuilt(options: argparse.Namespace) -> None:
-    for name, allowed in NOT_BUILT.items():
-        if getattr(options, name) not in allowed:
-            flag = "--" + name.replace("_", "-")
-            raise NotBuiltError(f"{flag} is not built yet", "leave it out")
 
 
 def _finalists(text: str) -> int | str:
@@ -236,6 +223,12 @@ def _parser() -> argparse.ArgumentParser:
         "none is, and it stays sealed",
     )
     add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
+    add(
+        "--resplit",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train the finalists on new splits of train and validation too, by patient",
+    )
     add(
         "--ablate",
         action=argparse.BooleanOptionalAction,
@@ -324,8 +317,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--dashboard", action="store_true", help="start Ray's dashboard, on this machine only")
     add("--quiet", action="store_true", help="say nothing but errors")
-    add = parser.add_argument_group("not built yet (each exits with 2)").add_argument
-    add("--resplit", action="store_true")
     return parser
 
 

@@ -32,6 +32,7 @@ class SearchSettings(Frozen):
     feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
     finalists: Count | Literal["all"] = 2  # configurations that are confirmed
     replicates: Positive = 3  # fresh seeds of each
+    resplit: bool = False  # finalists on new splits of train and validation as well
     ablate: bool = False  # the winner against one change at a time, under the same seeds
     controls: bool = True  # simple predictors and a training on shuffled labels beside the study
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # where the model is to be used
@@ -49,11 +50,12 @@ class SearchSettings(Frozen):
                 f"{settings.max_epochs}",
                 "no trial could be stopped early; lower --grace-period or raise --max-epochs",
             )
-        if settings.ablate and (settings.finalists == 0 or settings.replicates < 2):
+        wanted = "ablate" if settings.ablate else "resplit" if settings.resplit else ""
+        if wanted and (settings.finalists == 0 or settings.replicates < 2):
             raise ConfigError(
-                f"ablate needs a winner under two seeds, and finalists={settings.finalists} with "
-                f"replicates={settings.replicates} gives none",
-                "raise --finalists to 1 and --replicates to 2, or leave --ablate out",
+                f"{wanted} needs a finalist under two seeds, and finalists={settings.finalists} "
+                f"with replicates={settings.replicates} gives none",
+                f"raise --finalists to 1 and --replicates to 2, or leave --{wanted} out",
             )
         return settings
 

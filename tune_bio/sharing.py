@@ -17,8 +17,9 @@ from tune_bio.config import TrialConfig
 from tune_bio.datasets.cache import mapped_file
 from tune_bio.datasets.features import Features
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.pixels import PixelFormat
-from tune_bio.datasets.transforms import PreparedSplit, TrialData
+from tune_bio.datasets.pixels import PixelFormat, Rows
+from tune_bio.datasets.regrouped import whole
+from tune_bio.datasets.transforms import PreparedSplit, TrialData, regroup
 from tune_bio.errors import DataError
 from tune_bio.models.pretrained import Arrays, as_tensors
 from tune_bio.reuse.features import Part
@@ -63,18 +64,36 @@ class SharedFeatures:
 
 
 @dataclass(frozen=True)
+class SharedSplit:
+    """Another split of the same images: positions in train followed by validation."""
+
+    train: Rows
+    val: Rows
+    key: str
+
+
+@dataclass(frozen=True)
 class Shared:
     """References to everything that a trial may need; small, and sent to every actor."""
 
     data: Mapping[Geometry, _SharedData]
     backbones: Mapping[Pair, "ray.ObjectRef[Arrays]"]
     features: Mapping[Part, SharedFeatures] = field(default_factory=dict)
+    splits: Mapping[int, "ray.ObjectRef[SharedSplit]"] = field(default_factory=dict)
 
-    def trial_data(self, config: TrialConfig) -> TrialData:
+    def trial_data(self, config: TrialConfig, split: int = 0) -> TrialData:
         """Train and validation at the configuration's geometry, read in place.
 
-        With the features of its frozen part, where they are kept.
+        With the features of its frozen part, where they are kept. `split` is the number of a
+        re-split; 0 is the study's own.
         """
+        data = self._as_split(config)
+        if split == 0:
+            return data
+        other = ray.get(self.splits[split])
+        return regroup(data, other.train, other.val, other.key)
+
+    def _as_split(self, config: TrialConfig) -> TrialData:
         shared = self.data[Geometry.of(config)]
         pixels, labels, val_pixels, val_labels = map(_read, shared.arrays)
         data = TrialData(
@@ -101,6 +120,10 @@ class Shared:
         """The same, with these features of frozen parts."""
         return replace(self, features=features)
 
+    def with_splits(self, splits: Mapping[int, SharedSplit]) -> "Shared":
+        """The same, with these re-splits."""
+        return replace(self, splits={number: ray.put(one) for number, one in splits.items()})
+
     def _features(self, config: TrialConfig) -> SharedFeatures | None:
         part = Part.of(config)
         return None if part is None else self.features.get(part)
@@ -115,7 +138,8 @@ def share(data: Mapping[Geometry, TrialData], backbones: Mapping[Pair, Arrays]) 
 
 
 def _share_data(data: TrialData) -> _SharedData:
-    arrays = (data.train.pixels, data.train.labels, data.val.pixels, data.val.labels)
+    train, val = whole(data.train.pixels), whole(data.val.pixels)
+    arrays = (train, data.train.labels, val, data.val.labels)
     shared = tuple(map(_share_array, arrays))
     return _SharedData(shared, data.classes, data.positive, data.format)
 

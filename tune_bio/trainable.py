@@ -71,7 +71,7 @@ class TrialActor(tune.Trainable):
         self.config = new_config
         config = TrialConfig.of(new_config["params"])
         context, members = self.context, members_of(new_config)
-        self.data = context.shared.trial_data(config)
+        self.data = context.shared.trial_data(config, new_config.get("split", 0))
         self.state = TrainingState(
             config,
             self.data,

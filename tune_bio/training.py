@@ -12,8 +12,9 @@ import torch
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.features import Cut, Features
 from tune_bio.datasets.images import Pixels
+from tune_bio.datasets.regrouped import Regrouped
 from tune_bio.datasets.transforms import PreparedSplit, Transform, TrialData
-from tune_bio.devices import as_tensor, gather, precision
+from tune_bio.devices import as_source, gather, precision
 from tune_bio.metrics import evaluate
 from tune_bio.models import Classifier
 from tune_bio.models.cutting import rest
@@ -132,7 +133,7 @@ def run_epoch(
     whole network on images, or what trains of it on features.
     """
     cut = state.features_from
-    source = as_tensor(split.pixels if cut is None else _features(split))
+    source = as_source(split.pixels if cut is None else _features(split))
     labels = torch.from_numpy(np.array(split.labels)).to(state.device)
     draws = generator(state.config.seed, "augment", state.epoch + 1)
     to_logs = class_probabilities(state.config)
@@ -193,7 +194,7 @@ def predict(
     logs = _Collected(len(pixels))
     for batch in _evaluation_batches(len(pixels), config.image_size):
         with torch.inference_mode():
-            images = transform.normalize(as_tensor(pixels)[batch])
+            images = transform.normalize(as_source(pixels)[batch])
             logs.add(to_logs(model(images)))
     probabilities: npt.NDArray[np.float64] = logs.rows.exp().numpy()
     return probabilities
@@ -227,7 +228,7 @@ def _logits(model: Classifier, cut: Cut | None, rows: torch.Tensor) -> torch.Ten
     return logits
 
 
-def _features(split: PreparedSplit) -> Features:
+def _features(split: PreparedSplit) -> Features | Regrouped[Features]:
     assert split.features is not None
     return split.features
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures_data import as_images, examples, is_one_line, outcome
+from tests.fixtures_data import as_images, examples, few_examples, is_one_line, outcome
 from tune_bio.datasets.images import Images
-from tune_bio.datasets.splits import complete, cut_one, fold_of
+from tune_bio.datasets.splits import complete, cut_one, fold_of, part_of
 from tune_bio.datasets.together import groups_of
 from tune_bio.errors import DataError, InputError
 
@@ -95,6 +95,21 @@ def test_a_fold_is_about_a_fifth_and_stratified(sizes: list[list[int]], seed: in
     for k in range(len(sizes)):
         of_class = np.sum(whole.labels == k)
         assert np.sum(whole.labels[fold] == k) == pytest.approx(of_class / 5, abs=5)
+
+
+@few_examples
+@given(sizes=layouts(fewest=12, largest=4), seed=seeds, share=st.floats(0.02, 0.6))
+def test_a_part_is_made_of_whole_patients_and_about_as_large_as_wanted(
+    sizes: list[list[int]], seed: int, share: float
+) -> None:
+    every = images(sizes, seed)
+    rest, part = part_of(every.labels, every.patients, share, seed)
+    assert sorted([*rest, *part]) == list(range(len(every)))
+    assert not set(every.patients[rest]) & set(every.patients[part])
+    # Of 12 patients at the least a tenth is one and a bit; a fold is never more even than that.
+    assert len(part) == pytest.approx(share * len(every), abs=8 + 0.1 * len(every))
+    again, _ = part_of(every.labels, every.patients, share, seed)
+    assert again.tolist() == rest.tolist()
 
 
 def test_the_same_seed_makes_the_same_splits_and_another_seed_others() -> None:

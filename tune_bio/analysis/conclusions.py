@@ -50,6 +50,7 @@ class Conclusions:
 
     selection: Selection | None
     noise: NoiseFloor | None
+    noise_of_splits: NoiseFloor | None
     versus: tuple[Versus, ...]
     settings: tuple[SettingVersus, ...]
     effects: tuple[Effect, ...]
@@ -71,7 +72,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
         predictions: predictions.parquet.
     """
     notes: list[str] = []
-    selection = noise = None
+    selection = noise = noise_of_splits = None
     versus: tuple[Versus, ...] = ()
     settings: tuple[SettingVersus, ...] = ()
     found: tuple[Effect, ...] = ()
@@ -84,6 +85,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     if not counted.empty:
         try:
             noise = noise_floor(counted)
+            noise_of_splits = _noise_of_splits(study)
             versus = as_models(study, predictions)
             settings = as_settings(study, predictions)
             if study.whole:
@@ -94,7 +96,16 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     associated = None if study.whole else _importances(study, notes)
     ablated = _ablated(study, notes)
     return Conclusions(
-        selection, noise, versus, settings, found, effects_at, associated, ablated, tuple(notes)
+        selection,
+        noise,
+        noise_of_splits,
+        versus,
+        settings,
+        found,
+        effects_at,
+        associated,
+        ablated,
+        tuple(notes),
     )
 
 
@@ -195,6 +206,18 @@ def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
         )
         for change in changes
     )
+
+
+def _noise_of_splits(study: StudyRecords) -> NoiseFloor | None:
+    """The noise floor under fresh seeds and new splits, pooled over the finalists."""
+    if study.resplits is None:
+        return None
+    rows = [
+        {"config_id": one["config_id"], "score": value}
+        for one in study.resplits["finalists"]
+        for value in one["scores"].values()
+    ]
+    return noise_floor(pd.DataFrame(rows, columns=["config_id", "score"]))
 
 
 def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:

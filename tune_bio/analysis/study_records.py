@@ -51,6 +51,12 @@ class StudyRecords:
         return found
 
     @property
+    def resplits(self) -> dict[str, Any] | None:
+        """The re-splits and the finalists' scores on them, as the manifest has them."""
+        found: dict[str, Any] | None = self.manifest.get("resplits")
+        return found
+
+    @property
     def whole(self) -> bool:
         """Whether every configuration of a list was replicated, and so none was selected."""
         listed = self.manifest["space"]["listed"] is not None

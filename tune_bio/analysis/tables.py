@@ -133,6 +133,7 @@ def confirmation_table(study: StudyRecords) -> pd.DataFrame:
                 "configuration": one["trial"],
                 f"{study.metric} in the search": study.trial(one["trial"])["score"],
                 f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
+                **_on_resplits(study, one["trial"]),
                 "test AUROC (95 % interval)": told_interval(middle, "test_auroc"),
                 "test accuracy (95 % interval)": told_interval(middle, "test_accuracy"),
                 "test loss": middle["test_loss"],
@@ -140,6 +141,19 @@ def confirmation_table(study: StudyRecords) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _on_resplits(study: StudyRecords, trial: str) -> dict[str, str]:
+    """A finalist's scores on new splits, where there are any."""
+    if study.resplits is None:
+        return {}
+    column = f"of {len(study.resplits['splits'])} re-splits, mean ± SD"
+    scores = next(
+        list(one["scores"].values()) for one in study.resplits["finalists"] if one["trial"] == trial
+    )
+    if len(scores) < 2:
+        return {column: "-"}
+    return {column: f"{statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}"}
 
 
 def _two_questions(conclusions: Conclusions) -> list[str]:

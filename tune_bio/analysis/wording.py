@@ -20,6 +20,8 @@ def in_words(conclusions: Conclusions, metric: str) -> list[str]:
         told.append(_selection(conclusions.selection, metric))
     if conclusions.noise is not None:
         told.append(_noise(conclusions.noise, metric))
+    if conclusions.noise_of_splits is not None:
+        told.append(_noise_of_splits(conclusions.noise_of_splits, conclusions.noise, metric))
     told += [_versus(one) for one in conclusions.versus]
     told += [_settings(one) for one in conclusions.settings]
     told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
@@ -44,6 +46,17 @@ def _noise(found: NoiseFloor, metric: str) -> str:
         f"**Noise floor.** Under fresh seeds {metric} has a standard deviation of {found.sd:.4f} "
         f"(at most {found.upper:.4f} with 95 % confidence; {found.degrees_of_freedom} degrees of "
         f"freedom).{note}"
+    )
+
+
+def _noise_of_splits(found: NoiseFloor, seeds: NoiseFloor | None, metric: str) -> str:
+    beside = f", beside {seeds.sd:.4f} under fresh seeds alone" if seeds else ""
+    note = f" {_sentence(found.note)}" if found.note else ""
+    return (
+        f"**Noise floor with re-splits.** With train and validation split anew between their "
+        f"patients, and fresh seeds, {metric} has a standard deviation of {found.sd:.4f}{beside} "
+        f"(at most {found.upper:.4f} with 95 % confidence; {found.degrees_of_freedom} degrees of "
+        f"freedom). So much does a score owe to who was trained on and who was looked at.{note}"
     )
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tune_bio.datasets.cache import default_folder
 from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.images import Images, PixelSource
+from tune_bio.datasets.images import Images, PixelSource, joined
 from tune_bio.datasets.parallel import Progress, no_progress
 from tune_bio.datasets.patients import Patients
 from tune_bio.errors import DataError
@@ -54,14 +54,7 @@ class Collection:
     @property
     def everything(self) -> Images:
         """All images of all splits."""
-        parts = list(self.given.values())
-        return Images(
-            parts[0].source,
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.patients for part in parts]),
-            np.concatenate([part.names for part in parts]),
-        )
+        return joined(list(self.given.values()))
 
 
 def collect(

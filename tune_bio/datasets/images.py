@@ -6,7 +6,7 @@ with labels and patients; `Images.at` reads the pixels of one split at one geome
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.pixels import Facts, Header, PixelFormat, Pixels, Rows
 from tune_bio.fingerprints import array_sha256
 
-__all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows"]
+__all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", "joined"]
 
 
 class PixelSource(Protocol):
@@ -154,6 +154,17 @@ class Images:
     def _key(self, geometry: Geometry) -> str:
         content = [cache.TRANSFORM_VERSION, self.pixel_digest, asdict(geometry)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def joined(parts: Sequence[Images]) -> Images:
+    """Images of one source, those of each part after another."""
+    return Images(
+        parts[0].source,
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.patients for part in parts]),
+        np.concatenate([part.names for part in parts]),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from tune_bio.datasets.images import Images
 from tune_bio.datasets.together import groups_of
 from tune_bio.errors import DataError
 
+TENTHS = 10
+MOST_FOLDS = 50
 FOLDS = 5  # one for validation, one for test, three for training
 
 
@@ -55,6 +57,30 @@ def fold_of(
     labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], folds: int, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Positions of the rest and of one fold, each sorted; a patient is in one of them."""
+    folds = min(folds, _fewest_patients(labels, patients))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    rest, fold = next(iter(splitter.split(labels, labels, patients)))
+    return rest, fold
+
+
+def part_of(
+    labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], share: float, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions of the rest and of about this share, in tenths, each sorted; by patient.
+
+    A smaller share than a tenth is one fold of as many as are needed, at most 50.
+    """
+    wanted = TENTHS if share >= 1 / TENTHS else min(MOST_FOLDS, round(1 / share))
+    folds = min(wanted, _fewest_patients(labels, patients))
+    count = min(max(1, round(folds * share)), folds - 1)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = [fold for _, fold in splitter.split(labels, labels, patients)]
+    rest, part = np.concatenate(parts[count:]), np.concatenate(parts[:count])
+    return np.sort(rest), np.sort(part)
+
+
+def _fewest_patients(labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_]) -> int:
+    """Of any class; DataError where it is one."""
     each = {k: len(np.unique(patients[labels == k])) for k in np.unique(labels)}
     rarest, fewest = min(each.items(), key=lambda pair: pair[1])
     if fewest < 2:
@@ -62,9 +88,7 @@ def fold_of(
             f"class number {rarest} is left with {fewest} patient, who cannot be in two splits",
             "add images of more patients",
         )
-    splitter = StratifiedGroupKFold(min(folds, max(2, fewest)), shuffle=True, random_state=seed)
-    rest, fold = next(iter(splitter.split(labels, labels, patients)))
-    return rest, fold
+    return fewest
 
 
 def refuse_missing_classes(splits: Splits, classes: tuple[str, ...]) -> None:

@@ -14,7 +14,8 @@ from torchvision.transforms.v2 import functional
 from tune_bio.datasets.features import Cut, Features
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset
-from tune_bio.datasets.pixels import PixelFormat, Pixels
+from tune_bio.datasets.pixels import PixelFormat, Pixels, Rows
+from tune_bio.datasets.regrouped import Regrouped, whole
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class PreparedSplit:
     `features` are those of the images where they are kept, (n, *cut.row).
     """
 
-    pixels: Pixels
+    pixels: Pixels | Regrouped[Pixels]
     labels: npt.NDArray[np.int64]
-    features: Features | None = None
+    features: Features | Regrouped[Features] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,13 +99,18 @@ class TrialData:
     format: PixelFormat
     cut: Cut | None = None
     features_key: str = ""
+    split_key: str = ""
 
     @property
     def reuse_tag(self) -> str:
-        """Names the features, or "": a trial on them is not that on images, bit by bit."""
+        """Names the features and the re-split, or "".
+
+        A trial on features is not that on images, bit by bit, and on another split it is another.
+        """
+        split = f"split {self.split_key}" if self.split_key else ""
         if self.train.features is None:
-            return ""
-        return f"{self.train.features.dtype.name} {self.features_key}".strip()
+            return split
+        return f"{self.train.features.dtype.name} {self.features_key} {split}".strip()
 
     def with_features(self, cut: Cut, train: Features, val: Features, key: str = "") -> "TrialData":
         """The same images with features of theirs."""
@@ -115,6 +121,27 @@ class TrialData:
             cut=cut,
             features_key=key,
         )
+
+
+def regroup(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
+    """The same images and features in another split, in place.
+
+    Args:
+        data: as the study has split it.
+        train, val: positions in its train followed by its validation.
+        key: tells this split from others.
+    """
+    first, second = data.train, data.val
+    labels = np.concatenate([first.labels, second.labels])
+
+    def part(rows: Rows) -> PreparedSplit:
+        pixels = Regrouped(whole(first.pixels), whole(second.pixels), rows)
+        if first.features is None or second.features is None:
+            return PreparedSplit(pixels, labels[rows])
+        features = Regrouped(whole(first.features), whole(second.features), rows)
+        return PreparedSplit(pixels, labels[rows], features)
+
+    return replace(data, train=part(train), val=part(val), split_key=key)
 
 
 def prepare(dataset: Dataset, geometry: Geometry) -> TrialData:

@@ -17,6 +17,7 @@ from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
 from tune_bio.study.preflight import Plan, preflight
 from tune_bio.study.ready import get_ready
+from tune_bio.study.resplits import resplits
 from tune_bio.study.resume import records_of, refuse_other_study, restore
 from tune_bio.study.telling import introduce
 
@@ -75,6 +76,7 @@ def check(
     """`preflight`, with a progress bar while images are read; and whether it can be resumed."""
     stage = partial(reading, console)
     plan = preflight(space, settings, request, nodes, download=download, stage=stage)
+    resplits(plan)  # refused now where a class has too few patients for it
     if request.resume:
         refuse_other_study(plan)
         restore(plan, records_of(plan))

@@ -81,7 +81,7 @@ def replicate_jobs(records: Records, finalists: Sequence[Finalist]) -> list[Job]
         for trial in finalist.replicates:
             if replicate_of(trial) == 0:
                 continue
-            params = _reseeded(records, finalist, replicate_of(trial))
+            params = reseeded(records, finalist, replicate_of(trial))
             if not has_ended(records, trial, params):
                 named.append((trial, params))
     return joined(named)
@@ -104,7 +104,7 @@ def _named(trial: str, replicate: int) -> str:
     return trial_name(int(trial[1:]), replicate)
 
 
-def _reseeded(records: Records, finalist: Finalist, replicate: int) -> Params:
+def reseeded(records: Records, finalist: Finalist, replicate: int) -> Params:
     """The finalist's configuration under a seed that the search has not used for it."""
     seeds = defaultdict(list)
     for row in records.trials.values():

@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from tune_bio.jobs import is_ablation
+from tune_bio.jobs import confirms
 from tune_bio.progress import ranked
 from tune_bio.records import Records
 from tune_bio.reuse.cleaning import clean, used
@@ -36,11 +36,8 @@ class Disk:
             return
         rows = list(self._records.trials.values())
         best = ranked(rows, self._records, self._settings)[:BEST_KEPT]
-        replicates = [
-            row["trial_id"]
-            for row in rows
-            if row["replicate"] and not is_ablation(row["trial_id"])  # of which nothing is exported
-        ]
+        confirming = [row for row in rows if confirms(row["trial_id"])]
+        replicates = [row["trial_id"] for row in confirming]
         clean(
             self._records.folder,
             self.limit,

@@ -10,6 +10,7 @@ import torch
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.regrouped import whole
 from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
 from tune_bio.models import build_model, input_transform
 from tune_bio.progress import duration
@@ -70,7 +71,7 @@ def feature_seconds(plan: Plan, frozen: FrozenPlan, wanted: FeatureSet) -> float
         times = []
         for _ in range(BATCHES):
             started = time.perf_counter()
-            compute(model, wanted.cut, transform, data.train.pixels, "float32", CPU)
+            compute(model, wanted.cut, transform, whole(data.train.pixels), "float32", CPU)
             times.append(time.perf_counter() - started)
     return min(times) / len(data.train) * wanted.images / frozen.at_once
 

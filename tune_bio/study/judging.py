@@ -5,8 +5,9 @@ written down; only then is the test set opened.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -37,6 +38,8 @@ from tune_bio.study.controls import (
 )
 from tune_bio.study.opening import evaluate, open_test_set, opened_before, thresholds
 from tune_bio.study.preflight import Plan
+from tune_bio.study.resplits import Resplit
+from tune_bio.study.resplitting import describe_resplits, resplit_jobs
 from tune_bio.study.telling import tell_ablation, tell_finalists
 
 
@@ -57,7 +60,16 @@ class AfterSearch:
     `ablation` until these have been confirmed.
     """
 
-    def __init__(self, plan: Plan, shared: Shared, records: Records, console: Console) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        shared: Shared,
+        records: Records,
+        console: Console,
+        splits: Mapping[int, Resplit] = MappingProxyType({}),
+    ) -> None:
+        """`splits` are the re-splits on which finalists are trained as well, by their number."""
+        self.splits = splits
         self._plan = plan
         self._shared = shared
         self._records = records
@@ -78,6 +90,7 @@ class AfterSearch:
         self.search_seconds = time.monotonic() - records.began
         self.finalists = choose(plan, records)
         found, top = replicate_jobs(records, self.finalists), top_trial(plan, records)
+        found += resplit_jobs(plan, records, self.finalists, list(self.splits))
         if found:
             tell_finalists([one.trial for one in self.finalists], plan, self._console)
         if plan.settings.controls and top is not None:
@@ -117,7 +130,9 @@ def judge(
     try:
         judged.confirmed, notes = _confirmed(plan, records, after.finalists)
         ablation, more = _ablation(plan, records, after.ablation)
-        manifest |= {"ablation": ablation, "left_out": [*manifest["left_out"], *notes, *more]}
+        again, lacking = _resplits(plan, records, after)
+        manifest |= {"ablation": ablation, "resplits": again}
+        manifest["left_out"] = [*manifest["left_out"], *notes, *more, *lacking]
         winner = judged.confirmed[0].median if judged.confirmed else None
         judged.best = export_best(plan, records, winner)
         manifest["confirmed"] = [_described(one) for one in judged.confirmed]
@@ -156,6 +171,18 @@ def _ablation(
     if ablation_jobs(records, ablation):
         notes.append("not all of the winner's changes were trained; --resume goes on")
     return describe_ablation(plan, records, ablation), notes
+
+
+def _resplits(
+    plan: Plan, records: Records, after: AfterSearch
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The manifest's entry, None where there are no re-splits; and what is not done."""
+    if not after.splits or after.finalists is None:
+        return None, []
+    open_ones = resplit_jobs(plan, records, after.finalists, list(after.splits))
+    notes = ["not all finalists were trained on all re-splits; --resume goes on"]
+    described = describe_resplits(plan, records, after.finalists, after.splits)
+    return described, notes if open_ones else []
 
 
 def _open(

@@ -20,7 +20,7 @@ from tune_bio.study.preflight import Plan
 # What may be another when a study goes on; of the two lengths, more.
 FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
-    "num_trials", "max_epochs", "data", "finalists", "replicates", "ablate",
+    "num_trials", "max_epochs", "data", "finalists", "replicates", "resplit", "ablate",
     "controls", "prevalence",
 )  # fmt: skip
 

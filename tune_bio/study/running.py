@@ -26,6 +26,7 @@ from tune_bio.study.judging import AfterSearch, Judged, judge, was_interrupted
 from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.preflight import Plan
 from tune_bio.study.ready import Ready, share_ready
+from tune_bio.study.resplits import resplits, shared_splits
 from tune_bio.study.resume import records_of, restore
 from tune_bio.study.telling import line, tell_features
 from tune_bio.study.tuning import Interruption, following, search
@@ -68,7 +69,9 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     manifest |= {"features": list(frozen.described), "left_out": left_out}
     write_manifest(folder, manifest)
 
-    after = AfterSearch(plan, shared, records, console)
+    again = resplits(plan)
+    shared = shared.with_splits(shared_splits(again))
+    after = AfterSearch(plan, shared, records, console, again)
     with showing(
         console,
         records,
@@ -78,7 +81,8 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         quiet=plan.request.quiet,
         ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
     ) as view:
-        interruption = search(plan, shared, records, view, past, after.jobs)
+        described = {number: one.described for number, one in again.items()}
+        interruption = search(plan, shared, records, view, past, after.jobs, described)
     manifest["search_seconds"] = after.search_seconds
     judged = judge(plan, records, after, manifest, console)
     if judged.stopped:

@@ -113,6 +113,8 @@ def tell_features(frozen: Frozen, console: Console) -> None:
 def tell_finalists(trials: Sequence[str], plan: Plan, console: Console) -> None:
     """Say which trials' configurations are trained again, and how often."""
     seeds = f"{plan.settings.replicates} seeds"
+    if plan.settings.resplit:
+        seeds += f" and on {plan.settings.replicates} re-splits"
     line(console, f"confirmation: {', '.join(trials)}, each under {seeds}, to the end")
 
 

@@ -5,9 +5,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from ray import tune
@@ -19,6 +20,7 @@ from tune_bio.fingerprints import array_sha256
 from tune_bio.jobs import Job, job, trial_name
 from tune_bio.models.cost import cost
 from tune_bio.past import PastTrial
+from tune_bio.predictions import Described
 from tune_bio.progress import View
 from tune_bio.recorder import Recorder
 from tune_bio.records import Records
@@ -47,11 +49,13 @@ def search(
     view: View,
     past: Sequence[PastTrial],
     then: Callable[[], Sequence[Job]],
+    splits: Mapping[int, Described] = MappingProxyType({}),
 ) -> Interruption:
     """Run every trial of the plan that has not ended; one that fails is recorded.
 
     When the last one has ended, `then` is asked for what follows, and again when that has ended,
-    until nothing does: all of it is run to its end, in the same processes.
+    until nothing does: all of it is run to its end, in the same processes. `splits` describe the
+    validation splits of re-splits, by their number.
     """
     settings = plan.settings
     jobs = None if plan.listed is None else listed_jobs(plan, past)
@@ -75,6 +79,7 @@ def search(
         context.rungs,
         _operation_counter(plan),
         Disk(records, settings).clean,
+        splits,
     )
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
     searcher = ThenSearcher(first, left, then)
@@ -89,10 +94,11 @@ def search(
 
 
 def following(plan: Plan) -> int:
-    """How many trials may follow the search's, at most: replicates, and those of an ablation."""
+    """How many trials may follow the search's, at most: replicates, re-splits, an ablation's."""
     wanted = plan.settings.finalists
     finalists = plan.trials if wanted == "all" else min(wanted, plan.trials)
-    return (finalists + _changes(plan)) * plan.settings.replicates
+    splits = 2 if plan.settings.resplit else 1
+    return (finalists * splits + _changes(plan)) * plan.settings.replicates
 
 
 def _changes(plan: Plan) -> int:
