@@ -17,6 +17,11 @@ LISTED = 10
 
 def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -> None:
     """Write summary.md of a study."""
+    write_text(folder / "summary.md", "\n\n".join(summary_parts(study, conclusions)) + "\n")
+
+
+def summary_parts(study: StudyRecords, conclusions: Conclusions) -> list[str]:
+    """The summary in Markdown, part by part; report.html shows its sections too."""
     manifest = study.manifest
     parts = [
         f"# {manifest['name']}",
@@ -37,7 +42,7 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         "## How to read this",
         _reading(study),
     ]
-    write_text(folder / "summary.md", "\n\n".join(part for part in parts if part) + "\n")
+    return [part for part in parts if part]
 
 
 def _warnings(manifest: dict[str, Any]) -> list[str]:
@@ -55,20 +60,21 @@ def _outcome(study: StudyRecords) -> str:
     if study.ranking.empty:
         return text + " No trial has a score."
     exported = study.manifest["best_trial"]
-    if exported is None and study.ended:
+    if exported is None and not study.ended:
+        return text
+    if exported is None:
         return text + " It was stopped before any model could be saved."
-    best = study.ranking.iloc[0] if exported is None else study.trial(exported)
-    if exported is not None and study.confirmed:
+    best = study.trial(exported)
+    if study.confirmed:
         return (
             f"{text} The best configuration, by the mean of its replicates on validation, is that "
-            f"of **{study.confirmed[0]['trial']}** ({told_params(study, best)}). `best/` holds its "
+            f"of **{study.confirmed[0]['trial']}** ({_params(study, best)}). `best/` holds its "
             f"replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
         )
     return (
-        f"{text} The best is **{best['trial_id']}** ({told_params(study, best)}), with "
-        f"{study.metric} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
-        f"{best['epochs_run']:.0f}. "
-        + ("Its model is in `best/`." if exported else "No model is saved yet.")
+        f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with {study.metric} "
+        f"**{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of {best['epochs_run']:.0f}. "
+        "Its model is in `best/`."
     )
 
 
@@ -85,24 +91,14 @@ def _ranking(study: StudyRecords) -> str:
     }
     listed = study.ranking.head(LISTED)
     table = listed[list(columns)].rename(columns=columns)
-    table["hyperparameters"] = [told_params(study, row) for _, row in listed.iterrows()]
+    table["hyperparameters"] = [_params(study, row) for _, row in listed.iterrows()]
     return markdown_table(table)
 
 
 def _confirmation(study: StudyRecords) -> str:
+    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     if not study.confirmed:
         return ""
-    told = (
-        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
-        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
-        "and its threshold were fixed before the test set was opened."
-    )
-    table = markdown_table(confirmation_table(study))
-    return "\n\n".join(["## Confirmation", table, told, *told_openings(study)])
-
-
-def confirmation_table(study: StudyRecords) -> pd.DataFrame:
-    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     rows = []
     for one in study.confirmed:
         scores = list(one["scores"].values())
@@ -113,13 +109,19 @@ def confirmation_table(study: StudyRecords) -> pd.DataFrame:
                 "configuration": one["trial"],
                 f"{study.metric} in the search": study.trial(one["trial"])["score"],
                 f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
-                "test AUROC (95 % interval)": told_interval(middle, "test_auroc"),
-                "test accuracy (95 % interval)": told_interval(middle, "test_accuracy"),
+                "test AUROC (95 % interval)": _interval(middle, "test_auroc"),
+                "test accuracy (95 % interval)": _interval(middle, "test_accuracy"),
                 "test loss": middle["test_loss"],
-                "hyperparameters": told_params(study, middle),
+                "hyperparameters": _params(study, middle),
             }
         )
-    return pd.DataFrame(rows)
+    told = (
+        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
+        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
+        "and its threshold were fixed before the test set was opened."
+    )
+    parts = ["## Confirmation", markdown_table(pd.DataFrame(rows)), told, *_openings(study)]
+    return "\n\n".join(parts)
 
 
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -128,21 +130,18 @@ def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
 
 
 def _controls(study: StudyRecords) -> str:
-    table = controls_table(study)
-    if table.empty:
+    """What predictors that know no anatomy reach, and a model that was trained on nothing."""
+    controls = study.manifest.get("controls", {})
+    if not controls.get("predictors"):
         return ""
-    return "\n\n".join(["## Controls", markdown_table(table), told_shuffled(study.manifest)])
-
-
-def controls_table(study: StudyRecords) -> pd.DataFrame:
-    """What predictors that know no anatomy reach; empty where there are none."""
     rows = []
-    for control in study.manifest.get("controls", {}).get("predictors", []):
+    for control in controls["predictors"]:
         row = {"control": control["name"]}
         for split, name in (("val", "validation"), ("test", "test")):
             row[f"{name} AUROC (95 % interval)"] = _of_control(study, control["name"], split)
         rows.append({**row, "it looks at": control["looks_at"]})
-    return pd.DataFrame(rows).replace("", pd.NA).dropna(axis=1, how="all")
+    table = pd.DataFrame(rows).replace("", pd.NA).dropna(axis=1, how="all")
+    return "\n\n".join(["## Controls", markdown_table(table), _shuffled(controls)])
 
 
 def _of_control(study: StudyRecords, name: str, split: str) -> str:
@@ -152,12 +151,11 @@ def _of_control(study: StudyRecords, name: str, split: str) -> str:
     if of_auroc.empty:
         return ""
     row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
-    return told_interval(row, "auroc")
+    return _interval(row, "auroc")
 
 
-def told_shuffled(manifest: dict[str, Any]) -> str:
-    """What a model that was trained on nothing reaches."""
-    shuffled = manifest.get("controls", {}).get("shuffled_labels")
+def _shuffled(controls: dict[str, Any]) -> str:
+    shuffled = controls.get("shuffled_labels")
     if shuffled is None:
         return "No training on shuffled labels was made."
     told = " and ".join(f"{p:.3f}" for p in shuffled["p"])
@@ -166,10 +164,10 @@ def told_shuffled(manifest: dict[str, Any]) -> str:
         f"chance on validation with p = {told} (re-permutation over validation patients, at its "
         "last epoch; flagged where p is below 0.01 twice)."
     )
-    return str(shuffled["note"]) if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
+    return shuffled["note"] if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
 
 
-def told_openings(study: StudyRecords) -> list[str]:
+def _openings(study: StudyRecords) -> list[str]:
     """When the test images were opened, by this study and by others."""
     told = [
         f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
@@ -183,8 +181,7 @@ def told_openings(study: StudyRecords) -> list[str]:
     ]
 
 
-def told_interval(row: pd.Series, metric: str) -> str:
-    """A metric of a trial with its interval, from `metric`, `metric_low` and `metric_high`."""
+def _interval(row: pd.Series, metric: str) -> str:
     value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if pd.isna(value):
         return "-"
@@ -202,12 +199,6 @@ def _failures(study: StudyRecords) -> str:
 
 def _data(manifest: dict[str, Any]) -> str:
     data = manifest["data"]
-    table = markdown_table(splits_table(data))
-    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
-
-
-def splits_table(data: dict[str, Any]) -> pd.DataFrame:
-    """A split a row, from the manifest's entry of the data: images, patients, classes."""
     rows = []
     for name, split in data["splits"].items():
         counts = ", ".join(f"{count} {label}" for label, count in split["classes"].items())
@@ -215,7 +206,8 @@ def splits_table(data: dict[str, Any]) -> pd.DataFrame:
         rows.append(
             {"split": name, "images": split["images"], "patients": patients, "classes": counts}
         )
-    return pd.DataFrame(rows)
+    table = markdown_table(pd.DataFrame(rows))
+    return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
 
 
 def _audit(manifest: dict[str, Any]) -> str:
@@ -246,8 +238,7 @@ def _reading(study: StudyRecords) -> str:
     )
 
 
-def told_params(study: StudyRecords, row: pd.Series) -> str:
-    """A trial's hyperparameters, of those that varied."""
+def _params(study: StudyRecords, row: pd.Series) -> str:
     shown = []
     for name in study.searched:
         value = row[PARAMS + name]
@@ -260,12 +251,12 @@ def markdown_table(table: pd.DataFrame) -> str:
     """A table in Markdown; floats to four digits, missing values as a dash."""
     lines = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
     for _, row in table.iterrows():
-        lines.append(" | ".join(told_value(value).replace("|", "\\|") for value in row))
+        lines.append(" | ".join(_cell(value) for value in row))
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def told_value(value: object) -> str:
-    """A cell of a table: floats to four digits, a missing value as a dash."""
+def _cell(value: object) -> str:
     if pd.isna(value):  # type: ignore[call-overload]
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|")
