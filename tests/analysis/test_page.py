@@ -18,9 +18,12 @@ from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.page import write_comparison, write_page
 from tune_bio.analysis.page.dots import FAR_OFF, Group, by_setting, plot
-from tune_bio.analysis.page.rendering import as_json, emphasised
+from tune_bio.analysis.page.markdown import block, inline
+from tune_bio.analysis.page.rendering import as_json
 from tune_bio.analysis.page.reproducing import command_of
+from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords, read_study
+from tune_bio.analysis.tables import summary_parts
 from tune_bio.records import read_manifest, read_predictions
 from tune_bio.search import _parser as search_parser
 
@@ -83,9 +86,9 @@ def test_question_answer_and_command_of_a_confirmed_study(tmp_path: Path) -> Non
     assert "an AUROC of 0.810 (0.760 to 0.860)" in told
     assert "the next best configuration on the test set" in told
     assert "python -m tune_bio.search space.py --num-trials 6" in page.sections["again"]
-    assert "resnet18: a reason" in page.sections["data"]
-    assert "Noise floor." in page.sections["statistics"]
-    assert "Every metric of t0005r" in page.sections["statistics"]
+    assert "resnet18: a reason" in page.sections["left-out"]
+    assert "Noise floor." in page.sections["what-can-be-said"]
+    assert "t0005r" in page.sections["metrics"]
     assert "t0005" in page.sections["confirmation"]
     assert page.sections["methods"].count("Partition.") == 1
 
@@ -240,18 +243,38 @@ def test_no_text_ends_the_script_that_it_stands_in(value: object) -> None:
     assert json.loads(text) == value
 
 
-@given(st.text(alphabet="ab*`<>&\"' \n"))
-def test_emphasis_adds_its_two_elements_and_escapes_all_else(text: str) -> None:
-    html = emphasised(text)
-    assert not re.sub(r"</?(strong|code)>", "", str(html)).count("<")
-    assert (
-        html.replace("<strong>", "**")
-        .replace("</strong>", "**")
-        .replace("<code>", "`")
-        .replace("</code>", "`")
-        .unescape()
-        == text
-    )
+TEXT = st.text(alphabet="ab*`<>&\"'|-#[]()!:/ \\\n")
+
+
+@given(TEXT)
+def test_markdown_makes_its_own_elements_and_escapes_all_else(text: str) -> None:
+    words = "strong|em|code|pre|p|ul|ol|li|h\\d|hr|br|blockquote"
+    own = rf"</?({words}|table|thead|tbody|tr|th|td|div)\b[^<>]*>"
+    for html in (str(inline(text)), str(block(text, "h"))):
+        assert "<" not in re.sub(own, "", html)
+        assert "href" not in html
+        assert "src" not in html
+
+
+def test_tables_of_the_summary_have_heads_by_row_and_column() -> None:
+    html = block("| a | b |\n| --- | --- |\n| x | 0.8 (0.7 to 0.9) |\n| y | **z** |", "h-there")
+    assert html.count('<th scope="col">') == 2
+    assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["x", "y"]
+    assert '<td class="short">0.8 (0.7 to 0.9)</td>' in html
+    assert 'aria-labelledby="h-there"' in html
+
+
+def test_every_section_of_the_summary_is_on_the_page(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", confirmed=1, failed=1, left_out=["a thing"])
+    study = read_study(folder)
+    conclusions = draw_conclusions(study, read_predictions(folder))
+    parts = [*summary_parts(study, conclusions), "## Another section\n\nWhat it **tells**."]
+    headings = re.findall("^## (.+)$", "\n\n".join(parts), re.MULTILINE)
+    found = sections(parts)
+    told = [one.heading for group in (found.early, found.middle, found.late) for one in group]
+    assert sorted(told) == sorted(set(headings) - {"Best trials of the search"})
+    assert found.early[0].heading == "Confirmation"
+    assert found.middle[-1].html == "<p>What it <strong>tells</strong>.</p>\n"
 
 
 @pytest.mark.parametrize(

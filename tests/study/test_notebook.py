@@ -21,6 +21,7 @@ SETTINGS = SearchSettings(num_trials=3, max_epochs=3, scheduler="none", finalist
 
 
 def small_nets(trial: Trial) -> None:
+    """Which small network?"""
     trial.suggest_categorical("model", ["cnn", "ann"])
     trial.suggest_float("lr", 1e-3, 1e-2, log=True)
 
@@ -68,6 +69,7 @@ def test_a_search_over_arrays_leaves_what_the_command_leaves(searched: Any, clas
     assert len(result.epochs) == 9
     assert result.best.classes == tuple(f"kind{k}" for k in range(classes))
     assert (result.folder / "figures" / "learning_curves.png").is_file()
+    assert "is best, with a validation AUROC" in (result.folder / "report.html").read_text()
     images, labels, _ = arrays(classes)
     # Its ranking was selected on; where its probabilities cross one half after an epoch was not.
     p = result.best.predict(images)
@@ -170,6 +172,7 @@ def test_bad_input_raises_one_line_and_starts_nothing(
 def test_the_manifest_holds_the_functions_source(searched: Any) -> None:
     manifest = tune_bio.records.read_manifest(searched(2).folder)
     assert manifest["space"]["file"].endswith("small_nets.py")
+    assert manifest["question"] == "Which small network?"
     assert manifest["data"]["source"] == "arrays in memory"
     source = inspect.getsource(small_nets)
     assert manifest["space"]["sha256"] == hashlib.sha256(source.encode()).hexdigest()

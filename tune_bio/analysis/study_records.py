@@ -19,6 +19,7 @@ from tune_bio.records import (
 )
 
 PARAMS = "params."
+LOG_SCALED = ("lr", "weight_decay")  # hyperparameters that are drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ LISTED = 10
 
 def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -> None:
     """Write summary.md of a study."""
+    write_text(folder / "summary.md", "\n\n".join(summary_parts(study, conclusions)) + "\n")
+
+
+def summary_parts(study: StudyRecords, conclusions: Conclusions) -> list[str]:
+    """The summary in Markdown, part by part; report.html shows its sections too."""
     manifest = study.manifest
     parts = [
         f"# {manifest['name']}",
@@ -48,7 +53,7 @@ def write_summary(study: StudyRecords, conclusions: Conclusions, folder: Path) -
         "## How to read this",
         _reading(study),
     ]
-    write_text(folder / "summary.md", "\n\n".join(part for part in parts if part) + "\n")
+    return [part for part in parts if part]
 
 
 def _warnings(manifest: dict[str, Any]) -> list[str]:
@@ -72,11 +77,11 @@ def _outcome(study: StudyRecords) -> str:
     if exported is not None and study.confirmed:
         return (
             f"{text} The best configuration, by the mean of its replicates on validation, is that "
-            f"of **{study.confirmed[0]['trial']}** ({told_params(study, best)}). `best/` holds its "
+            f"of **{study.confirmed[0]['trial']}** ({_params(study, best)}). `best/` holds its "
             f"replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
         )
     return (
-        f"{text} The best is **{best['trial_id']}** ({told_params(study, best)}), with "
+        f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with "
         f"{study.metric} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
         f"{best['epochs_run']:.0f}. "
         + ("Its model is in `best/`." if exported else "No model is saved yet.")
@@ -110,18 +115,18 @@ def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
             "Every configuration was trained under as many seeds, so none was selected; their "
             "scores on validation and test are under *Every configuration*."
         )
-        return "\n\n".join(["## Confirmation", told, *told_openings(study)])
+        return "\n\n".join(["## Confirmation", told, *_openings(study)])
     told = (
         "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
         "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
         "and its threshold were fixed before the test set was opened."
     )
-    table, openings = markdown_table(confirmation_table(study)), told_openings(study)
+    table, openings = markdown_table(_finalists(study)), _openings(study)
     parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
     return "\n\n".join(parts)
 
 
-def confirmation_table(study: StudyRecords) -> pd.DataFrame:
+def _finalists(study: StudyRecords) -> pd.DataFrame:
     """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
     rows = []
     for one in study.confirmed:
@@ -134,10 +139,10 @@ def confirmation_table(study: StudyRecords) -> pd.DataFrame:
                 f"{study.metric} in the search": study.trial(one["trial"])["score"],
                 f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
                 **_on_resplits(study, one["trial"]),
-                "test AUROC (95 % interval)": told_interval(middle, "test_auroc"),
-                "test accuracy (95 % interval)": told_interval(middle, "test_accuracy"),
+                "test AUROC (95 % interval)": _interval(middle, "test_auroc"),
+                "test accuracy (95 % interval)": _interval(middle, "test_accuracy"),
                 "test loss": middle["test_loss"],
-                "hyperparameters": told_params(study, middle),
+                "hyperparameters": _params(study, middle),
             }
         )
     return pd.DataFrame(rows)
@@ -188,13 +193,13 @@ def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
 
 
 def _controls(study: StudyRecords) -> str:
-    table = controls_table(study)
+    table = _predictors(study)
     if table.empty:
         return ""
-    return "\n\n".join(["## Controls", markdown_table(table), told_shuffled(study.manifest)])
+    return "\n\n".join(["## Controls", markdown_table(table), _shuffled(study.manifest)])
 
 
-def controls_table(study: StudyRecords) -> pd.DataFrame:
+def _predictors(study: StudyRecords) -> pd.DataFrame:
     """What predictors that know no anatomy reach; empty where there are none."""
     rows = []
     for control in study.manifest.get("controls", {}).get("predictors", []):
@@ -212,10 +217,10 @@ def _of_control(study: StudyRecords, name: str, split: str) -> str:
     if of_auroc.empty:
         return ""
     row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
-    return told_interval(row, "auroc")
+    return _interval(row, "auroc")
 
 
-def told_shuffled(manifest: dict[str, Any]) -> str:
+def _shuffled(manifest: dict[str, Any]) -> str:
     """What a model that was trained on nothing reaches."""
     shuffled = manifest.get("controls", {}).get("shuffled_labels")
     if shuffled is None:
@@ -229,7 +234,7 @@ def told_shuffled(manifest: dict[str, Any]) -> str:
     return str(shuffled["note"]) if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
 
 
-def told_openings(study: StudyRecords) -> list[str]:
+def _openings(study: StudyRecords) -> list[str]:
     """When the test images were opened, by this study and by others."""
     told = [
         f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
@@ -243,7 +248,7 @@ def told_openings(study: StudyRecords) -> list[str]:
     ]
 
 
-def told_interval(row: pd.Series, metric: str) -> str:
+def _interval(row: pd.Series, metric: str) -> str:
     """A metric of a trial with its interval, from `metric`, `metric_low` and `metric_high`."""
     return interval(*(row[f"{metric}{end}"] for end in ("", "_low", "_high")))
 
@@ -259,11 +264,11 @@ def _failures(study: StudyRecords) -> str:
 
 def _data(manifest: dict[str, Any]) -> str:
     data = manifest["data"]
-    table = markdown_table(splits_table(data))
+    table = markdown_table(_splits(data))
     return f"Source: `{data['source']}`; splits: {data['split']}.\n\n{table}"
 
 
-def splits_table(data: dict[str, Any]) -> pd.DataFrame:
+def _splits(data: dict[str, Any]) -> pd.DataFrame:
     """A split a row, from the manifest's entry of the data: images, patients, classes."""
     rows = []
     for name, split in data["splits"].items():
@@ -303,6 +308,6 @@ def _reading(study: StudyRecords) -> str:
     )
 
 
-def told_params(study: StudyRecords, row: pd.Series) -> str:
+def _params(study: StudyRecords, row: pd.Series) -> str:
     """A trial's hyperparameters, of those that varied."""
     return hyperparameters_of(study.params(row), study.searched)

@@ -18,14 +18,13 @@ from tune_bio.analysis.figures.style import (
     new_figure,
     short,
 )
-from tune_bio.analysis.study_records import PARAMS
+from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
 
 _COLUMNS = 2
 _PANEL, _REST = 1.35, 0.4  # inches
 _MOST = 10  # panels on a page
 _FEW = 4  # values of a number that are told apart like names
 _CHARACTERS = 14
-LOG_SCALED = ("lr", "weight_decay")
 
 
 def worth_hyperparameters(material: Material) -> bool:

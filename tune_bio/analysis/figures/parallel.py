@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.hyperparameters import LOG_SCALED
 from tune_bio.analysis.figures.material import Material
 from tune_bio.analysis.figures.style import (
     BLUE,
@@ -19,7 +18,7 @@ from tune_bio.analysis.figures.style import (
     new_figure,
     short,
 )
-from tune_bio.analysis.study_records import PARAMS
+from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
 
 FROM = 50  # trials; fewer show no pattern
 _MOST = 8  # axes that stand beside each other

@@ -6,30 +6,13 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.page.naming import configuration, estimate, metric_name
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.tables import told_params
-
-NAMES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "macro_f1": "macro F1",
-    "brier": "Brier score",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "ece": "ECE",
-}
 
 
 def question(manifest: dict[str, Any]) -> str:
     """As the search space's docstring puts it; the study's name where it does not."""
     return str(manifest.get("question") or manifest["name"])
-
-
-def metric_name(metric: str) -> str:
-    """A metric for people: "validation AUROC" of val_auroc, "AUROC" of auroc."""
-    name = metric.removeprefix("val_")
-    told = NAMES.get(name, name.replace("_", " "))
-    return told if name == metric else f"validation {told}"
 
 
 def answer(study: StudyRecords, conclusions: Conclusions) -> list[str]:
@@ -60,13 +43,13 @@ def _best(study: StudyRecords) -> str:
         spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
         row = study.trial(first["trial"])
         return (
-            f"{tried}, **{told_params(study, row)}** ({first['trial']}) is best, with a {named} "
+            f"{tried}, **{configuration(study, row)}** ({first['trial']}) is best, with a {named} "
             f"of **{first['mean']:.3f}**{spread} over {_count(len(scores), 'seed')}."
         )
     row = study.ranking.iloc[0]
     so_far = "" if study.ended else " so far"
     return (
-        f"{tried}, **{told_params(study, row)}** ({row['trial_id']}) is best{so_far}, with a "
+        f"{tried}, **{configuration(study, row)}** ({row['trial_id']}) is best{so_far}, with a "
         f"{named} of **{row['score']:.3f}** at epoch {row['best_epoch']:.0f}."
     )
 
@@ -76,7 +59,7 @@ def _tested(study: StudyRecords) -> str:
         return "The test set has not been opened."
     row = study.trial(study.confirmed[0]["median"])
     told = [
-        f"{article} of **{row[column]:.3f}**{_interval(row, column)}"
+        f"{article} of **{_bold_value(estimate(row, column))}"
         for column, article in (("test_auroc", "an AUROC"), ("test_accuracy", "an accuracy"))
         if pd.notna(row[column])
     ]
@@ -87,9 +70,10 @@ def _tested(study: StudyRecords) -> str:
     return f"On the test set, {once}, its middle replicate has {' and '.join(told)}."
 
 
-def _interval(row: pd.Series, column: str) -> str:
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return "" if pd.isna(low) else f" ({low:.3f} to {high:.3f})"
+def _bold_value(told: str) -> str:
+    """The end of a bold value, and its interval behind it."""
+    value, space, interval = told.partition(" ")
+    return f"{value}**{space}{interval}"
 
 
 def _sure(study: StudyRecords, conclusions: Conclusions) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.page.answer import metric_name, question
-from tune_bio.analysis.page.content import Table, duration
+from tune_bio.analysis.page.answer import question
+from tune_bio.analysis.page.content import Table
 from tune_bio.analysis.page.dots import DotPlot, Group, plot, test_scores
+from tune_bio.analysis.page.naming import configuration, duration, estimate, metric_name
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.tables import told_interval, told_params
 
 Studies = Mapping[str, tuple[StudyRecords, Conclusions]]
 
@@ -47,9 +47,9 @@ def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]
             first = study.confirmed[0]
             best, middle = study.trial(first["trial"]), study.trial(first["median"])
             row["validation"] = _of_seeds(list(first["scores"].values()))
-            row["test AUROC"] = told_interval(middle, "test_auroc")
-            row["test accuracy"] = told_interval(middle, "test_accuracy")
-        row["best configuration"] = f"{best['trial_id']}: {told_params(study, best)}"
+            row["test AUROC"] = estimate(middle, "test_auroc")
+            row["test accuracy"] = estimate(middle, "test_accuracy")
+        row["best configuration"] = f"{best['trial_id']}: {configuration(study, best)}"
         row["parameters"] = f"{best['parameters']:,.0f}" if pd.notna(best["parameters"]) else None
     if (found := conclusions.selection) is not None:
         row["corrected for selection"] = f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -9,23 +9,16 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.markdown import told_value
-from tune_bio.analysis.methods import methods
-from tune_bio.analysis.page.answer import answer, metric_name, question
+from tune_bio.analysis.page.answer import answer, question
 from tune_bio.analysis.page.dots import by_setting
 from tune_bio.analysis.page.gallery import gallery
 from tune_bio.analysis.page.leaderboard import leaderboard, ordered
+from tune_bio.analysis.page.naming import duration, metric_name
 from tune_bio.analysis.page.plots import plots
 from tune_bio.analysis.page.reproducing import command_of
+from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.tables import (
-    confirmation_table,
-    controls_table,
-    splits_table,
-    told_openings,
-    told_shuffled,
-)
-from tune_bio.analysis.wording import in_words
+from tune_bio.analysis.tables import summary_parts
 
 EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet has all
 
@@ -42,7 +35,7 @@ class Table:
         """A frame's cells, told; None of an empty one."""
         if frame.empty:
             return None
-        rows = tuple(tuple(map(told_value, row)) for row in frame.itertuples(index=False))
+        rows = tuple(tuple(map(_cell, row)) for row in frame.itertuples(index=False))
         return cls(tuple(map(str, frame.columns)), rows)
 
 
@@ -65,24 +58,12 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         "facts": _facts(study),
         "metric": metric_name(study.metric),
         "dots": by_setting(study),
-        "whole": study.whole,
-        "confirmation": Table.of(confirmation_table(study)),
-        "openings": [told.removeprefix("> **Note.** ") for told in told_openings(study)],
         "board": leaderboard(study, order),
-        "said": [sentence.removeprefix("- ") for sentence in in_words(conclusions, study.metric)],
+        "sections": sections(summary_parts(study, conclusions)),
         "evaluations": _evaluations(study),
-        "controls": Table.of(controls_table(study)),
-        "shuffled": told_shuffled(manifest),
         "figures": figures,
         "static": static,
         "figures_left": left,
-        "splits": Table.of(splits_table(manifest["data"])),
-        "source": manifest["data"]["source"],
-        "split": manifest["data"]["split"],
-        "audit": manifest["audit"]["findings"],
-        "left_out": manifest.get("left_out", []),
-        "failed": _failed(study),
-        "methods": methods(study),
         "command": command_of(manifest),
         "versions": manifest.get("versions", {}),
         "space": manifest["space"],
@@ -113,10 +94,10 @@ def _facts(study: StudyRecords) -> list[tuple[str, str]]:
         ("Patients", who if data["patients_known"] else "unknown"),
         ("Classes", ", ".join(data["classes"])),
         ("Trials", f"{len(study.trials)}" + _again(study)),
+        ("Epochs trained", f"{both['epochs_trained'].fillna(0).sum():,.0f}"),
+        ("Flags", str(len(study.manifest.get("flags", [])) or "none")),
         ("Time", duration(study.manifest["seconds"])),
     ]
-    if "epochs_trained" in both:
-        facts.insert(5, ("Epochs trained", f"{both['epochs_trained'].fillna(0).sum():,.0f}"))
     if study.manifest.get("started"):
         facts.append(("Started", _when(study.manifest["started"])))
     return facts
@@ -124,14 +105,6 @@ def _facts(study: StudyRecords) -> list[tuple[str, str]]:
 
 def _when(moment: str) -> str:
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def duration(seconds: float) -> str:
-    """As a person would say it."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _again(study: StudyRecords) -> str:
@@ -167,10 +140,7 @@ def _metrics(rows: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in wanted if name in frame]]
 
 
-def _failed(study: StudyRecords) -> list[str]:
-    both = pd.concat([study.trials, study.replicates])
-    failed = both[both["status"].isin(["failed", "diverged"])]
-    return [
-        f"{trial} {status}: {error}" if pd.notna(error) else f"{trial} {status}"
-        for trial, status, error in failed[["trial_id", "status", "error"]].itertuples(index=False)
-    ]
+def _cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

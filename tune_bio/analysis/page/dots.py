@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tune_bio.analysis.page.naming import configuration
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.tables import told_params
 
 MOST_ROWS = 16
 FEW_VALUES = 6
@@ -187,7 +187,7 @@ def _by_configuration(study: StudyRecords) -> list[Group]:
         empty = scores.iloc[:0]
         of_seeds = scores if study.whole else scores[(rows["replicate"] > 0).to_numpy()]
         others = empty if study.whole else scores[(rows["replicate"] == 0).to_numpy()]
-        label = f"{rows['trial_id'].iloc[0]} · {told_params(study, rows.iloc[0])}"
+        label = f"{rows['trial_id'].iloc[0]} · {configuration(study, rows.iloc[0])}"
         groups.append(Group(label, others, of_seeds, test_scores(study, list(scores.index))))
     return sorted(groups, key=lambda g: float(g.every.mean()), reverse=not study.ascending)
 

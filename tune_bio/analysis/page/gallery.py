@@ -6,16 +6,13 @@ from pathlib import Path
 
 # In this order, each with what to see; a figure that is not listed comes last.
 CAPTIONS = {
-    "effects": "What each hyperparameter does, against the noise of seeds.",
-    "importance": "How much of the scores' variance each hyperparameter explains.",
-    "interactions": "How two hyperparameters act together.",
-    "noise_floor": "How far scores move when nothing but the seed is another.",
-    "roc": "Sensitivity against false positives, on validation and test.",
-    "roc_curves": "Sensitivity against false positives, on validation and test.",
-    "precision_recall": "Precision against recall, on validation and test.",
+    "settings": "What was confirmed, a dot a seed, beside noise and controls.",
+    "comparisons": "The winner against the others, with intervals.",
+    "roc_pr": "ROC and precision-recall curves of the winner.",
+    "confusion": "True and predicted classes, at the operating point.",
     "calibration": "Predicted probabilities against what was observed.",
-    "confusion_matrix": "Predicted and true classes at the operating point.",
-    "generalization_gap": "Accuracy on training images less that on validation.",
+    "parallel_coordinates": "Every trial across all hyperparameters that varied.",
+    "cost": "What a better score costs.",
     "trials_over_time": "When each trial ran and how it ended, and the best value so far.",
 }
 # What the page draws by itself; these stand in where it cannot: on paper, and without scripts.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tune_bio.analysis.page.answer import metric_name
+from tune_bio.analysis.page.naming import metric_name
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 
 

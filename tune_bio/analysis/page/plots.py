@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tune_bio.analysis.figures.hyperparameters import LOG_SCALED
-from tune_bio.analysis.page.answer import metric_name
-from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.tables import told_params
+from tune_bio.analysis.page.naming import configuration, metric_name
+from tune_bio.analysis.study_records import LOG_SCALED, PARAMS, StudyRecords
 
 CURVES = ("val_auroc", "val_loss", "train_loss", "val_accuracy", "train_accuracy")
 FEW_VALUES = 4
@@ -33,7 +31,7 @@ def plots(study: StudyRecords, order: pd.DataFrame) -> dict[str, Any]:
         "label": metric_name(study.metric),
         "names": {name: metric_name(name) for name in curves},
         "trials": trials,
-        "told": [told_params(study, row) for _, row in order.iterrows()],
+        "told": [configuration(study, row) for _, row in order.iterrows()],
         "status": [str(status) for status in order["status"]],
         "score": numbers(order["score"].to_numpy(np.float64)),
         "curves": curves,

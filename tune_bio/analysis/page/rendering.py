@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune_bio.analysis.page.markdown import inline
 from tune_bio.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ BOKEH_FILES = ("server/static/js/bokeh.min.js", "server/static/js/bokeh-api.min.
 # A text that ends the element would end the script; in JavaScript's strings and regular
 # expressions the backslash changes nothing.
 _END_OF_SCRIPT = re.compile(r"</(?=script)", re.IGNORECASE)
-_EMPHASIS = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
 
 
 def render(template: str, content: dict[str, Any]) -> str:
@@ -85,20 +85,6 @@ def as_json(value: object) -> "Markup":
     return _safe(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))
 
 
-def emphasised(text: str) -> "Markup":
-    """Text with **bold** and `code` in it, as the summary has it; all else is escaped."""
-    from markupsafe import Markup
-
-    parts, end = [], 0
-    for found in _EMPHASIS.finditer(text):
-        parts.append(Markup.escape(text[end : found.start()]))
-        bold, code = found.groups()
-        kind = "strong" if bold else "code"
-        parts.append(Markup("<{0}>{1}</{0}>").format(Markup(kind), bold or code))
-        end = found.end()
-    return Markup("").join([*parts, Markup.escape(text[end:])])
-
-
 @cache
 def _templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -110,7 +96,7 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"as_json": as_json, "emphasised": emphasised}
+    environment.filters |= {"as_json": as_json, "inline": inline}
     return environment
 
 
