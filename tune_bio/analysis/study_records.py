@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.config import METRIC_MODES
+from tune_bio.errors import ResultsError
 from tune_bio.records import (
+    MANIFEST,
     read_epochs,
     read_evaluations,
     read_manifest,
@@ -17,6 +19,7 @@ from tune_bio.records import (
 )
 
 PARAMS = "params."
+NEEDED = ("name", "settings", "space", "data", "audit")  # of the manifest, by all that is told
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,12 @@ class StudyRecords:
 def read_study(folder: Path) -> StudyRecords:
     """Read a study's folder; raises ResultsError."""
     trials, epochs, manifest = read_trials(folder), read_epochs(folder), read_manifest(folder)
+    missing = [name for name in NEEDED if name not in manifest]
+    if missing:
+        raise ResultsError(
+            f"{folder / MANIFEST} has no {', '.join(missing)}",
+            "give the folder of a study, as in results/NAME, of this version of tune_bio",
+        )
     metric = manifest["settings"]["metric"]
     at_best = trials[["trial_id", "best_epoch"]].merge(
         epochs, left_on=["trial_id", "best_epoch"], right_on=["trial_id", "epoch"], how="left"
