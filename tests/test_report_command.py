@@ -109,12 +109,20 @@ def test_bad_input_is_one_line(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["trials.parquet", "experiment.json"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("trials.parquet", b"PAR1"),
+        ("experiment.json", b"{ not whole"),
+        ("experiment.json", b"{}"),
+        ("experiment.json", b"[]"),
+    ],
+)
 def test_damaged_records_are_bad_input(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = made_study(tmp_path / "study")
-    (folder / name).write_bytes(b"{ not whole")
+    (folder / name).write_bytes(content)
     assert main([str(folder)]) == EXIT_BAD_INPUT
     assert name in capsys.readouterr().err
     assert not (folder / "report.html").exists()

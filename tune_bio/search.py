@@ -34,7 +34,7 @@ examples:
       exactly the configurations of a list, instead of a search
 
 A search-space file is Python code and runs with your rights. Results go to results/NAME: tables
-(Parquet), figures, summary.md and the best model, for tune_bio.load_model("results/NAME").
+(Parquet), figures, report.html and the best model, for tune_bio.load_model("results/NAME").
 
 exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (no trial started,
 nothing written); 130 or 143 interrupted (what was recorded is kept; --resume goes on).

@@ -194,6 +194,8 @@ def test_a_grid_that_was_replicated_whole_has_a_row_a_configuration(tmp_path: Pa
     assert [len(row.dots) for row in found.rows] == [3] * 4
     assert found.kinds == {"seed"}
     assert all(len(row.tests) == 1 for row in found.rows)
+    _, page = written(folder)
+    assert "scores have a standard deviation of 0.000" in page.sections["answer"]
 
 
 def _study(folder: Path) -> StudyRecords:

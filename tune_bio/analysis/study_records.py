@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.config import METRIC_MODES, Params
+from tune_bio.errors import ResultsError
 from tune_bio.records import (
+    MANIFEST,
     read_epochs,
     read_evaluations,
     read_manifest,
@@ -20,6 +22,7 @@ from tune_bio.records import (
 
 PARAMS = "params."
 LOG_SCALED = ("lr", "weight_decay")  # hyperparameters that are drawn on a logarithmic axis
+NEEDED = ("name", "settings", "space", "data", "audit")  # of the manifest, by all that is told
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,12 @@ class StudyRecords:
 def read_study(folder: Path) -> StudyRecords:
     """Read a study's folder; raises ResultsError."""
     trials, epochs, manifest = read_trials(folder), read_epochs(folder), read_manifest(folder)
+    missing = [name for name in NEEDED if name not in manifest]
+    if missing:
+        raise ResultsError(
+            f"{folder / MANIFEST} has no {', '.join(missing)}",
+            "give the folder of a study, as in results/NAME, of this version of tune_bio",
+        )
     metric = manifest["settings"]["metric"]
     at_best = trials[["trial_id", "best_epoch"]].merge(
         epochs, left_on=["trial_id", "best_epoch"], right_on=["trial_id", "epoch"], how="left"

@@ -45,7 +45,7 @@ def conclude(
         trained = sum(row.get("epochs_trained", 0) for row in trials)
         line(console, f"epochs: {trained} trained, {reused} taken from checkpoints")
     held = used(plan.request.folder) / GIB
-    line(console, f"results: {escape(str(plan.request.folder))} (begin with summary.md)")
+    line(console, f"results: {escape(str(plan.request.folder))} (begin with report.html)")
     line(console, f"checkpoints: {held:.2f} GiB; they may be deleted when nothing is to follow")
 
 

@@ -89,6 +89,11 @@ def _sure(study: StudyRecords, conclusions: Conclusions) -> str:
             f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = "
             f"{one.p_value:.2g}."
         )
+    if study.whole and conclusions.noise is not None:
+        return (
+            "When nothing but the seed is another, scores have a standard deviation of "
+            f"{conclusions.noise.sd:.3f}: differences of that size may be noise."
+        )
     if conclusions.selection is not None:
         found_score = conclusions.selection
         return (

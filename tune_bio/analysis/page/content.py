@@ -108,7 +108,7 @@ def _when(moment: str) -> str:
 
 
 def _again(study: StudyRecords) -> str:
-    return f" and {len(study.replicates)} replicates" if len(study.replicates) else ""
+    return f", and {len(study.replicates)} behind the search" if len(study.replicates) else ""
 
 
 def _evaluations(study: StudyRecords) -> list[tuple[str, Table]]:

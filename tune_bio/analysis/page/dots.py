@@ -165,7 +165,7 @@ def _by_values(study: StudyRecords, names: list[str]) -> list[Group]:
     of_config = dict(zip(study.trials["config_id"], labels, strict=True))
     scores = study.ranking.set_index("trial_id")["score"]
     of_trial = labels[study.ranking.index].to_numpy()
-    again = study.replicates.dropna(subset=["score"])
+    again = _replicates(study)
     seeds, of_seed = again.set_index("trial_id")["score"], again["config_id"].map(of_config)
     return [
         Group(
@@ -180,7 +180,7 @@ def _by_values(study: StudyRecords, names: list[str]) -> list[Group]:
 
 def _by_configuration(study: StudyRecords) -> list[Group]:
     """Each configuration on a row; where all were replicated, the best mean first."""
-    both = pd.concat([study.trials, study.replicates]).dropna(subset=["score"])
+    both = pd.concat([study.trials.dropna(subset=["score"]), _replicates(study)])
     groups = []
     for _, rows in both.groupby("config_id", sort=False):
         scores = rows.set_index("trial_id")["score"]
@@ -190,6 +190,13 @@ def _by_configuration(study: StudyRecords) -> list[Group]:
         label = f"{rows['trial_id'].iloc[0]} · {configuration(study, rows.iloc[0])}"
         groups.append(Group(label, others, of_seeds, test_scores(study, list(scores.index))))
     return sorted(groups, key=lambda g: float(g.every.mean()), reverse=not study.ascending)
+
+
+def _replicates(study: StudyRecords) -> pd.DataFrame:
+    """Those that confirm a configuration; all that are there while none is confirmed."""
+    counted = {trial for one in study.confirmed for trial in one["scores"]}
+    scored = study.replicates.dropna(subset=["score"])
+    return scored[scored["trial_id"].isin(counted)] if counted else scored
 
 
 def test_scores(
