@@ -83,10 +83,10 @@ def judged(claim: Claim, study: StudyRecords | None) -> tuple[str, str]:
     """What is left of a claim, in a word, and the figures that say so."""
     effect = _effect(claim, study)
     if effect is None:
-        return "**not run**", ""
+        return "**not run**", "" if study is None else "(not varied here, or not judged)"
     needed = effect["seeds_needed"]
     limit = f"{_points(effect['detectable'])} would be seen in 80 % of such grids" + (
-        f", 1 point with {needed:,} seeds" if needed else ""
+        f", 1 point with {needed:,} seeds each" if needed else ""
     )
     if not claim.better:
         means = ", ".join(f"{level}: {100 * mean:.1f}" for level, mean in effect["means"].items())
@@ -156,7 +156,8 @@ def _table(ran: Ran) -> str:
             continue
         cells = {"trained": row.name + (f" ({row.note})" if row.note else "")}
         cells |= {f"report: {name}": row.printed.get(name, "-") for name in printed}
-        rows.append({**cells, **(ours or {"seeds": NOT_RUN})})
+        ours = ours or {"seeds": NOT_RUN}
+        rows.append({**cells, **{f"here: {name}": value for name, value in ours.items()}})
     return markdown_table(pd.DataFrame(rows).fillna("-"))
 
 
@@ -175,10 +176,11 @@ def _ours(row: Row, ran: Ran) -> dict[str, str]:
         "train loss, last": mean_and_spread(found["final_train_loss"], 3),
         "train accuracy, best": mean_and_spread(100 * found["best_train_accuracy"], 1),
         "validation accuracy, last": mean_and_spread(100 * found["final_val_accuracy"], 1),
-        "best": mean_and_spread(100 * found["best_val_accuracy"], 1),
+        "validation accuracy, best": mean_and_spread(100 * found["best_val_accuracy"], 1),
         "best validation loss at": f"{epoch:.0f}/{length:.0f} "
         f"({mean_and_spread(found['best_val_loss'], 3)})",
         "test accuracy (95 %, seeds and patients)": _test_accuracy(found, ran, study),
+        "test loss": mean_and_spread(found["test_loss"], 3),
         "train/validation gap": mean_and_spread(100 * found["generalization_gap"], 1),
         "time": clock(found["seconds"].mean()),
         "parameters": count(first["parameters"]),

@@ -22,7 +22,7 @@ GRIDS = {
     "ann_epochs": 3 * 6 + 2 * 6,
     "loss_and_batch": (1 + 3 * 3 + 1) + 3 * 3,
     "weights_and_batch": 3 * (2 * (4 + 2) + 4),
-    "finetune_or_features": (1 + 2 * 4) + (1 + 4),
+    "finetune_or_features": (1 + 2 * 2) + (1 + 2),
     "ann_cnn_gap": 5,
 }
 # The rows of the reports' tables, as far as they say what was trained.
