@@ -26,7 +26,7 @@ search: install
 	$(BIN)/python -m tune_bio.search search_spaces/transfer.py $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-all: install
 	$(BIN)/python -m pytest $(ARGS)
