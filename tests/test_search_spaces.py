@@ -122,7 +122,15 @@ def test_every_space_is_a_grid_of_the_reports_or_searched() -> None:
     assert {path.stem for path in SPACES} - GRIDS.keys() == {"transfer"}
 
 
-@pytest.mark.parametrize("path", SPACES, ids=named)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # It builds a large network twice.
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem == "weights_and_batch" else [])
+        for path in SPACES
+    ],
+    ids=[named(path) for path in SPACES],
+)
 def test_a_dry_run_shows_what_would_be_run(
     path: Path, weights_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
