@@ -30,7 +30,7 @@ FLOORS = (
     ("analysis",),
     ("study",),
     # __init__ is the face: it hands out what lies below.
-    ("search", "audit", "report", "command_line", "notebook", "__init__"),
+    ("options", "search", "audit", "report", "command_line", "notebook", "__init__"),
 )  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

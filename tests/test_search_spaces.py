@@ -12,7 +12,7 @@ from tune_bio.config import Params
 from tune_bio.models import published
 from tune_bio.search import main
 from tune_bio.space import load_search_space
-from tune_bio.study.preflight import finish
+from tune_bio.study.plan import finish
 from tune_bio.survey import grid, survey
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"

@@ -24,8 +24,8 @@ from tune_bio.analysis.page.reproducing import command_of
 from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords, read_study
 from tune_bio.analysis.tables import summary_parts
+from tune_bio.options import search_parser
 from tune_bio.records import read_manifest, read_predictions
-from tune_bio.search import _parser as search_parser
 
 HOSTILE = "<script>alert(1)</script>"
 LARGEST = 6_000_000  # bytes, of a study of 500 trials and 60 epochs

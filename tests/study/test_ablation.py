@@ -20,7 +20,7 @@ from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, Trial
 from tune_bio.study.ablation import Ablation, ablate, ablation_jobs
 from tune_bio.study.confirmation import Confirmed, Finalist
-from tune_bio.study.preflight import finish
+from tune_bio.study.plan import finish
 
 Run = Callable[..., Any]
 FLAGS = (

@@ -26,7 +26,8 @@ from tune_bio.settings import SearchSettings
 from tune_bio.sharing import share
 from tune_bio.space import load_search_space
 from tune_bio.study.manifest import describe_plan
-from tune_bio.study.preflight import Plan, geometry_of, preflight
+from tune_bio.study.plan import Plan, geometry_of
+from tune_bio.study.preflight import preflight
 from tune_bio.study.telling import introduce
 
 SPACE = """

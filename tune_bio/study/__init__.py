@@ -15,7 +15,8 @@ from tune_bio.progress import reading
 from tune_bio.request import Request, locked
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
-from tune_bio.study.preflight import Plan, preflight
+from tune_bio.study.plan import Plan
+from tune_bio.study.preflight import preflight
 from tune_bio.study.ready import get_ready
 from tune_bio.study.resplits import resplits
 from tune_bio.study.resume import records_of, refuse_other_study, restore

@@ -20,7 +20,7 @@ from tune_bio.progress import ranked, score
 from tune_bio.records import Records, config_of
 from tune_bio.space import Choices, DeadEnd, Distribution, Range
 from tune_bio.study.confirmation import ENDED_WELL, Confirmed, has_ended, selects_nothing
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.tuning import joined
 
 CHOICES = 4  # of one hyperparameter, beside the winner's: those that did best in the search

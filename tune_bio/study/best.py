@@ -13,7 +13,7 @@ from tune_bio.progress import ranked
 from tune_bio.records import Records, Row, config_of
 from tune_bio.reuse.features import Part
 from tune_bio.reuse.prefixes import folder_of, numbered
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.thresholds import choose_threshold
 from tune_bio.training import Best, Tensors
 

@@ -12,7 +12,7 @@ from tune_bio.reuse.cleaning import used
 from tune_bio.study.confirmation import Confirmed
 from tune_bio.study.disk import GIB
 from tune_bio.study.judging import Judged
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.telling import line
 
 

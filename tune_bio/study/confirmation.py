@@ -13,7 +13,7 @@ from tune_bio.config import Params
 from tune_bio.jobs import Job, replicate_of, trial_name
 from tune_bio.progress import ranked, score
 from tune_bio.records import Records, Row, config_of
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.tuning import joined
 
 ENDED_WELL = ("completed", "stopped_early")

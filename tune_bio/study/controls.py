@@ -31,7 +31,7 @@ from tune_bio.records import Records, Row
 from tune_bio.sharing import Shared
 from tune_bio.shuffling import start_shuffled
 from tune_bio.study.opening import estimates
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 
 BLIND = ("border", "metadata", "best_pixel")  # they see no anatomy
 

@@ -16,7 +16,7 @@ from tune_bio.models import build_model, input_transform
 from tune_bio.progress import duration
 from tune_bio.reuse.features import FeatureSet, Part, compute, feature_batch
 from tune_bio.study.frozen import FrozenPlan
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.training import TrainingState, run_epoch
 from tune_bio.training_state import CPU
 

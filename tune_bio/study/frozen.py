@@ -32,7 +32,7 @@ from tune_bio.reuse.features import (
 )
 from tune_bio.reuse.store import FeatureFiles, FeatureStore
 from tune_bio.sharing import Shared, SharedFeatures
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 
 Compute = Callable[[FeatureSet], Made]
 ORDINARY = "its trials run on images"

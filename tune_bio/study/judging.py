@@ -37,7 +37,7 @@ from tune_bio.study.controls import (
     simple_predictors,
 )
 from tune_bio.study.opening import evaluate, open_test_set, opened_before, thresholds
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.resplits import Resplit
 from tune_bio.study.resplitting import describe_resplits, resplit_jobs
 from tune_bio.study.telling import tell_ablation, tell_finalists

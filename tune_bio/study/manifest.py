@@ -15,7 +15,7 @@ from tune_bio.datasets import Dataset, Images
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.fingerprints import array_sha256
 from tune_bio.records import read_manifest
-from tune_bio.study.preflight import Plan, describe_space
+from tune_bio.study.plan import Plan, describe_space
 
 EXAMPLES = 20  # images or patients that the manifest names of each finding
 PACKAGES = (

@@ -21,7 +21,7 @@ from tune_bio.predictions import Described
 from tune_bio.progress import Tell
 from tune_bio.records import MANIFEST, Records, Row, config_of, read_manifest
 from tune_bio.study.best import backbone_of, best_epoch, threshold_of
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.training import predict
 
 Opening = dict[str, Any]

@@ -1,91 +1,28 @@
 """Preflight: everything that can refuse a study does so here, before anything is started."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from tune_bio.cluster import Allotment, Node, allot
+from tune_bio.cluster import Node, allot
 from tune_bio.config import Params, TrialConfig
 from tune_bio.datasets import Dataset, open_arrays, open_dataset
 from tune_bio.datasets.arrays import NAME as ARRAYS
-from tune_bio.datasets.auditing.findings import Audit, Finding, Stage, no_stage
+from tune_bio.datasets.auditing.findings import Finding, Stage, no_stage
 from tune_bio.datasets.checks import audit_dataset, audit_names
-from tune_bio.datasets.collection import default_geometries
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.errors import ConfigError, DataError, InputError, WeightsError
-from tune_bio.fingerprints import config_id
 from tune_bio.models import check_freeze, check_model
 from tune_bio.models.pretrained import load_backbone
-from tune_bio.models.published import Resolved, published_at, resolve
+from tune_bio.models.published import published_at, resolve
 from tune_bio.records import LEAKAGE
 from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
-from tune_bio.space import Pair, Range, SearchSpace
+from tune_bio.space import Range, SearchSpace
 from tune_bio.study import memory
 from tune_bio.study.listed import read_configurations
-from tune_bio.survey import Survey, describe, grid, survey, without
-
-__all__ = [
-    "NotRun",
-    "Plan",
-    "Request",
-    "check_folder",
-    "describe_space",
-    "finish",
-    "geometry_of",
-    "preflight",
-]
-
-
-@dataclass(frozen=True)
-class NotRun:
-    """A configuration of a list that is left out, with all its hyperparameters, and why."""
-
-    params: Params
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study that can start: nothing in it is missing or impossible.
-
-    `listed` holds the configurations of a grid or of `--configs`; `left_out` tells what was
-    asked for and will not be run, and why; `not_run` those of the list whose weights cannot be had.
-    """
-
-    request: Request
-    space: SearchSpace
-    settings: SearchSettings
-    survey: Survey
-    listed: tuple[Params, ...] | None
-    dataset: Dataset
-    weights: Resolved
-    nodes: tuple[Node, ...]
-    allotment: Allotment
-    trials: int
-    left_out: tuple[str, ...]
-    audit: Audit
-    not_run: tuple[NotRun, ...] = ()
-
-    def finish(self, params: Params) -> Params:
-        """Complete drawn hyperparameters with what the study sets."""
-        return finish(params, self.settings, self.dataset.size)
-
-    @property
-    def searched(self) -> tuple[str, ...]:
-        """The hyperparameters that tell the study's trials apart."""
-        if self.listed is None:
-            return tuple(self.survey.distributions)
-        values: dict[str, set[object]] = {}
-        for params in map(self.finish, self.listed):
-            for name, value in params.items():
-                values.setdefault(name, set()).add(value)
-        return tuple(name for name, seen in values.items() if len(seen) > 1 or name == "model")
-
-    @property
-    def geometries(self) -> tuple[Geometry, ...]:
-        """Every geometry that occurs."""
-        params = self.listed if self.listed is not None else self.survey.leaves
-        return tuple(dict.fromkeys(geometry_of(p, self.dataset.size) for p in params))
+from tune_bio.study.missing import not_run, without_missing
+from tune_bio.study.plan import Plan, finish, geometry_of, unique
+from tune_bio.survey import Survey, grid, survey
 
 
 def preflight(
@@ -122,8 +59,8 @@ def preflight(
     for (model, _), file in weights.found.items():
         load_backbone(model, file)  # a damaged file is refused now, and not when trials start
     wanted = grid(space) if listed is None and settings.searcher == "grid" else listed
-    not_run = _not_run(wanted or (), weights, settings, dataset.size)
-    space, listed, notes = _without_missing(space, listed, found, weights, request)
+    left = not_run(wanted or (), weights, settings, dataset.size)
+    space, listed, notes = without_missing(space, listed, found, weights, request)
     found = survey(space) if listed is None else found
     notes += _capped(found, settings)
     configurations = _configurations(found, settings, dataset.size)
@@ -131,7 +68,7 @@ def preflight(
     if settings.searcher == "grid" and listed is None:
         listed = grid(space)
     if listed is not None:
-        listed, again = _unique(listed, settings, dataset.size)
+        listed, again = unique(listed, settings, dataset.size)
         notes += [f"{again} repeated configurations are run once"] if again else []
     return Plan(
         request=request,
@@ -146,31 +83,8 @@ def preflight(
         trials=settings.num_trials if listed is None else len(listed),
         left_out=tuple(notes),
         audit=audit,
-        not_run=not_run,
+        not_run=left,
     )
-
-
-def finish(params: Params, settings: SearchSettings, size: int) -> Params:
-    """Complete drawn hyperparameters: length, image size, seed; all of them checked.
-
-    `size` is the images' shorter side in pixels.
-    """
-    epochs = min(int(params.get("epochs", settings.max_epochs)), settings.max_epochs)
-    side = geometry_of(params, size).image_size
-    complete = {"image_size": side, "seed": settings.seed, **params, "epochs": epochs}
-    config = TrialConfig.of(complete)
-    return {**config.params(), "seed": config.seed}
-
-
-def geometry_of(params: Params, size: int) -> Geometry:
-    """The geometry of drawn hyperparameters, on images whose shorter side is `size`.
-
-    Where no image size is drawn, it is that of the crop, else of the resized image, else the
-    images' own up to a limit.
-    """
-    resize, crop = int(params.get("resize", 0)), int(params.get("crop", 0))
-    side = params.get("image_size") or crop or resize or default_geometries(size)[0].image_size
-    return Geometry(int(side), resize, crop)
 
 
 def _open(
@@ -286,53 +200,6 @@ def _configurations(found: Survey, settings: SearchSettings, size: int) -> Itera
         yield TrialConfig.of(finish(leaf, settings, size))
 
 
-def _without_missing(
-    space: SearchSpace,
-    listed: tuple[Params, ...] | None,
-    found: Survey,
-    weights: Resolved,
-    request: Request,
-) -> tuple[SearchSpace, tuple[Params, ...] | None, list[str]]:
-    """The space (or the list) without what has no weights; says what went."""
-    if not weights.missing:
-        return space, listed, []
-    reasons = [f"{m} with weights={w}: {why}" for (m, w), why in weights.missing.items()]
-    hint = "put the file into --weights-dir or TORCH_HOME, or go online once"
-    if request.missing_weights == "error":
-        raise WeightsError("weights cannot be had: " + "; ".join(reasons), hint)
-    missing = frozenset(weights.missing)
-    if listed is not None:
-        kept = tuple(p for p in listed if _pair(p) not in missing)
-        reasons += [f"{len(listed) - len(kept)} of the listed configurations went with it"]
-        if not kept:
-            raise WeightsError("no listed configuration has its weights: " + reasons[0], hint)
-        return space, kept, reasons
-    reduced = without(space, missing)
-    left = survey(reduced)
-    if not left.leaves:
-        raise WeightsError("nothing is left to search: " + "; ".join(reasons), hint)
-    for name in found.distributions:
-        before, after = found.values(name), left.values(name)
-        if len(before) > 1 and len(after) == 1:
-            reasons.append(f"{name} is left with one choice: {after[0]}")
-        elif before and not after:
-            reasons.append(f"{name} is never drawn any more")
-    return reduced, None, reasons
-
-
-def _not_run(
-    listed: Iterable[Params], weights: Resolved, settings: SearchSettings, size: int
-) -> tuple[NotRun, ...]:
-    """The configurations of a list, each once, whose weights cannot be had."""
-    lost, _ = _unique([p for p in listed if _pair(p) in weights.missing], settings, size)
-    reasons = {pair: f"no {pair[1]} for {pair[0]}: {why}" for pair, why in weights.missing.items()}
-    return tuple(NotRun(finish(p, settings, size), reasons[_pair(p)]) for p in lost)
-
-
-def _pair(params: Params) -> Pair:
-    return str(params.get("model")), str(params.get("weights", "none"))
-
-
 def _capped(found: Survey, settings: SearchSettings) -> list[str]:
     longest = max((int(epochs) for epochs in found.values("epochs")), default=0)
     for distribution in found.distributions.get("epochs", ()):
@@ -340,21 +207,3 @@ def _capped(found: Survey, settings: SearchSettings) -> list[str]:
     if longest <= settings.max_epochs:
         return []
     return [f"epochs up to {longest} are capped at max_epochs={settings.max_epochs}"]
-
-
-def _unique(
-    listed: Iterable[Params], settings: SearchSettings, size: int
-) -> tuple[tuple[Params, ...], int]:
-    unique: dict[tuple[str, int], Params] = {}
-    count = 0
-    for params in listed:
-        config = TrialConfig.of(finish(params, settings, size))
-        unique.setdefault((config_id(config), config.seed), params)
-        count += 1
-    return tuple(unique.values()), count - len(unique)
-
-
-def describe_space(plan: Plan) -> dict[str, str]:
-    """Each hyperparameter of the study, for people; pins included."""
-    pinned = {name: f"{value} (pinned)" for name, value in plan.space.pins.items()}
-    return {**describe(plan.survey), **pinned}

@@ -13,7 +13,7 @@ from tune_bio.reuse.features import FeatureSet
 from tune_bio.sharing import Shared, share
 from tune_bio.space import Pair
 from tune_bio.study.frozen import Frozen, alone, make_frozen, processors
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 
 
 @dataclass(frozen=True)

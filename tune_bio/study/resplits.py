@@ -16,7 +16,7 @@ from tune_bio.fingerprints import array_sha256
 from tune_bio.predictions import Described
 from tune_bio.seeding import derive
 from tune_bio.sharing import SharedSplit
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tune_bio.jobs import Job, resplit_name
 from tune_bio.progress import score
 from tune_bio.records import Records
 from tune_bio.study.confirmation import ENDED_WELL, Finalist, has_ended, reseeded
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.resplits import Resplit
 from tune_bio.study.tuning import joined
 

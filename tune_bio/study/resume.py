@@ -15,7 +15,7 @@ from tune_bio.records import Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
 from tune_bio.space import DeadEnd
 from tune_bio.study.manifest import describe_dataset
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 
 # What may be another when a study goes on; of the two lengths, more.
 FREE = (

@@ -24,7 +24,7 @@ from tune_bio.reuse.cleaning import sweep
 from tune_bio.study.concluding import conclude
 from tune_bio.study.judging import AfterSearch, Judged, judge, was_interrupted
 from tune_bio.study.manifest import describe_earlier, describe_plan
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resplits import resplits, shared_splits
 from tune_bio.study.resume import records_of, restore

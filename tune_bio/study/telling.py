@@ -13,7 +13,7 @@ from tune_bio.progress import duration
 from tune_bio.reuse.prefixes import CHECKPOINTS
 from tune_bio.study.estimate import estimate, feature_seconds
 from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
-from tune_bio.study.preflight import Plan, describe_space
+from tune_bio.study.plan import Plan, describe_space
 
 
 def introduce(plan: Plan, dashboard: str | None, console: Console) -> None:

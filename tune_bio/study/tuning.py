@@ -31,7 +31,7 @@ from tune_bio.settings import rungs
 from tune_bio.sharing import Shared
 from tune_bio.space import Choices
 from tune_bio.study.disk import Disk
-from tune_bio.study.preflight import Plan
+from tune_bio.study.plan import Plan
 from tune_bio.trainable import TrialActor, TrialContext
 
 

@@ -1,0 +1,111 @@
+"""A study that can start, as everything behind preflight reads it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tune_bio.cluster import Allotment, Node
+from tune_bio.config import Params, TrialConfig
+from tune_bio.datasets import Dataset
+from tune_bio.datasets.auditing.findings import Audit
+from tune_bio.datasets.collection import default_geometries
+from tune_bio.datasets.geometry import Geometry
+from tune_bio.fingerprints import config_id
+from tune_bio.models.published import Resolved
+from tune_bio.request import Request
+from tune_bio.settings import SearchSettings
+from tune_bio.space import SearchSpace
+from tune_bio.survey import Survey, describe
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A configuration of a list that is left out, with all its hyperparameters, and why."""
+
+    params: Params
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can start: nothing in it is missing or impossible.
+
+    `listed` holds the configurations of a grid or of `--configs`; `left_out` tells what was
+    asked for and will not be run, and why; `not_run` those of the list whose weights cannot be had.
+    """
+
+    request: Request
+    space: SearchSpace
+    settings: SearchSettings
+    survey: Survey
+    listed: tuple[Params, ...] | None
+    dataset: Dataset
+    weights: Resolved
+    nodes: tuple[Node, ...]
+    allotment: Allotment
+    trials: int
+    left_out: tuple[str, ...]
+    audit: Audit
+    not_run: tuple[NotRun, ...] = ()
+
+    def finish(self, params: Params) -> Params:
+        """Complete drawn hyperparameters with what the study sets."""
+        return finish(params, self.settings, self.dataset.size)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The hyperparameters that tell the study's trials apart."""
+        if self.listed is None:
+            return tuple(self.survey.distributions)
+        values: dict[str, set[object]] = {}
+        for params in map(self.finish, self.listed):
+            for name, value in params.items():
+                values.setdefault(name, set()).add(value)
+        return tuple(name for name, seen in values.items() if len(seen) > 1 or name == "model")
+
+    @property
+    def geometries(self) -> tuple[Geometry, ...]:
+        """Every geometry that occurs."""
+        params = self.listed if self.listed is not None else self.survey.leaves
+        return tuple(dict.fromkeys(geometry_of(p, self.dataset.size) for p in params))
+
+
+def finish(params: Params, settings: SearchSettings, size: int) -> Params:
+    """Complete drawn hyperparameters: length, image size, seed; all of them checked.
+
+    `size` is the images' shorter side in pixels.
+    """
+    epochs = min(int(params.get("epochs", settings.max_epochs)), settings.max_epochs)
+    side = geometry_of(params, size).image_size
+    complete = {"image_size": side, "seed": settings.seed, **params, "epochs": epochs}
+    config = TrialConfig.of(complete)
+    return {**config.params(), "seed": config.seed}
+
+
+def geometry_of(params: Params, size: int) -> Geometry:
+    """The geometry of drawn hyperparameters, on images whose shorter side is `size`.
+
+    Where no image size is drawn, it is that of the crop, else of the resized image, else the
+    images' own up to a limit.
+    """
+    resize, crop = int(params.get("resize", 0)), int(params.get("crop", 0))
+    side = params.get("image_size") or crop or resize or default_geometries(size)[0].image_size
+    return Geometry(int(side), resize, crop)
+
+
+def unique(
+    listed: Iterable[Params], settings: SearchSettings, size: int
+) -> tuple[tuple[Params, ...], int]:
+    """Configurations of a list, each once, and how many stood there again."""
+    unique: dict[tuple[str, int], Params] = {}
+    count = 0
+    for params in listed:
+        config = TrialConfig.of(finish(params, settings, size))
+        unique.setdefault((config_id(config), config.seed), params)
+        count += 1
+    return tuple(unique.values()), count - len(unique)
+
+
+def describe_space(plan: Plan) -> dict[str, str]:
+    """Each hyperparameter of the study, for people; pins included."""
+    pinned = {name: f"{value} (pinned)" for name, value in plan.space.pins.items()}
+    return {**describe(plan.survey), **pinned}
