@@ -195,7 +195,7 @@ def test_a_grid_that_was_replicated_whole_has_a_row_a_configuration(tmp_path: Pa
     assert found.kinds == {"seed"}
     assert all(len(row.tests) == 1 for row in found.rows)
     _, page = written(folder)
-    assert "scores have a standard deviation of 0.000" in page.sections["answer"]
+    assert "Compared as wholes: configuration " in page.sections["answer"]
 
 
 def _study(folder: Path) -> StudyRecords:

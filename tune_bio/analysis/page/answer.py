@@ -79,7 +79,8 @@ def _bold_value(told: str) -> str:
 def _sure(study: StudyRecords, conclusions: Conclusions) -> str:
     if conclusions.effects:
         told = "; ".join(f"{one.hyperparameter} {one.verdict}" for one in conclusions.effects)
-        return f"Of the hyperparameters: {told}."
+        wholes = [one.hyperparameter for one in conclusions.effects] == ["configuration"]
+        return f"{'Compared as wholes' if wholes else 'Of the hyperparameters'}: {told}."
     if conclusions.versus:
         one = conclusions.versus[0]
         found = one.comparison
