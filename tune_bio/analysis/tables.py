@@ -78,6 +78,8 @@ def _outcome(study: StudyRecords) -> str:
 
 def _ranking(study: StudyRecords) -> str:
     """The columns of a report, of the best trials; of a grid replicated whole, of all its cells."""
+    if study.ranking.empty:
+        return ""
     if study.whole and study.confirmed:
         told = "Means over seeds, ± their standard deviation."
         parts = ["## Every configuration", markdown_table(by_configuration(study)), told]
