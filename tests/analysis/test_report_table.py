@@ -102,6 +102,16 @@ def test_a_configuration_is_the_mean_of_its_seeds(study: StudyRecords) -> None:
     assert table["best validation loss"]["t0003"] == "1/4 (0.7000)"
 
 
+def test_a_study_that_was_stopped_before_its_first_trial_has_empty_tables(tmp_path: Path) -> None:
+    write_records(tmp_path, [], [])
+    found = read_study(tmp_path)
+    write_tables(found, tmp_path / "tables")
+    assert len(pd.read_csv(tmp_path / "tables" / "trials.csv")) == 0
+    assert "best validation loss" in (tmp_path / "tables" / "trials.tex").read_text()
+    write_summary(found, draw_conclusions(found, read_predictions(tmp_path)), tmp_path)
+    assert "Best trials" not in (tmp_path / "summary.md").read_text()
+
+
 def test_columns_that_hold_nothing_are_left_out(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS[:2], STATUSES[:2])
     columns = set(reports_table(read_study(tmp_path)).columns)

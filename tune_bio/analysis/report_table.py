@@ -216,5 +216,7 @@ def interval(value: float, low: float, high: float) -> str:
 
 
 def filled(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of texts without the columns that hold nothing."""
+    """A table of texts without the columns that hold nothing; one without rows as it is."""
+    if table.empty:
+        return table
     return table.loc[:, (table != "-").any()]
