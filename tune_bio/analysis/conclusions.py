@@ -1,6 +1,5 @@
 """What a study's records allow to be said: selection, noise, comparisons, effects."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tune_bio.analysis.comparing import SettingVersus, Versus, as_models, as_settings
-from tune_bio.analysis.report_table import hyperparameters_of
+from tune_bio.analysis.grid_effects import as_effects
 from tune_bio.analysis.statistics import (
     ChangeEffect,
     Effect,
@@ -18,16 +17,12 @@ from tune_bio.analysis.statistics import (
     ablation,
     common_epoch,
     corrected_selection,
-    effects,
     importances,
     noise_floor,
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords, probabilities
 from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
-from tune_bio.errors import AliasError, StatisticsError
-
-# At which epoch they are judged, the effects, and what is to be said of them.
-Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]
+from tune_bio.errors import StatisticsError
 
 LENGTHS = ("epochs", "patience")
 
@@ -89,7 +84,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
             versus = as_models(study, predictions)
             settings = as_settings(study, predictions)
             if study.whole:
-                effects_at, found, told = _effects(study, counted)
+                effects_at, found, told = as_effects(study, counted)
                 notes += told
         except StatisticsError as error:
             notes.append(str(error))
@@ -126,56 +121,6 @@ def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | No
         patients_known=study.patients_known,
         seed=study.seed,
     )
-
-
-def _effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
-    """Of each hyperparameter of a grid that was replicated whole.
-
-    Where lengths differ, at the last epoch: the best of 60 epochs beats the best of 10 by being
-    the best of more. Where hyperparameters cannot be told apart, as those of networks that differ
-    in several at once, whole configurations are compared instead.
-    """
-    at, column = ("last epoch", "last") if "epochs" in study.searched else ("best epoch", "score")
-    trained = _trainings(counted)
-    table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
-    names, dropped = _independent(table, study.searched)
-    if not names:  # one configuration alone
-        return at, (), ()
-    notes = tuple(f"{name} goes with others here, and has no effect of its own" for name in dropped)
-    try:
-        return at, tuple(effects(table, names, value=column)), notes
-    except AliasError as error:
-        told = [
-            hyperparameters_of(study.params(row), study.searched) for _, row in trained.iterrows()
-        ]
-        found = effects(table.assign(configuration=told), ["configuration"], value=column)
-        return at, tuple(found), (f"whole configurations are compared: {error.fault}",)
-
-
-def _trainings(counted: pd.DataFrame) -> pd.DataFrame:
-    """Each training once: of lengths that are parts of one, the longest alone.
-
-    The others are the same epochs again, and would make the noise look smaller than it is.
-    """
-    if "reused_from" not in counted:
-        return counted
-    return counted[~counted["trial_id"].isin(counted["reused_from"].dropna())]
-
-
-def _independent(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The hyperparameters that trainings differ in, and of these, apart, what the others determine.
-
-    As a learning rate that goes with what is frozen: it is part of that. Of two that determine each
-    other the first is kept.
-    """
-    kept = [name for name in names if table[name].nunique(dropna=False) > 1]
-    dropped = []
-    for name in reversed(kept.copy()):
-        others = [other for other in kept if other != name]
-        if others and table.groupby(others, dropna=False)[name].nunique(dropna=False).max() == 1:
-            kept.remove(name)
-            dropped.append(name)
-    return kept, dropped
 
 
 def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
