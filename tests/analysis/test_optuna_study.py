@@ -89,6 +89,7 @@ def write_study(
             "settings": SearchSettings(metric=metric).model_dump(),
             "space": space or {"listed": len(configs)},
             "data": {"source": "phantom", "synthetic": True},
+            "audit": {"findings": []},
             "best_trial": "t0000",
             "confirmed": confirmed or [],
         },

@@ -50,7 +50,11 @@ def test_a_large_array_is_mapped_and_not_read_whole(tmp_path: Path) -> None:
         with (tmp_path / f"{name}.npy").open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (500, 8192, 8192)}
             np.lib.format.write_array_header_1_0(stream, header)
-            stream.truncate(stream.tell() + 500 * 8192 * 8192)
+            begin, size = stream.tell(), 8192 * 8192
+            for k in range(500):  # else all would be copies of one another, and constant
+                stream.seek(begin + k * size + size // 2)
+                stream.write(f"{name} {k:3}".encode())
+            stream.truncate(begin + 500 * size)
     opened = open_dataset(str(tmp_path))
     few = opened.train.take(np.arange(1))
     assert few.at(Geometry(16)).shape == (1, 16, 16, 1)

@@ -118,6 +118,7 @@ def test_a_trial_gets_nothing_of_the_test_set(opened: Dataset) -> None:
     data = prepare(opened, GEOMETRIES[0])
     assert {field.name for field in dataclasses.fields(data)} == {
         "train", "val", "classes", "positive", "format", "cut", "features_key",
+        "split_key",
     }  # fmt: skip
     assert data.cut is None  # features are added later, of these same splits
     for split, whole in ((data.train, opened.train), (data.val, opened.val)):

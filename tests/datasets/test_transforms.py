@@ -68,4 +68,5 @@ def test_a_trial_gets_train_and_validation_and_nothing_of_the_test_set() -> None
     assert data.train.labels.tolist() == whole.train.labels.tolist()
     assert (data.classes, data.positive, data.format) == (whole.classes, whole.positive, GREY)
     fields = {field.name for field in dataclasses.fields(data)}
-    assert fields == {"train", "val", "classes", "positive", "format", "cut", "features_key"}
+    keys = {"features_key", "split_key"}
+    assert fields == {"train", "val", "classes", "positive", "format", "cut"} | keys

@@ -20,7 +20,7 @@ def test_a_study_uses_the_processes_that_wait(study: Callable[..., Any]) -> None
     while len(waiting := _waiting()) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(waiting) == 2
-    assert study("--num-trials", "2", "--max-epochs", "1").status == 0
+    assert study("--num-trials", "2", "--max-epochs", "1", "--max-concurrent", "2").status == 0
     while psutil.pid_exists(min(waiting)) and time.monotonic() < deadline:
         time.sleep(0.1)
     # An actor's process ends with it; those that are not used go on waiting.

@@ -1,6 +1,7 @@
 """Images that are arrays already, in memory or memory-mapped."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.pixels import Facts, Header, Pixels, Rows, chunks_of
 from tune_bio.errors import DataError
+from tune_bio.fingerprints import array_sha256
 
 
 class ArraySource:
@@ -85,6 +87,20 @@ class ArraySource:
         """Nothing: these images are no files."""
         return {}
 
+    def contents(self, rows: Rows) -> list[str]:
+        """The SHA-256 of those images whose middle line another has too; the row of all others.
+
+        So that of a file larger than memory little is read.
+        """
+        middle = self.shape[0] // 2
+        lines = [array_sha256(self._image(row)[middle]) for row in rows.tolist()]
+        often = Counter(lines)
+        found = []
+        for row, line in zip(rows.tolist(), lines, strict=True):
+            copied = often[line] > 1 and np.ptp(image := self._image(row))
+            found.append(array_sha256(image) if copied else f"row {row}")
+        return found
+
     def digest(self, rows: Rows) -> str:
         """The SHA-256 of the images' shape, dtype and bytes."""
         shape = (len(rows), *self._parts[0].shape[1:])
@@ -92,6 +108,13 @@ class ArraySource:
         for chunk in chunks_of(rows):
             digest.update(self._take(chunk).data)
         return digest.hexdigest()
+
+    def _image(self, row: int) -> npt.NDArray[Any]:
+        """One image, (H, W, C), where it lies."""
+        k = int(np.searchsorted(self._ends, row, side="right"))
+        part = self._parts[k]
+        image: npt.NDArray[Any] = part[row - (self._ends[k] - len(part))]
+        return image
 
     def _take(self, rows: Rows) -> Pixels:
         taken = np.empty((len(rows), *self._parts[0].shape[1:]), dtype=self.dtype)

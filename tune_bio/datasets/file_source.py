@@ -137,6 +137,15 @@ class FileSource:
         """The SHA-256 of each file."""
         return [self._facts[i].sha256 for i in rows]
 
+    def contents(self, rows: Rows) -> list[str]:
+        """The SHA-256 of each file, or its row where it stands for one value in every pixel."""
+        found = self.file_hashes(rows)
+        first = dict(zip(reversed(found), reversed(rows.tolist()), strict=True))
+        repeated = [sha256 for sha256, count in Counter(found).items() if count > 1]
+        pixels = self.originals(np.array([first[sha256] for sha256 in repeated], dtype=np.intp))
+        constant = {s for s, image in zip(repeated, pixels, strict=True) if not np.ptp(image)}
+        return [f"{s} {row}" if s in constant else s for s, row in zip(found, rows, strict=True)]
+
     def digest(self, rows: Rows) -> str:
         """The SHA-256 over those of the files."""
         return hashlib.sha256("".join(self._facts[i].sha256 for i in rows).encode()).hexdigest()

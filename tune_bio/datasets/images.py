@@ -62,6 +62,9 @@ class PixelSource(Protocol):
     def file_hashes(self, rows: Rows) -> list[str] | None:
         """The SHA-256 of each image's file; None where images are no files."""
 
+    def contents(self, rows: Rows) -> list[str]:
+        """Of each image what equals that of its copies and of no other; constant ones have none."""
+
     def digest(self, rows: Rows) -> str:
         """A hash of the images' content."""
 

@@ -131,6 +131,7 @@ def _manifest(
     classes = list(records.classes)
     return {
         "name": "figures",
+        "audit": {"findings": []},
         "settings": settings.model_dump(),
         "space": {"listed": 4 if whole else None, "hyperparameters": {"model": "", "lr": ""}},
         "timeline": records.timeline,
