@@ -38,8 +38,13 @@ class AtOnce(tune.Trainable):
 class Numbers(Searcher):  # type: ignore[misc]
     """Gives a number a trial; as with every searcher, no trial waits while others run."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.given = folder, 0
+
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        return {"number": 0}
+        self.given += 1
+        return {"number": self.given, "folder": str(self.folder)}
 
     def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -51,15 +56,29 @@ def local_ray() -> Iterator[None]:
         yield
 
 
-def test_trials_that_end_in_one_moment_lose_no_process(local_ray: None, tmp_path: Path) -> None:
+class SlowToBegin(AtOnce):
+    """The second trial's process needs long to begin; the first trial ends long before."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        Path(config["folder"], f"begun_{os.getpid()}").touch()
+        time.sleep(3 if config["number"] == 2 else 0)
+
+
+@pytest.mark.parametrize("kind", [AtOnce, SlowToBegin])
+def test_no_process_is_lost_while_trials_remain(
+    local_ray: None, tmp_path: Path, kind: type[tune.Trainable]
+) -> None:
     most = int(ray.available_resources()["CPU"])
     tuner = tune.Tuner(
-        AtOnce,
+        kind,
         tune_config=tune.TuneConfig(
-            search_alg=Numbers(), num_samples=TRIALS, max_concurrent_trials=most, reuse_actors=True
+            search_alg=Numbers(tmp_path),
+            num_samples=TRIALS,
+            max_concurrent_trials=most,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            storage_path=str(tmp_path),
+            storage_path=str(tmp_path / "tune"),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
@@ -71,5 +90,7 @@ def test_trials_that_end_in_one_moment_lose_no_process(local_ray: None, tmp_path
     assert len(found) == TRIALS
     assert not found.errors
     assert len({result.metrics["pid"] for result in found}) <= most
+    if kind is SlowToBegin:
+        assert len(list(tmp_path.glob("begun_*"))) <= most
     assert tune_controller._ObjectCache is not KeptActors
     assert class_cache.DEFAULT_ENV_VARS

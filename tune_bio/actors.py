@@ -1,6 +1,6 @@
 """Tune's actors, as cheap as they can be: a process takes seconds to import what a trial needs.
 
-Both of these reach into Ray Tune, which has no setting for either; a test holds them to it.
+All of this reaches into Ray Tune, which has no setting for it; tests hold it there.
 """
 
 from collections.abc import Generator, Iterator
@@ -38,12 +38,23 @@ def few_processes() -> Iterator[None]:
     Tune gives its actors a variable for PyTorch Lightning, and Ray gives an actor with variables
     of its own a process of its own, which imports everything again.
     """
-    controller: Any = tune_controller  # which keeps these names to itself
-    variables, cache = dict(class_cache.DEFAULT_ENV_VARS), controller._ObjectCache
+    module: Any = tune_controller  # which keeps these names to itself
+    controller = module.TuneController
+    variables, cache = dict(class_cache.DEFAULT_ENV_VARS), module._ObjectCache
+    reuse = controller._maybe_reuse_cached_actor
+
+    def reuse_if_none_begins(self: Any, trial: Any) -> bool:
+        begun = self._trial_to_actor.get(trial)
+        if begun is not None and self._actor_manager.is_actor_started(begun):
+            return False  # else it would be ended while it imports, and be missing afterwards
+        return bool(reuse(self, trial))
+
     class_cache.DEFAULT_ENV_VARS.clear()
-    controller._ObjectCache = KeptActors
+    module._ObjectCache = KeptActors
+    controller._maybe_reuse_cached_actor = reuse_if_none_begins
     try:
         yield
     finally:
         class_cache.DEFAULT_ENV_VARS.update(variables)
-        controller._ObjectCache = cache
+        module._ObjectCache = cache
+        controller._maybe_reuse_cached_actor = reuse
