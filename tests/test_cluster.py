@@ -1,10 +1,15 @@
 """What fits where."""
 
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from tune_bio.cluster import Node, allot
+from tune_bio.cluster import Node, allot, local_nodes
 from tune_bio.errors import ResourceError
 from tune_bio.settings import SearchSettings
 
@@ -39,3 +44,27 @@ def test_concurrent_trials(nodes: list[Node], settings: dict[str, Any], concurre
 def test_what_no_node_has_is_refused(nodes: list[Node], settings: dict[str, Any]) -> None:
     with pytest.raises(ResourceError, match="--gpus-per-trial"):
         allot(SearchSettings(**settings), tuple(nodes))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here PyTorch is asked")
+def test_this_machine_is_known_without_pytorch() -> None:
+    script = (
+        "import sys; from tune_bio.cluster import local_nodes; "
+        "print(local_nodes()[0].gpus, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "False"], done.stderr
+
+
+def test_where_a_driver_is_pytorch_tells_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tune_bio.cluster._GPU_DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    properties = SimpleNamespace(total_memory=8 * 2**30)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: properties)
+    (node,) = local_nodes()
+    assert (node.gpus, node.gpu_memory) == (2, 8 * 2**30)
+    monkeypatch.setattr("tune_bio.cluster._GPU_DRIVERS", (str(tmp_path / "nowhere"),))
+    if sys.platform == "linux":
+        assert local_nodes()[0].gpus == 0

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 import joblib
 import psutil
 import ray
-import torch
 
 from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
@@ -22,6 +22,9 @@ _PRELOAD = "RAY_preload_python_modules"
 # Tune reserves the CPUs before it asks for processes; Ray ends idle ones beyond the free CPUs after
 # a second. Those that have imported for a trial would go at the moment when it is to begin.
 _KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
+
+# Where Linux shows drivers of GPUs: NVIDIA's, AMD's, and the one of Windows below it.
+_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,18 @@ class Allotment:
 
 def local_nodes() -> tuple[Node, ...]:
     """This machine, within the limits that the operating system sets for this process."""
-    gpus = torch.cuda.device_count()
-    gpu_memory = torch.cuda.get_device_properties(0).total_memory if gpus else 0
+    gpus, gpu_memory = _gpus()
     return (Node(joblib.cpu_count(), gpus, _memory_limit(), gpu_memory),)
+
+
+def _gpus() -> tuple[int, float]:
+    """How many GPUs PyTorch can use here, and the memory of one."""
+    if sys.platform == "linux" and not any(Path(device).exists() for device in _GPU_DRIVERS):
+        return 0, 0.0  # known without PyTorch, which takes a second to import before Ray starts
+    import torch
+
+    count = torch.cuda.device_count()
+    return count, float(torch.cuda.get_device_properties(0).total_memory) if count else 0.0
 
 
 def available_nodes(address: str | None = None) -> tuple[Node, ...]:
