@@ -167,8 +167,10 @@ def test_lengths_of_one_training_count_once() -> None:
     shared = _grid(cells, [0.7, 0.7, 0.8, 0.7, 0.7, 0.8], chain)
     by_name = {}
     for study in (whole, shared):
-        found = draw_conclusions(study, NO_PREDICTIONS).effects
-        by_name[len(by_name)] = {effect.hyperparameter: effect for effect in found}
+        found = draw_conclusions(study, NO_PREDICTIONS)
+        by_name[len(by_name)] = {effect.hyperparameter: effect for effect in found.effects}
+        assert found.noise is not None
+        assert found.noise.degrees_of_freedom == (12 if study is whole else 8)
     # Six cells under three seeds have 12 degrees of freedom; four trainings have 8.
     assert by_name[0]["epochs"].degrees_of_freedom == (2, 12)
     assert by_name[1]["epochs"].degrees_of_freedom == (2, 8)

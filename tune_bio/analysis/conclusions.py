@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tune_bio.analysis.comparing import SettingVersus, Versus, as_models, as_settings
-from tune_bio.analysis.grid_effects import as_effects
+from tune_bio.analysis.grid_effects import as_effects, trainings
 from tune_bio.analysis.statistics import (
     ChangeEffect,
     Effect,
@@ -79,7 +79,7 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
     counted = _counted(study)
     if not counted.empty:
         try:
-            noise = noise_floor(counted)
+            noise = noise_floor(trainings(counted))
             noise_of_splits = _noise_of_splits(study)
             versus = as_models(study, predictions)
             settings = as_settings(study, predictions)

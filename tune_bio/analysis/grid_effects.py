@@ -21,7 +21,7 @@ def as_effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     in several at once, whole configurations are compared instead.
     """
     at, column = ("last epoch", "last") if "epochs" in study.searched else ("best epoch", "score")
-    trained = _trainings(counted)
+    trained = trainings(counted)
     table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
     names, dropped = _independent(table, study.searched)
     if not names:  # one configuration alone
@@ -40,7 +40,7 @@ def as_effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     return at, tuple(found), notes
 
 
-def _trainings(counted: pd.DataFrame) -> pd.DataFrame:
+def trainings(counted: pd.DataFrame) -> pd.DataFrame:
     """Each training once: of lengths that are parts of one, the longest alone.
 
     The others are the same epochs again, and would make the noise look smaller than it is.
