@@ -1,5 +1,6 @@
 """reports.md: our tables beside those of the course reports, and what is left of their figures."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def section(ran: Ran) -> Iterator[str]:
     if not ran.addition:
         yield f"The report: {report.about}"
     if study is None:
-        yield f"**Not run here**: {ran.missing}"
+        yield f"**Not run here**: {_here(ran.missing)}."
     else:
         yield _described(study)
     yield _table(ran)
@@ -247,7 +248,7 @@ def _beside(ran: Ran, study: StudyRecords) -> Iterator[str]:
     for one in study.manifest.get("features", []):
         yield f"Frozen features, {'computed once' if one['computed'] else 'kept'}: {one['of']}."
     reasons = dict.fromkeys(one["reason"] for one in study.not_run)
-    yield from (f"Not run: {reason}." for reason in reasons)
+    yield from (f"Not run: {_here(reason)}." for reason in reasons)
     yield from (f"Note: {note}." for note in conclusions.get("notes", []))
 
 
@@ -326,3 +327,8 @@ def _same(a: Any, b: Any) -> bool:
 
 def _points(share: float) -> str:
     return f"{100 * share:.2g} points"
+
+
+def _here(reason: str) -> str:
+    """Why weights are missing, without what the network of this machine had to say."""
+    return re.sub(r", and \S+ cannot be reached", "", reason).rstrip(".")
