@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from tune_bio.analysis.figures import FIGURES, Material
 from tune_bio.analysis.figures.cost import front
+from tune_bio.analysis.statistics import Importances
+from tune_bio.analysis.statistics.importance import Association
 
 Drawn = Callable[[Material, str], Figure]
 ByGid = Callable[[Figure, str], Any]
@@ -163,3 +165,25 @@ def test_parallel_coordinates_come_with_fifty_trials_a_line_each(
     assert heights[-1] == pytest.approx([heights[-1, 0], 1.0, 1.0]), "the best is drawn last"
     written = {text.get_text() for text in axes.texts}
     assert {"cnn", "cnn_gap", "0.0001", "0.1", "0.6", "0.9"} <= written
+
+
+def test_importances_are_bars_full_where_chance_gives_less(
+    material: Material, drawn: Drawn
+) -> None:
+    assert not FIGURES["importances"].worth(material)
+    associations = (
+        Association("lr", 0.7, 0.01, "0.001 to 0.003", "0.0001 to 0.1"),
+        Association("batch_size", 0.3, 0.4, "16", "16, 32"),
+    )
+    found = Importances(4, 57, 3, associations)
+    assert material.conclusions is not None
+    large = replace(material, conclusions=replace(material.conclusions, importances=found))
+    assert FIGURES["importances"].worth(large)
+    (axes,) = drawn(large, "importances").axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([70, 30])
+    full = [bar.get_facecolor() != (1.0, 1.0, 1.0, 1.0) for bar in axes.patches]
+    assert full == [True, False]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lr", "batch_size"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the greatest on top"
+    assert [text.get_text().strip() for text in axes.texts] == ["p = 0.01", "p = 0.4"]
+    assert "57 trials at epoch 4" in axes.get_xlabel()

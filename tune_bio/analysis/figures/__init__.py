@@ -19,6 +19,7 @@ from tune_bio.analysis.figures.cost import cost_and_quality, worth_cost
 from tune_bio.analysis.figures.curves import learning_curves, worth_curves
 from tune_bio.analysis.figures.discrimination import roc_and_precision_recall, worth_discrimination
 from tune_bio.analysis.figures.hyperparameters import hyperparameters, worth_hyperparameters
+from tune_bio.analysis.figures.importance import importances, worth_importances
 from tune_bio.analysis.figures.material import Material
 from tune_bio.analysis.figures.parallel import parallel_coordinates, worth_parallel
 from tune_bio.analysis.figures.settings import settings, worth_settings
@@ -51,6 +52,7 @@ FIGURES: dict[str, Drawing] = {
     "calibration": Drawing(calibration, worth_calibration),
     "learning_curves": Drawing(learning_curves, worth_curves, quick=True),
     "hyperparameters": Drawing(hyperparameters, worth_hyperparameters, quick=True),
+    "importances": Drawing(importances, worth_importances),
     "parallel_coordinates": Drawing(parallel_coordinates, worth_parallel),
     "cost": Drawing(cost_and_quality, worth_cost),
     "trials_over_time": Drawing(trials_over_time, worth_timeline, quick=True),

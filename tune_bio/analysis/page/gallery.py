@@ -11,9 +11,13 @@ CAPTIONS = {
     "roc_pr": "ROC and precision-recall curves of the winner.",
     "confusion": "True and predicted classes, at the operating point.",
     "calibration": "Predicted probabilities against what was observed.",
+    "importances": "What goes with the best scores of the search; it says nothing of causes.",
     "parallel_coordinates": "Every trial across all hyperparameters that varied.",
     "cost": "What a better score costs.",
     "trials_over_time": "When each trial ran and how it ended, and the best value so far.",
+    "inputs": "Images as the network sees them, by class and split.",
+    "most_wrong": "The images that the winner is most surely wrong on.",
+    "network": "The best network: its layers, what comes out of each, and its parameters.",
 }
 # What the page draws by itself; these stand in where it cannot: on paper, and without scripts.
 STATIC = {
