@@ -68,7 +68,7 @@ class SlowToBegin(AtOnce):
 def test_no_process_is_lost_while_trials_remain(
     local_ray: None, tmp_path: Path, kind: type[tune.Trainable]
 ) -> None:
-    most = int(ray.available_resources()["CPU"])
+    most = int(ray.cluster_resources()["CPU"])
     tuner = tune.Tuner(
         kind,
         tune_config=tune.TuneConfig(

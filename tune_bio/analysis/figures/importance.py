@@ -3,10 +3,11 @@
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.figures.material import Material
-from tune_bio.analysis.figures.style import BLUE, GREY, SMALL, cut_to, new_figure
+from tune_bio.analysis.figures.style import BLUE, SMALL, cut_to, new_figure
 
 CLEAR = 0.05  # p-values below are drawn full, the others are what chance gives too
 MOST = 12
+DARK = "#444444"
 _ROW, _REST = 0.24, 0.75  # inches
 
 
@@ -31,7 +32,7 @@ def importances(material: Material) -> Figure:
     )  # fmt: skip
     for place, (one, share) in enumerate(zip(told, shares, strict=True)):
         text = f" p = {one.p_value:.2g}"
-        axes.text(share, place, text, va="center", fontsize=SMALL, color=GREY)
+        axes.text(share, place, text, va="center", fontsize=SMALL, color=DARK)
     axes.set_yticks(range(len(told)), [cut_to(one.hyperparameter, 18) for one in told])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(shares))  # room for what stands behind the bars
