@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.analysis.made_studies import made_study
-from tune_bio.report import EXIT_BAD_INPUT, EXIT_OK, main
+from tune_bio.command_line import EXIT_BAD_INPUT, EXIT_OK
+from tune_bio.report import main
 from tune_bio.request import locked
 
 RECORDS = ("*.parquet", "experiment.json")

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
-from tune_bio.command_line import Parser
+from tune_bio.command_line import EXIT_FAILED, EXIT_OK, Parser, told
 from tune_bio.environment import importing
-from tune_bio.errors import InputError, ResultsError, UsageError
+from tune_bio.errors import ResultsError, UsageError
 from tune_bio.files import write_text
 from tune_bio.settings import SearchSettings
 
 if TYPE_CHECKING:
     from tune_bio.datasets.checks import Audited, Finding
 
-EXIT_OK, EXIT_FOUND, EXIT_BAD_INPUT = 0, 1, 2
 
 EPILOG = """\
 examples:
@@ -43,15 +40,10 @@ exit status: 0 nothing that would stop a search; 1 something would; 2 bad input;
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    errors = Console(stderr=True, highlight=False)
-    try:
-        return _run(_parser().parse_args(arguments))
-    except InputError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        errors.print("interrupted; what was decoded whole is kept in the cache")
-        return 128 + signal.SIGINT
+    return told(
+        lambda: _run(_parser().parse_args(arguments)),
+        "interrupted; what was decoded whole is kept in the cache",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -69,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
         write_text(options.json, json.dumps(audited.audit.to_json(), indent=1) + "\n")
     if options.sheet is not None:
         _save_sheet(options.sheet, audited, console)
-    return EXIT_FOUND if audited.audit.errors else EXIT_OK
+    return EXIT_FAILED if audited.audit.errors else EXIT_OK
 
 
 def _audited(options: argparse.Namespace, console: Console) -> "Audited":
@@ -110,7 +102,7 @@ def _names_only(options: argparse.Namespace, console: Console) -> int:
     show_findings(findings, console)
     if not findings:
         console.print("the names tell of no patient in more than one split")
-    return EXIT_FOUND if any(f.severity == "error" for f in findings) else EXIT_OK
+    return EXIT_FAILED if any(f.severity == "error" for f in findings) else EXIT_OK
 
 
 def _save_sheet(path: Path, audited: "Audited", console: Console) -> None:

@@ -1,10 +1,17 @@
-"""What the commands have in common: how they read their arguments."""
+"""What the commands have in common: how they read their arguments, and how they tell errors."""
 
 import argparse
+import signal
+from collections.abc import Callable
 from typing import NoReturn
 
+from rich.console import Console
+from rich.markup import escape
+
 from tune_bio import __version__
-from tune_bio.errors import UsageError
+from tune_bio.errors import InputError, StudyError, UsageError
+
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,3 +32,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see {self.prog} --help")
+
+
+def told(run: Callable[[], int], interrupted: str) -> int:
+    """The exit status of a command; an error is one line, and so is `interrupted`, on Ctrl-C."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return run()
+    except (InputError, StudyError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        errors.print(interrupted)
+        return 128 + signal.SIGINT

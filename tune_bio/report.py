@@ -1,7 +1,6 @@
 """python -m tune_bio.report: figures, summary and page of studies, from their records."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tune_bio.command_line import Parser
+from tune_bio.command_line import EXIT_OK, Parser, told
 from tune_bio.environment import importing
-from tune_bio.errors import InputError, ResultsError
+from tune_bio.errors import ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     Told = tuple[StudyRecords, pd.DataFrame, Conclusions]
 
-EXIT_OK, EXIT_BAD_INPUT = 0, 2
 COMPARISON = "comparison.html"
 
 EPILOG = """\
@@ -41,15 +39,10 @@ exit status: 0 all well; 2 bad input; 130 interrupted.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    errors = Console(stderr=True, highlight=False)
-    try:
-        return _run(_parser().parse_args(arguments))
-    except InputError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        errors.print("interrupted; every file that was written is whole")
-        return 128 + signal.SIGINT
+    return told(
+        lambda: _run(_parser().parse_args(arguments)),
+        "interrupted; every file that was written is whole",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

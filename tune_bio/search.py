@@ -1,41 +1,30 @@
 """python -m tune_bio.search: search hyperparameters of image classifiers."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
+from tune_bio.command_line import EXIT_FAILED, EXIT_OK, told
 from tune_bio.config import Params, parse_assignment
 from tune_bio.environment import importing, prepare_environment
-from tune_bio.errors import InputError, StudyError, UsageError
+from tune_bio.errors import UsageError
 from tune_bio.launch import launched
 from tune_bio.options import search_parser
 from tune_bio.request import Request, check_folder
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace, load_search_space
 
-EXIT_OK, EXIT_TRIALS_FAILED, EXIT_BAD_INPUT = 0, 1, 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    errors = Console(stderr=True, highlight=False)
-    try:
-        return _run(search_parser().parse_args(arguments))
-    except InputError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return EXIT_BAD_INPUT
-    except StudyError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return EXIT_TRIALS_FAILED
-    except KeyboardInterrupt:
-        errors.print("interrupted before the search began; no trial was recorded")
-        return 128 + signal.SIGINT
+    return told(
+        lambda: _run(search_parser().parse_args(arguments)),
+        "interrupted before the search began; no trial was recorded",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -63,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     if outcome.signal is not None:
         return 128 + outcome.signal
-    return EXIT_TRIALS_FAILED if outcome.failed else EXIT_OK
+    return EXIT_FAILED if outcome.failed else EXIT_OK
 
 
 def _dry_run(

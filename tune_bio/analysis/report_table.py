@@ -162,6 +162,11 @@ def hyperparameters_of(params: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(shown) or "the only configuration"
 
 
+def configuration(study: StudyRecords, row: pd.Series) -> str:
+    """A trial's hyperparameters, of those that varied."""
+    return hyperparameters_of(study.params(row), study.searched)
+
+
 def mean_and_spread(values: pd.Series, digits: int = 4) -> str:
     """The mean with the standard deviation over seeds, where there are two; "-" without a value."""
     values = values.dropna()
@@ -213,6 +218,11 @@ def interval(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "-"
     return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def estimate(row: pd.Series, column: str) -> str:
+    """A metric of a trial's row, with the interval of `column`_low and _high where it has one."""
+    return interval(*(row[column + end] for end in ("", "_low", "_high")))
 
 
 def filled(table: pd.DataFrame) -> pd.DataFrame:

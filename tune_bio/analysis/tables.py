@@ -1,6 +1,5 @@
 """summary.md: what the study found, in words and one table."""
 
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +7,17 @@ import pandas as pd
 
 from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.confirmation_table import confirmation_table
 from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.methods import methods
 from tune_bio.analysis.report_table import (
     RANKED,
     by_configuration,
+    configuration,
+    estimate,
     filled,
-    hyperparameters_of,
-    interval,
     reports_table,
 )
-from tune_bio.analysis.statistics import Comparison, Difference
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
@@ -38,7 +37,7 @@ def summary_parts(study: StudyRecords, conclusions: Conclusions) -> list[str]:
         f"# {manifest['name']}",
         *_warnings(manifest),
         _outcome(study),
-        _confirmation(study, conclusions),
+        confirmation_table(study, conclusions),
         _conclusions(study, conclusions),
         ablation_table(study, conclusions),
         _controls(study),
@@ -77,11 +76,11 @@ def _outcome(study: StudyRecords) -> str:
     if exported is not None and study.confirmed:
         return (
             f"{text} The best configuration, by the mean of its replicates on validation, is that "
-            f"of **{study.confirmed[0]['trial']}** ({_params(study, best)}). `best/` holds its "
-            f"replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
+            f"of **{study.confirmed[0]['trial']}** ({configuration(study, best)}). `best/` holds "
+            f"its replicate in the middle, {best['trial_id']}, at epoch {best['best_epoch']:.0f}."
         )
     return (
-        f"{text} The best is **{best['trial_id']}** ({_params(study, best)}), with "
+        f"{text} The best is **{best['trial_id']}** ({configuration(study, best)}), with "
         f"{study.metric} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
         f"{best['epochs_run']:.0f}. "
         + ("Its model is in `best/`." if exported else "No model is saved yet.")
@@ -105,86 +104,6 @@ def _ranking(study: StudyRecords) -> str:
         told = "All trials are in `tables/trials.csv`, and as LaTeX in `tables/trials.tex`."
         parts = ["## Best trials of the search", markdown_table(filled(listed)), told]
     return "\n\n".join(parts)
-
-
-def _confirmation(study: StudyRecords, conclusions: Conclusions) -> str:
-    if not study.confirmed:
-        return ""
-    if study.whole:
-        told = (
-            "Every configuration was trained under as many seeds, so none was selected; their "
-            "scores on validation and test are under *Every configuration*."
-        )
-        return "\n\n".join(["## Confirmation", told, *_openings(study)])
-    told = (
-        "Each finalist was trained again under fresh seeds, to the end. Test columns are those of "
-        "its replicate in the middle; they have chosen nothing: the order, the exported replicate "
-        "and its threshold were fixed before the test set was opened."
-    )
-    table, openings = markdown_table(_finalists(study)), _openings(study)
-    parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
-    return "\n\n".join(parts)
-
-
-def _finalists(study: StudyRecords) -> pd.DataFrame:
-    """A finalist a row: the search's score, that of fresh seeds, and the test set's."""
-    rows = []
-    for one in study.confirmed:
-        scores = list(one["scores"].values())
-        spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
-        middle = study.trial(one["median"])
-        rows.append(
-            {
-                "configuration": one["trial"],
-                f"{study.metric} in the search": study.trial(one["trial"])["score"],
-                f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
-                **_on_resplits(study, one["trial"]),
-                "test AUROC (95 % interval)": _interval(middle, "test_auroc"),
-                "test accuracy (95 % interval)": _interval(middle, "test_accuracy"),
-                "test loss": middle["test_loss"],
-                "hyperparameters": _params(study, middle),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _on_resplits(study: StudyRecords, trial: str) -> dict[str, str]:
-    """A finalist's scores on new splits, where there are any."""
-    if study.resplits is None:
-        return {}
-    column = f"of {len(study.resplits['splits'])} re-splits, mean ± SD"
-    scores = next(
-        list(one["scores"].values()) for one in study.resplits["finalists"] if one["trial"] == trial
-    )
-    if len(scores) < 2:
-        return {column: "-"}
-    return {column: f"{statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}"}
-
-
-def _two_questions(conclusions: Conclusions) -> list[str]:
-    """Is this model better, and is this setting better? Each other finalist a row."""
-    if not conclusions.settings:
-        return []
-    rows = [
-        {
-            "on the test set": f"{setting.winner} against {setting.other}",
-            f"{model.comparison.metric}: is this model better?": _difference(
-                model.comparison, model.p_value
-            ),
-            "is this setting better?": _difference(setting.difference, setting.p_value),
-        }
-        for model, setting in zip(conclusions.versus, conclusions.settings, strict=True)
-    ]
-    told = (
-        "These are two questions. *This model*: the two replicates in the middle as they are, on "
-        "other patients. *This setting*: the means over all replicates, were both trained again "
-        "under other seeds, on other patients; its interval has both in it."
-    )
-    return [markdown_table(pd.DataFrame(rows)), told]
-
-
-def _difference(found: Comparison | Difference, p_value: float) -> str:
-    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {p_value:.2g}"
 
 
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -217,7 +136,7 @@ def _of_control(study: StudyRecords, name: str, split: str) -> str:
     if of_auroc.empty:
         return ""
     row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
-    return _interval(row, "auroc")
+    return estimate(row, "auroc")
 
 
 def _shuffled(manifest: dict[str, Any]) -> str:
@@ -232,25 +151,6 @@ def _shuffled(manifest: dict[str, Any]) -> str:
         "last epoch; flagged where p is below 0.01 twice)."
     )
     return str(shuffled["note"]) if not shuffled["p"] else f"{text} {shuffled['note']}".strip()
-
-
-def _openings(study: StudyRecords) -> list[str]:
-    """When the test images were opened, by this study and by others."""
-    told = [
-        f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
-        f"`{one['sha256'][:12]}`."
-        for one in study.manifest["test_set_opened"]
-    ]
-    return told + [
-        f"> **Note.** The same test images had been opened by the study {one['study']}, "
-        f"{one['when']}."
-        for one in study.manifest["test_set_opened_before"]
-    ]
-
-
-def _interval(row: pd.Series, metric: str) -> str:
-    """A metric of a trial with its interval, from `metric`, `metric_low` and `metric_high`."""
-    return interval(*(row[f"{metric}{end}"] for end in ("", "_low", "_high")))
 
 
 def _failures(study: StudyRecords) -> str:
@@ -306,8 +206,3 @@ def _reading(study: StudyRecords) -> str:
         "One seed was run for each configuration. The test split has not been opened: no trial, "
         "figure or table here has seen it."
     )
-
-
-def _params(study: StudyRecords, row: pd.Series) -> str:
-    """A trial's hyperparameters, of those that varied."""
-    return hyperparameters_of(study.params(row), study.searched)

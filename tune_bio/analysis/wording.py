@@ -6,6 +6,8 @@ from tune_bio.analysis.comparing import SettingVersus, Versus
 from tune_bio.analysis.conclusions import Ablated, Conclusions
 from tune_bio.analysis.statistics import (
     Association,
+    Comparison,
+    Difference,
     Effect,
     Importances,
     NoiseFloor,
@@ -60,14 +62,18 @@ def _noise_of_splits(found: NoiseFloor, seeds: NoiseFloor | None, metric: str) -
     )
 
 
+def difference(found: Comparison | Difference, p_value: float) -> str:
+    """ "+0.008 (-0.011 to +0.027), p = 0.39"."""
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {p_value:.2g}"
+
+
 def _versus(one: Versus) -> str:
     found = one.comparison
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
         f"**As models, {one.winner} and {one.other} {verdict} on the test set**, for other "
         f"patients: {found.metric} {found.a:.3f} and {found.b:.3f}, a difference of "
-        f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} "
-        f"after Holm's correction ({found.method})."
+        f"{difference(found, one.p_value)} after Holm's correction ({found.method})."
     )
 
 
@@ -78,8 +84,7 @@ def _settings(one: SettingVersus) -> str:
         f"**As settings, those of {one.winner} and {one.other} {verdict} on the test set**, for "
         f"other seeds and other patients: {found.metric} {one.mean.value:.3f} and "
         f"{one.mean_of_other.value:.3f} in the mean over their replicates, a difference of "
-        f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {one.p_value:.2g} "
-        f"after Holm's correction ({found.method}; {found.note})."
+        f"{difference(found, one.p_value)} after Holm's correction ({found.method}; {found.note})."
     )
 
 

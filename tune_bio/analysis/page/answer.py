@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.page.naming import configuration, estimate, metric_name
+from tune_bio.analysis.page.naming import metric_name
+from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
 
 

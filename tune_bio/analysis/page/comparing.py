@@ -10,7 +10,8 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.page.answer import question
 from tune_bio.analysis.page.content import Table
 from tune_bio.analysis.page.dots import DotPlot, Group, plot, test_scores
-from tune_bio.analysis.page.naming import configuration, duration, estimate, metric_name
+from tune_bio.analysis.page.naming import duration, metric_name
+from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
 
 Studies = Mapping[str, tuple[StudyRecords, Conclusions]]

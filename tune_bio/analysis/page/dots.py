@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tune_bio.analysis.page.naming import configuration
+from tune_bio.analysis.report_table import configuration
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 
 MOST_ROWS = 16

@@ -1,9 +1,4 @@
-"""Metrics, configurations and durations, as people say them."""
-
-import pandas as pd
-
-from tune_bio.analysis.report_table import hyperparameters_of, interval
-from tune_bio.analysis.study_records import StudyRecords
+"""Metrics and durations, as people say them."""
 
 NAMES = {
     "auroc": "AUROC",
@@ -21,16 +16,6 @@ def metric_name(metric: str) -> str:
     name = metric.removeprefix("val_")
     told = NAMES.get(name, name.replace("_", " "))
     return told if name == metric else f"validation {told}"
-
-
-def configuration(study: StudyRecords, row: pd.Series) -> str:
-    """A trial's hyperparameters, of those that varied."""
-    return hyperparameters_of(study.params(row), study.searched)
-
-
-def estimate(row: pd.Series, column: str) -> str:
-    """A metric of a trial's row, with the interval of `column`_low and _high where it has one."""
-    return interval(*(row[column + end] for end in ("", "_low", "_high")))
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tune_bio.analysis.page.naming import configuration, metric_name
+from tune_bio.analysis.page.naming import metric_name
+from tune_bio.analysis.report_table import configuration
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS, StudyRecords
 
 CURVES = ("val_auroc", "val_loss", "train_loss", "val_accuracy", "train_accuracy")
