@@ -23,8 +23,8 @@ _PRELOAD = "RAY_preload_python_modules"
 # a second. Those that have imported for a trial would go at the moment when it is to begin.
 _KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
 
-# Where Linux shows drivers of GPUs: NVIDIA's, AMD's, and the one of Windows below it.
-_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+# Where Linux shows drivers of GPUs: NVIDIA (also on its boards), AMD, and that of Windows below it.
+_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 from sklearn.metrics import average_precision_score, brier_score_loss
 
 from tests.analysis.statistics.cases import Case, cases, study
@@ -57,11 +58,12 @@ def test_an_unknown_metric_is_refused() -> None:
         scorer("f2", case.labels, case.probabilities, 1)
 
 
+@pytest.mark.parametrize("sharper", [0.1, 1, 4, 30])
 @pytest.mark.parametrize("seed", range(5))
-def test_recalibration_is_the_logistic_regression_of_statsmodels(seed: int) -> None:
+def test_recalibration_is_the_logistic_regression_of_statsmodels(seed: int, sharper: float) -> None:
     case = study(seed)
-    p = case.probabilities[:, 1]
-    logit = np.log(p / (1 - p))
+    p = special.expit(sharper * special.logit(case.probabilities[:, 1]))
+    logit = special.logit(np.clip(p, 1e-7, 1 - 1e-7))
     weights = np.random.default_rng(seed).integers(0, 3, (4, len(p))).astype(float)
     both = recalibration(case.labels, p, slope=True)(weights)
     large = recalibration(case.labels, p, slope=False)(weights)
@@ -79,3 +81,12 @@ def test_separable_classes_have_no_slope() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(recalibration(labels, p, slope=True)(np.ones((2, 6)))).all()
+
+
+def test_one_probability_for_all_images_has_no_slope() -> None:
+    labels, p = np.array([0, 0, 0, 1]), np.full(4, 0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(recalibration(labels, p, slope=True)(np.ones((2, 4)))).all()
+        large = recalibration(labels, p, slope=False)(np.ones((2, 4)))
+    assert large[:, 0] == pytest.approx(special.logit(0.25) - special.logit(0.4))

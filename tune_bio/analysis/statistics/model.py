@@ -198,11 +198,13 @@ def _calibration(sample: Sample, drawn: _Drawn) -> list[Estimate]:
             "0 is right; the slope held at 1",
         ),
     }
+    alike = np.ptp(sample.probabilities[:, sample.positive]) == 0
+    why = "every image has one probability" if alike else "the model separates the classes"
     found = []
     for name, (estimate, resampled, note) in wanted.items():
         limits = expanded_percentiles(resampled, sample.patients)
         if math.isnan(estimate):
-            limits, note = UNKNOWN, "not defined: the model separates the classes"
+            limits, note = UNKNOWN, f"not defined: {why}"
         found.append(Estimate(name, estimate, *limits, BOOTSTRAP, None, note))
     return found
 

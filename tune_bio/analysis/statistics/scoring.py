@@ -17,6 +17,7 @@ Scorer = Callable[[Floats], Floats]
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "brier")
 LOWER_IS_BETTER = ("loss", "brier")
+NEWTON_STEPS, HALVINGS, CONVERGED = 50, 30, 1e-6
 
 
 def scorer(metric: str, labels: Integers, probabilities: Floats, positive: int) -> Scorer:
@@ -79,27 +80,44 @@ def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Score
     Newton's method: Cox 1958, Two further applications of a model for binary regression,
     Biometrika 45:562. Without `slope`, b stays 1 and a is calibration in the large (Van Calster et
     al. 2019, Calibration: the Achilles heel of predictive analytics, BMC Medicine 17:230). NaN
-    where the classes are separable, since then there is no greatest likelihood.
+    where the classes are separable, since then there is no greatest likelihood, and for the slope
+    where all probabilities are one.
     """
     # float32 probabilities of exactly 0 or 1 would have infinite logits.
     logit = special.logit(np.clip(probability, 1e-7, 1 - 1e-7))
 
+    def likelihood(weights: Floats, found: Floats) -> Floats:
+        linear = found[:, :1] + found[:, 1:] * logit
+        with np.errstate(invalid="ignore"):  # rows that are given up are NaN
+            each = truth * linear - np.logaddexp(0, linear)
+        total: Floats = (weights * each).sum(axis=1)
+        return total
+
     def fit(weights: Floats, start: Floats) -> Floats:
         found = np.tile(start, (len(weights), 1))
-        step = np.zeros_like(found)
-        for _ in range(30):
+        step, reached = np.zeros_like(found), likelihood(weights, found)
+        for _ in range(NEWTON_STEPS):
             fitted = special.expit(found[:, :1] + found[:, 1:] * logit)
             residual = weights * (truth - fitted)
             spread = weights * fitted * (1 - fitted)
             step = _newton_step(residual, spread, logit, slope)
-            found += step
-            if np.nanmax(np.abs(step), initial=0.0) < 1e-6:
+            # Of overconfident models a whole step lands beyond the answer: it is halved until it
+            # gains. The likelihood has one summit, so that this always gets there.
+            for _ in range(HALVINGS):
+                gained = likelihood(weights, found + step)
+                short = gained < reached - 1e-9 * np.abs(reached)
+                if not short.any():
+                    break
+                step[short] /= 2
+            found, reached = found + step, gained
+            if np.nanmax(np.abs(step), initial=0.0) < CONVERGED:
                 break
-        found[~(np.abs(step).max(axis=1) < 1e-6)] = np.nan
+        found[~(np.abs(step).max(axis=1) < CONVERGED)] = np.nan
         return found
 
-    unweighted = fit(np.ones((1, len(truth))), np.array([0.0, 1.0]))
-    near = unweighted[0] if np.isfinite(unweighted).all() else np.array([0.0, 1.0])
+    begin = np.array([0.0, 0.0 if slope else 1.0])
+    unweighted = fit(np.ones((1, len(truth))), begin)
+    near = unweighted[0] if np.isfinite(unweighted).all() else begin
     return lambda weights: fit(weights, near)
 
 
@@ -112,9 +130,7 @@ def _newton_step(residual: Floats, spread: Floats, logit: Floats, slope: bool) -
             step /= (h00 * h11 - h01**2)[:, None]
         else:
             step = np.stack([g0 / h00, np.zeros_like(g0)], axis=1)
-    # Far from the answer a whole step may overshoot.
-    clipped: Floats = np.clip(step, -2.0, 2.0)
-    return clipped
+    return np.where(np.isfinite(step), step, np.nan)
 
 
 def _mean_of(scorers: list[Scorer]) -> Scorer:
