@@ -285,6 +285,8 @@ def _write(path: Path, table: pa.Table) -> None:
 def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
+    except FileNotFoundError as error:  # whose text is the path alone
+        raise ResultsError(f"{path} cannot be read (it is not there)", _REMEDY) from error
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(f"{path} cannot be read ({error})", _REMEDY) from error
 
