@@ -90,6 +90,7 @@ def plan_of(listed: list[dict[str, Any]] | None = None, **given: Any) -> Any:
         geometries=(Geometry(16, 0, 0),),
         weights=SimpleNamespace(found={}),
         searched=("lr", "optimizer", "momentum"),
+        selects_nothing=listed is not None and settings.finalists == "all",
     )
     plan.finish = lambda params: finish(params, settings, 16)
     return plan

@@ -19,11 +19,11 @@ from tune_bio.jobs import Job, ablation_name, replicate_of
 from tune_bio.progress import ranked, score
 from tune_bio.records import Records, config_of
 from tune_bio.space import Choices, DeadEnd, Distribution, Range
-from tune_bio.study.confirmation import ENDED_WELL, Confirmed, has_ended, selects_nothing
+from tune_bio.study.confirmation import ENDED_WELL, Confirmed, has_ended
+from tune_bio.study.following import CHOICES
 from tune_bio.study.plan import Plan
 from tune_bio.study.tuning import joined
 
-CHOICES = 4  # of one hyperparameter, beside the winner's: those that did best in the search
 FACTOR = 3.0  # a number on a log scale is multiplied and divided by this
 SHARE = 1 / 4  # and another moved up and down by this share of its range
 
@@ -55,7 +55,7 @@ class Ablation:
 
 def ablate(plan: Plan, records: Records, winner: Confirmed) -> Ablation:
     """The changes of a confirmed winner; nothing is trained here."""
-    if selects_nothing(plan):
+    if plan.selects_nothing:
         note = "no ablation: of a grid that was replicated whole the effects are told instead"
         return Ablation(winner, (), (note,))
     base = config_of(records.trials[winner.finalist.trial])
@@ -188,6 +188,7 @@ def _best_seen(plan: Plan, records: Records) -> dict[str, list[Value]]:
 
 
 def _best_first(values: Sequence[Value], seen: Sequence[Value]) -> list[Value]:
+    """As many as are tried: those that did best in the search."""
     return sorted(values, key=lambda v: seen.index(v) if v in seen else len(seen))[:CHOICES]
 
 

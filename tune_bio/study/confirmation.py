@@ -60,18 +60,12 @@ def choose(plan: Plan, records: Records) -> list[Finalist]:
     for _, row in ranked(list(records.trials.values()), records, plan.settings):
         if row["replicate"] == 0 and row["status"] in ENDED_WELL:
             first.setdefault(row["config_id"], row)
-    whole = selects_nothing(plan)
-    counted = range(replicates) if whole else range(1, replicates + 1)
+    counted = range(replicates) if plan.selects_nothing else range(1, replicates + 1)
     chosen = list(first.items())[: None if wanted == "all" else wanted]
     return [
         Finalist(config_id, row["trial_id"], tuple(_named(row["trial_id"], k) for k in counted))
         for config_id, row in chosen
     ]
-
-
-def selects_nothing(plan: Plan) -> bool:
-    """Whether every configuration of a list is confirmed, so that none was chosen by its score."""
-    return plan.listed is not None and plan.settings.finalists == "all"
 
 
 def replicate_jobs(records: Records, finalists: Sequence[Finalist]) -> list[Job]:

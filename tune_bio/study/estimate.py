@@ -15,6 +15,8 @@ from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
 from tune_bio.models import build_model, input_transform
 from tune_bio.progress import duration
 from tune_bio.reuse.features import FeatureSet, Part, compute, feature_batch
+from tune_bio.reuse.prefixes import group
+from tune_bio.study.following import following
 from tune_bio.study.frozen import FrozenPlan
 from tune_bio.study.plan import Plan
 from tune_bio.training import TrainingState, run_epoch
@@ -25,12 +27,20 @@ BATCHES = 2  # the first one warms up
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds on this machine: if no trial is stopped early, and if all are at the first rung."""
+    """Seconds on this machine.
+
+    Of the search, if no trial is stopped early and if all are at the first rung; and of `trials`
+    more behind it, at most, which are all trained to the end.
+    """
 
     longest: float
     shortest: float
+    afterwards: float
+    trials: int
 
-    def __str__(self) -> str:
+    @property
+    def search(self) -> str:
+        """The search's time, for people."""
         if self.shortest == self.longest:
             return f"about {duration(self.longest)}"
         return (
@@ -42,11 +52,11 @@ class Estimate:
 def estimate(plan: Plan, frozen: FrozenPlan) -> Estimate:
     """Time one training and one evaluation batch a kind of epoch; multiply by what is planned.
 
-    And one batch of each feature set that is still to be computed.
+    And one batch of each feature set that is still to be computed. Of a list, trials that share
+    their first epochs are one training. What follows a search is taken to be as long as its trials.
     """
-    params = plan.listed if plan.listed is not None else plan.survey.leaves
-    configs = [TrialConfig.of(plan.finish(p)) for p in params]
-    kinds = {_kind(k): k for c in configs for k, _ in _epochs(c, c.epochs)}
+    trainings = _trainings(plan)
+    kinds = {_kind(k): k for c in trainings for k, _ in _epochs(c, c.epochs)}
     with _threads(plan.allotment.cpus):
         seconds = {kind: _epoch_seconds(plan, frozen, config) for kind, config in kinds.items()}
     early = plan.settings.grace_period if plan.settings.scheduler != "none" else None
@@ -54,11 +64,24 @@ def estimate(plan: Plan, frozen: FrozenPlan) -> Estimate:
     def trial(config: TrialConfig, epochs: int) -> float:
         return sum(n * seconds[_kind(kind)] for kind, n in _epochs(config, epochs))
 
-    whole = sum(trial(c, c.epochs) for c in configs)
-    cut = sum(trial(c, min(early or c.epochs, c.epochs)) for c in configs)
-    share = plan.trials / len(configs) / plan.allotment.concurrent
+    trials = plan.trials if plan.listed is None else len(plan.listed)
+    whole = sum(trial(c, c.epochs) for c in trainings)
+    cut = sum(trial(c, min(early or c.epochs, c.epochs)) for c in trainings)
+    if plan.listed is None:  # then these are the kinds of trial, and not the trials
+        whole, cut = whole / len(trainings) * trials, cut / len(trainings) * trials
     before = sum(feature_seconds(plan, frozen, wanted) for wanted in frozen.missing)
-    return Estimate(before + whole * share, before + cut * share)
+    at_once = plan.allotment.concurrent
+    more = following(plan).trials
+    afterwards = whole / trials * more / at_once
+    return Estimate(before + whole / at_once, before + cut / at_once, afterwards, more)
+
+
+def _trainings(plan: Plan) -> list[TrialConfig]:
+    """The trainings of a list, or one of each kind that the search space has."""
+    if plan.listed is None:
+        return [TrialConfig.of(plan.finish(params)) for params in plan.survey.leaves]
+    listed = [TrialConfig.of(plan.finish(params)) for params in plan.listed]
+    return [listed[positions[-1]] for positions in group(listed)]
 
 
 def feature_seconds(plan: Plan, frozen: FrozenPlan, wanted: FeatureSet) -> float:

@@ -52,6 +52,11 @@ class Plan:
         return finish(params, self.settings, self.dataset.size)
 
     @property
+    def selects_nothing(self) -> bool:
+        """Whether every configuration of a list is confirmed: none was chosen by its score."""
+        return self.listed is not None and self.settings.finalists == "all"
+
+    @property
     def searched(self) -> tuple[str, ...]:
         """The hyperparameters that tell the study's trials apart."""
         if self.listed is None:

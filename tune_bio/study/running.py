@@ -22,6 +22,7 @@ from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
 from tune_bio.study.concluding import conclude
+from tune_bio.study.following import following
 from tune_bio.study.judging import AfterSearch, Judged, judge, was_interrupted
 from tune_bio.study.manifest import describe_earlier, describe_plan
 from tune_bio.study.plan import Plan
@@ -29,7 +30,7 @@ from tune_bio.study.ready import Ready, share_ready
 from tune_bio.study.resplits import resplits, shared_splits
 from tune_bio.study.resume import records_of, restore
 from tune_bio.study.telling import line, tell_features
-from tune_bio.study.tuning import Interruption, following, search
+from tune_bio.study.tuning import Interruption, search
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         records,
         plan.settings,
         plan.searched,
-        plan.trials + following(plan),
+        plan.trials + following(plan).trials,
         quiet=plan.request.quiet,
         ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
     ) as view:

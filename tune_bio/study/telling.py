@@ -11,7 +11,8 @@ from tune_bio.datasets.auditing.telling import show_findings
 from tune_bio.environment import token_path
 from tune_bio.progress import duration
 from tune_bio.reuse.prefixes import CHECKPOINTS
-from tune_bio.study.estimate import estimate, feature_seconds
+from tune_bio.study.estimate import Estimate, estimate, feature_seconds
+from tune_bio.study.following import following
 from tune_bio.study.frozen import Frozen, FrozenPlan, plan_frozen
 from tune_bio.study.plan import Plan, describe_space
 
@@ -79,8 +80,24 @@ def show(plan: Plan, console: Console) -> None:
     for entry in _frozen(plan, frozen):
         line(console, entry)
     cost = estimate(plan, frozen)
-    line(console, f"estimated time: {cost}, from one batch of each kind of trial")
+    line(console, f"estimated time: {cost.search}, from one batch of each kind of trial")
+    for entry in _afterwards(plan, cost):
+        line(console, entry)
     line(console, "dry run: nothing was trained, nothing written")
+
+
+def _afterwards(plan: Plan, cost: Estimate) -> Iterator[str]:
+    """What follows the search, and its cost."""
+    more = following(plan)
+    counts = {
+        "under fresh seeds": more.replicates,
+        "on re-splits": more.resplits,
+        "of the ablation": more.changes,
+    }
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    if told:
+        seconds = duration(cost.afterwards)
+        yield f"  then at most {cost.trials} more trials ({told}): about {seconds}"
 
 
 def _frozen(plan: Plan, frozen: FrozenPlan) -> Iterator[str]:

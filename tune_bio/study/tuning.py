@@ -29,8 +29,8 @@ from tune_bio.schedulers import build_scheduler
 from tune_bio.searchers import ThenSearcher, build_searcher
 from tune_bio.settings import rungs
 from tune_bio.sharing import Shared
-from tune_bio.space import Choices
 from tune_bio.study.disk import Disk
+from tune_bio.study.following import following
 from tune_bio.study.plan import Plan
 from tune_bio.trainable import TrialActor, TrialContext
 
@@ -86,32 +86,11 @@ def search(
     try:
         with _scratch() as scratch, _signals() as interruption, few_processes():
             if left > 0:
-                most = left + following(plan) + 1  # one more question brings `then` about
+                most = left + following(plan).trials + 1  # one more question brings `then` about
                 _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
     finally:
         recorder.finish()
     return interruption
-
-
-def following(plan: Plan) -> int:
-    """How many trials may follow the search's, at most: replicates, re-splits, an ablation's."""
-    wanted = plan.settings.finalists
-    finalists = plan.trials if wanted == "all" else min(wanted, plan.trials)
-    splits = 2 if plan.settings.resplit else 1
-    return (finalists * splits + _changes(plan)) * plan.settings.replicates
-
-
-def _changes(plan: Plan) -> int:
-    """Of each hyperparameter all other choices, or two other numbers."""
-    if not plan.settings.ablate:
-        return 0
-    if plan.listed is not None:
-        return len(plan.listed) * len(plan.searched)
-    distributions = plan.survey.distributions.values()
-    return sum(
-        max(len(d.values) - 1 if isinstance(d, Choices) else 2 for d in found)
-        for found in distributions
-    )
 
 
 def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
