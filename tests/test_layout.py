@@ -14,7 +14,7 @@ PACKAGE = Path(tune_bio.__file__).parent
 RAY_FLOOR = 4
 NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
 FLOORS = (
-    ("errors", "files", "environment", "validation", "config", "settings"),
+    ("errors", "files", "environment", "validation", "naming", "config", "settings"),
     (
         "space", "survey", "seeding", "metrics", "curves", "thresholds", "predictions", "records",
         "results",

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_bio.jobs import is_resplit
+from tune_bio.naming import duration
 from tune_bio.records import Records, Row
 from tune_bio.settings import SearchSettings
 
@@ -194,14 +195,6 @@ def describe(row: Row, names: Collection[str]) -> str:
         text = f"{value:.2g}" if isinstance(value, float) else str(value)
         parts.append(text if name in WORDS else f"{name}={text}")
     return " ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as '45 s', '3 min' or '2 h 5 min'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _table(title: str, metric: str) -> Table:

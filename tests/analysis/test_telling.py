@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from rich.console import Console
 
 from tune_bio.analysis.conclusions import draw_conclusions
@@ -14,7 +13,7 @@ from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.tables import write_summary
 from tune_bio.config import TrialConfig
 from tune_bio.curves import summarize
-from tune_bio.progress import describe, duration, ranked, showing
+from tune_bio.progress import describe, ranked, showing
 from tune_bio.records import Records, read_predictions, write_manifest
 from tune_bio.settings import SearchSettings
 
@@ -153,10 +152,3 @@ def test_ranking_prefers_the_better_then_the_earlier(tmp_path: Path) -> None:
 def test_describe_leaves_out_what_says_nothing() -> None:
     row = {"params.model": "cnn", "params.weights": "none", "params.lr": 0.00123456}
     assert describe(row, ("model", "weights", "freeze", "lr")) == "cnn lr=0.0012"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (100, "2 min"), (3600, "60 min"), (7500, "2 h 5 min")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

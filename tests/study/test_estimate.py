@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tune_bio.cluster import Node
 from tune_bio.config import TrialConfig
-from tune_bio.progress import duration
+from tune_bio.naming import duration
 from tune_bio.request import Request
 from tune_bio.settings import SearchSettings
 from tune_bio.space import load_search_space

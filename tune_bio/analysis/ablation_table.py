@@ -9,6 +9,7 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import changed
+from tune_bio.naming import metric_name
 
 
 def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -25,7 +26,7 @@ def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
         if effect is None:
             row["verdict"] = one.lost or "too few scores"
         else:
-            row[f"{study.metric}, mean"] = f"{effect.mean:.4f}"
+            row[f"{metric_name(study.metric)}, mean"] = f"{effect.mean:.4f}"
             row["difference (95 % for all at once)"] = (
                 f"{effect.difference:+.4f} ({effect.low:+.4f} to {effect.high:+.4f})"
             )
@@ -34,15 +35,15 @@ def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
         rows.append(row)
     columns = [
         "change",
-        f"{study.metric}, mean",
+        f"{metric_name(study.metric)}, mean",
         "difference (95 % for all at once)",
         "p",
         "verdict",
     ]
     table = pd.DataFrame(rows).reindex(columns=columns)
-    mean = statistics.fmean(study.ablation["scores"].values())
+    mean, named = statistics.fmean(study.ablation["scores"].values()), metric_name(study.metric)
     told = (
-        f"The winner, {study.ablation['winner']}, has {study.metric} {mean:.4f} in the mean of its "
+        f"The winner, {study.ablation['winner']}, has a {named} of {mean:.4f} in the mean of its "
         f"{len(study.ablation['scores'])} replicates. Each row is trained under the same seeds, to "
         "the end, with this one change; none of them could win, and none has seen the test set."
     )

@@ -9,6 +9,7 @@ from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import difference
+from tune_bio.naming import called, metric_name, moment
 
 
 def confirmation_table(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -41,7 +42,7 @@ def _finalists(study: StudyRecords) -> pd.DataFrame:
         rows.append(
             {
                 "configuration": one["trial"],
-                f"{study.metric} in the search": study.trial(one["trial"])["score"],
+                f"{metric_name(study.metric)} in the search": study.trial(one["trial"])["score"],
                 f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
                 **_on_resplits(study, one["trial"]),
                 "test AUROC (95 % interval)": estimate(middle, "test_auroc"),
@@ -73,7 +74,7 @@ def _two_questions(conclusions: Conclusions) -> list[str]:
     rows = [
         {
             "on the test set": f"{setting.winner} against {setting.other}",
-            f"{model.comparison.metric}: is this model better?": difference(
+            f"{called(model.comparison.metric)}: is this model better?": difference(
                 model.comparison, model.p_value
             ),
             "is this setting better?": difference(setting.difference, setting.p_value),
@@ -91,12 +92,12 @@ def _two_questions(conclusions: Conclusions) -> list[str]:
 def _openings(study: StudyRecords) -> list[str]:
     """When the test images were opened, by this study and by others."""
     told = [
-        f"The test set was opened {one['when']}: {one['images']} images, SHA-256 "
+        f"The test set was opened on {moment(one['when'])}: {one['images']} images, SHA-256 "
         f"`{one['sha256'][:12]}`."
         for one in study.manifest["test_set_opened"]
     ]
     return told + [
         f"> **Note.** The same test images had been opened by the study {one['study']}, "
-        f"{one['when']}."
+        f"on {moment(one['when'])}."
         for one in study.manifest["test_set_opened_before"]
     ]

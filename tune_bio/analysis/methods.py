@@ -8,6 +8,7 @@ records know (who was included and when, the reference standard) stays to be wri
 from typing import Any
 
 from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.naming import metric_name, moment
 
 SEARCHERS = {
     "tpe": "the tree-structured Parzen estimator of Optuna",
@@ -83,7 +84,7 @@ def _selection(study: StudyRecords) -> str:
     how = "a list of configurations" if listed else SEARCHERS[settings["searcher"]]
     text = (
         f"**Training and selection.** {len(study.trials)} configurations by {how}; "
-        f"{SCHEDULERS[settings['scheduler']]}. They were ranked by {study.metric} on validation at "
+        f"{SCHEDULERS[settings['scheduler']]}. They were ranked by {metric_name(study.metric)} at "
         f"the best epoch; seed {settings['seed']}."
     )
     if not study.confirmed:
@@ -109,7 +110,7 @@ def _evaluation(study: StudyRecords) -> str:
     ]
     sensitivity = study.manifest["settings"]["sensitivity"]
     rule = f"a sensitivity of {sensitivity:g}" if sensitivity else "Youden's index"
-    when = " and ".join(opening["when"] for opening in opened)
+    when = " and ".join(moment(opening["when"]) for opening in opened)
     return (
         f"**Evaluation.** The operating point was chosen on validation by {rule}. Winner, "
         f"replicate and operating point were fixed before the test set was opened ({when}). 95 % "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.config import hyperparameter_names
+from tune_bio.naming import metric_name
 
 NOT_RUN = "not run"
 # What a row of trials.parquet gives, by the name that it has in a report.
@@ -133,7 +134,7 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
     for row in rows:
         score = row.pop(study.metric)
         if study.metric not in RANKED:
-            row[study.metric] = f"{score:.4f}"
+            row[metric_name(study.metric)] = f"{score:.4f}"
     rows += [
         {
             "configuration": NOT_RUN,

@@ -21,6 +21,7 @@ from tune_bio.analysis.report_table import (
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
+from tune_bio.naming import metric_name
 
 LISTED = 10
 
@@ -81,7 +82,7 @@ def _outcome(study: StudyRecords) -> str:
         )
     return (
         f"{text} The best is **{best['trial_id']}** ({configuration(study, best)}), with "
-        f"{study.metric} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
+        f"{metric_name(study.metric)} **{best['score']:.4f}** at epoch {best['best_epoch']:.0f} of "
         f"{best['epochs_run']:.0f}. "
         + ("Its model is in `best/`." if exported else "No model is saved yet.")
     )
@@ -100,7 +101,9 @@ def _ranking(study: StudyRecords) -> str:
         listed = table.set_index("name").loc[best["trial_id"]].reset_index(names="trial")
         if study.metric not in RANKED:
             at = list(listed.columns).index("hyperparameters") + 1
-            listed.insert(at, study.metric, [f"{score:.4f}" for score in best["score"]])
+            listed.insert(
+                at, metric_name(study.metric), [f"{score:.4f}" for score in best["score"]]
+            )
         told = "All trials are in `tables/trials.csv`, and as LaTeX in `tables/trials.tex`."
         parts = ["## Best trials of the search", markdown_table(filled(listed)), told]
     return "\n\n".join(parts)
@@ -196,7 +199,7 @@ def _left_out(manifest: dict[str, Any]) -> str:
 
 def _reading(study: StudyRecords) -> str:
     told = (
-        f"Trials are ranked by {study.metric} at their best epoch, on the validation split. The "
+        f"Trials are ranked by {metric_name(study.metric)} at their best epoch. The "
         f"best of {len(study.ranking)} trials has been lucky too: its score is an optimistic "
         "estimate, and differences between the first few may be noise. "
     )

@@ -13,11 +13,12 @@ from tune_bio.analysis.statistics import (
     NoiseFloor,
     Selection,
 )
+from tune_bio.naming import called, metric_name
 
 
 def in_words(conclusions: Conclusions, metric: str) -> list[str]:
     """A sentence or two for each thing that the study allows to be said."""
-    told = []
+    metric, told = metric_name(metric), list[str]()
     if conclusions.selection is not None:
         told.append(_selection(conclusions.selection, metric))
     if conclusions.noise is not None:
@@ -72,7 +73,7 @@ def _versus(one: Versus) -> str:
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
         f"**As models, {one.winner} and {one.other} {verdict} on the test set**, for other "
-        f"patients: {found.metric} {found.a:.3f} and {found.b:.3f}, a difference of "
+        f"patients: {called(found.metric)} {found.a:.3f} and {found.b:.3f}, a difference of "
         f"{difference(found, one.p_value)} after Holm's correction ({found.method})."
     )
 
@@ -82,7 +83,7 @@ def _settings(one: SettingVersus) -> str:
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
         f"**As settings, those of {one.winner} and {one.other} {verdict} on the test set**, for "
-        f"other seeds and other patients: {found.metric} {one.mean.value:.3f} and "
+        f"other seeds and other patients: {called(found.metric)} {one.mean.value:.3f} and "
         f"{one.mean_of_other.value:.3f} in the mean over their replicates, a difference of "
         f"{difference(found, one.p_value)} after Holm's correction ({found.method}; {found.note})."
     )

@@ -13,7 +13,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.regrouped import whole
 from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
 from tune_bio.models import build_model, input_transform
-from tune_bio.progress import duration
+from tune_bio.naming import duration
 from tune_bio.reuse.features import FeatureSet, Part, compute, feature_batch
 from tune_bio.reuse.prefixes import group
 from tune_bio.study.following import following

@@ -9,7 +9,7 @@ from rich.markup import escape
 from tune_bio.datasets import Dataset
 from tune_bio.datasets.auditing.telling import show_findings
 from tune_bio.environment import token_path
-from tune_bio.progress import duration
+from tune_bio.naming import duration
 from tune_bio.reuse.prefixes import CHECKPOINTS
 from tune_bio.study.estimate import Estimate, estimate, feature_seconds
 from tune_bio.study.following import following

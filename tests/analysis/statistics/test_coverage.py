@@ -21,8 +21,11 @@ def coverage() -> ModuleType:
 
 @pytest.mark.parametrize(
     ("part", "studies", "rows"),
-    [("proportion", 300, 12), ("auroc", 150, 16), ("bootstrap", 40, 6), ("comparison", 30, 4)],
-)
+    [
+        ("proportion", 300, 12), ("auroc", 150, 16), ("bootstrap", 40, 10), ("calibration", 40, 4),
+        ("comparison", 30, 4),
+    ],
+)  # fmt: skip
 def test_what_is_promised_is_held(coverage: ModuleType, part: str, studies: int, rows: int) -> None:
     found = list(coverage.PARTS[part](studies, seed=0))
     assert len(found) == rows

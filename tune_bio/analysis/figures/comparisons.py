@@ -11,11 +11,11 @@ from tune_bio.analysis.figures.style import (
     BLUE,
     GREY,
     TALLEST,
-    called,
     cut_to,
     new_figure,
     write_row,
 )
+from tune_bio.naming import called
 
 _ROW, _REST = 0.26, 0.75  # inches
 _CHARACTERS = 44

@@ -12,13 +12,13 @@ from tune_bio.analysis.figures.style import (
     DARK,
     SMALL,
     STATUS_COLORS,
-    called,
     dot,
     key,
     limits,
     log_scaled,
     new_figure,
 )
+from tune_bio.naming import called
 
 COSTS = {
     "seconds": "seconds of training",

@@ -14,13 +14,13 @@ from tune_bio.analysis.figures.style import (
     DARK,
     PALE,
     SERIES,
-    called,
     cut_to,
     key,
     limits,
     log_scaled,
     new_figure,
 )
+from tune_bio.naming import called
 
 _LOG_FROM = 5  # ratio of the largest to the smallest loss
 _CHARACTERS = 62

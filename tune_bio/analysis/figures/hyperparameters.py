@@ -9,7 +9,6 @@ from tune_bio.analysis.figures.material import Material
 from tune_bio.analysis.figures.style import (
     DARK,
     STATUS_COLORS,
-    called,
     cut_to,
     dot,
     key,
@@ -19,6 +18,7 @@ from tune_bio.analysis.figures.style import (
     short,
 )
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
+from tune_bio.naming import called
 
 _COLUMNS = 2
 _PANEL, _REST = 1.35, 0.4  # inches

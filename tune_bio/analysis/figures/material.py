@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.figures.style import bare, short
+from tune_bio.analysis.figures.style import short
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.errors import StatisticsError
+from tune_bio.naming import bare
 
 _PLAIN = ("model", "weights", "freeze")  # their values say what they are
 

@@ -13,12 +13,12 @@ from tune_bio.analysis.figures.style import (
     DARK,
     PALE,
     SMALL,
-    called,
     cut_to,
     new_figure,
     short,
 )
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
+from tune_bio.naming import called
 
 FROM = 50  # trials; fewer show no pattern
 _MOST = 8  # axes that stand beside each other

@@ -17,8 +17,6 @@ from tune_bio.analysis.figures.style import (
     SPLIT_COLORS,
     SPLIT_MARKERS,
     SPLIT_NAMES,
-    bare,
-    called,
     cut_to,
     dot,
     key,
@@ -29,6 +27,7 @@ from tune_bio.analysis.figures.style import (
 from tune_bio.analysis.statistics import noise_floor
 from tune_bio.analysis.statistics.intervals import t_quantile
 from tune_bio.errors import StatisticsError
+from tune_bio.naming import bare, called
 
 MOST = 20  # rows: so many fit on a page
 _ROW, _CONTROL, _REST = 0.34, 0.24, 1.05  # inches

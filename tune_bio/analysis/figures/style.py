@@ -22,6 +22,7 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatte
 
 from tune_bio.analysis.figures.fonts import families
 from tune_bio.files import replacing
+from tune_bio.naming import bare
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442",
@@ -75,7 +76,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "tune_bio",  # the same records give the same bytes
 }
 _BOUNDED = ("auroc", "auprc", "accuracy", "balanced_accuracy", "macro_f1")
-_NAMES = {"auroc": "AUROC", "macro_f1": "macro F1", "loss": "log loss"}
 
 
 @contextmanager
@@ -182,16 +182,6 @@ def limits(values: npt.ArrayLike, metric: str) -> tuple[float, float]:
     room = max(0.06 * (high - low), 0.01)
     low, high = max(0.0, low - room), high + room
     return (low, min(1.0, high)) if bare(metric) in _BOUNDED else (low, high)
-
-
-def bare(metric: str) -> str:
-    """A metric without the split that it is of."""
-    return metric.removeprefix("val_")
-
-
-def called(metric: str) -> str:
-    """A metric's name for people."""
-    return _NAMES.get(bare(metric), bare(metric).replace("_", " "))
 
 
 def short(value: object) -> str:

@@ -15,12 +15,12 @@ from tune_bio.analysis.figures.style import (
     SMALL,
     STATUS_COLORS,
     TALLEST,
-    called,
     dot,
     key,
     limits,
     new_figure,
 )
+from tune_bio.naming import called
 from tune_bio.settings import SearchSettings, rungs
 
 _ROW, _REST = 0.105, 2.5  # inches

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.page.naming import metric_name
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.naming import metric_name
 
 
 def question(manifest: dict[str, Any]) -> str:

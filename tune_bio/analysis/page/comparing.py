@@ -10,9 +10,9 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.page.answer import question
 from tune_bio.analysis.page.content import Table
 from tune_bio.analysis.page.dots import DotPlot, Group, plot, test_scores
-from tune_bio.analysis.page.naming import duration, metric_name
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.naming import duration, metric_name
 
 Studies = Mapping[str, tuple[StudyRecords, Conclusions]]
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from tune_bio.analysis.page.answer import answer, question
 from tune_bio.analysis.page.dots import by_setting
 from tune_bio.analysis.page.gallery import gallery
 from tune_bio.analysis.page.leaderboard import leaderboard, ordered
-from tune_bio.analysis.page.naming import duration, metric_name
 from tune_bio.analysis.page.plots import plots
 from tune_bio.analysis.page.reproducing import command_of
 from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.tables import summary_parts
+from tune_bio.naming import duration, metric_name, moment
 
 EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet has all
 
@@ -99,12 +98,8 @@ def _facts(study: StudyRecords) -> list[tuple[str, str]]:
         ("Time", duration(study.manifest["seconds"])),
     ]
     if study.manifest.get("started"):
-        facts.append(("Started", _when(study.manifest["started"])))
+        facts.append(("Started", moment(study.manifest["started"])))
     return facts
-
-
-def _when(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _again(study: StudyRecords) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from tune_bio.analysis.page.naming import metric_name
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.naming import metric_name
 
 
 @dataclass(frozen=True)
