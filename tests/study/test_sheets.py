@@ -91,7 +91,20 @@ def test_inputs_are_shown_as_the_network_gets_them(
     config = TrialConfig.of({"model": model, "image_size": 32})
     geometry = Geometry.of(config)
     transform = input_transform(config, dataset.pixel_format(geometry))
-    found = np.stack(as_seen(dataset.val, transform))
+    found = np.stack(as_seen(dataset.val, transform, config))
     assert found.shape == (12, 32, 32, channels)
     wanted = np.repeat(dataset.val.at(geometry) / 255, channels, axis=3)
     assert np.allclose(found, wanted, atol=1e-5)
+
+
+def test_training_images_are_shown_as_they_are_augmented(dataset: Dataset) -> None:
+    config = TrialConfig.of({"model": "cnn", "image_size": 16, "augment": "flip", "seed": 3})
+    transform = input_transform(config, dataset.pixel_format(Geometry.of(config)))
+    plain = as_seen(dataset.train, transform, config)
+    found = as_seen(dataset.train, transform, config, training=True)
+    mirrored = [not np.allclose(a, b) for a, b in zip(found, plain, strict=True)]
+    assert 0 < sum(mirrored) < len(mirrored)  # by draws of the seed, each image its own
+    for a, b, was in zip(found, plain, mirrored, strict=True):
+        assert np.allclose(a, b[:, ::-1] if was else b, atol=1e-6)
+    again = as_seen(dataset.train, transform, config, training=True)
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))

@@ -23,12 +23,14 @@ from tune_bio.analysis.figures.sheets import (
 )
 from tune_bio.config import TrialConfig
 from tune_bio.datasets import Dataset, Images
+from tune_bio.datasets.augmentation import build_augmentation
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import Transform
 from tune_bio.models import input_transform
 from tune_bio.models.cost import cost
 from tune_bio.models.layers import layers
 from tune_bio.records import Row, config_of
+from tune_bio.seeding import generator
 
 Drawn = dict[str, Callable[[], Figure]]
 
@@ -48,11 +50,11 @@ def draw_sheets(dataset: Dataset, material: Material, best: Row, folder: Path) -
     config = config_of(best)
     transform = input_transform(config, dataset.pixel_format(Geometry.of(config)))
     splits = {name: dataset.splits[name] for name in ("train", *material.splits)}
-    drawn: Drawn = {"inputs": partial(_inputs, splits, dataset.classes, transform)}
+    drawn: Drawn = {"inputs": partial(_inputs, splits, dataset.classes, transform, config)}
     wrong = {split: most_wrong(material, split) for split in material.splits}
     named = {split: [one.name for one in ones.shown] for split, ones in wrong.items()}
     if any(named.values()):
-        shown = _by_name(splits, named, transform)
+        shown = _by_name(splits, named, transform, config)
         drawn["most_wrong"] = lambda: draw_most_wrong(wrong, shown)
     drawn |= _network(config, dataset)
     texts = [*dataset.classes, *(name for names in named.values() for name in names)]
@@ -60,29 +62,48 @@ def draw_sheets(dataset: Dataset, material: Material, best: Row, folder: Path) -
     return save_drawn(material.study, folder, drawn, set("".join(texts)))
 
 
-def as_seen(images: Images, transform: Transform) -> list[Shown]:
-    """The input of a network, (S, S, channels) each, but from 0 (black) to 1 (white)."""
+def as_seen(
+    images: Images, transform: Transform, config: TrialConfig, *, training: bool = False
+) -> list[Shown]:
+    """The input of a network, (S, S, channels) each, but from 0 (black) to 1 (white).
+
+    In training with the configuration's augmentation, by draws of its seed.
+    """
     if not len(images):
         return []
-    inputs = transform.normalize(torch.from_numpy(np.array(images.at(transform.geometry))))
+    inputs = transform.scale(torch.from_numpy(np.array(images.at(transform.geometry))))
+    if training:
+        draws = generator(config.seed, "augment", epoch=1)
+        inputs = build_augmentation(config.augment)(inputs, draws)
+    inputs = transform.standardize(inputs)
     mean, std = (
         torch.tensor(numbers).view(-1, 1, 1) for numbers in (transform.mean, transform.std)
     )
     return list((inputs * std + mean).permute(0, 2, 3, 1).numpy())
 
 
-def _inputs(splits: Mapping[str, Images], classes: Sequence[str], transform: Transform) -> Figure:
+def _inputs(
+    splits: Mapping[str, Images],
+    classes: Sequence[str],
+    transform: Transform,
+    config: TrialConfig,
+) -> Figure:
     """Of each class and split the first images of as many patients."""
     each = ACROSS[len(splits)]
     found = {
         name: {
-            split: as_seen(images.take(_first(images, index, each)), transform)
+            split: as_seen(
+                images.take(_first(images, index, each)),
+                transform,
+                config,
+                training=split == "train",
+            )
             for split, images in splits.items()
         }
         for index, name in enumerate(classes[:MOST_CLASSES])
     }
     found |= {name: {} for name in classes[MOST_CLASSES:]}
-    return draw_inputs(found, list(splits), _caption(transform))
+    return draw_inputs(found, list(splits), _caption(transform, config.augment))
 
 
 def _first(images: Images, label: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
@@ -92,7 +113,7 @@ def _first(images: Images, label: int, count: int) -> "np.ndarray[tuple[int], np
     return where[np.sort(first)[:count]]
 
 
-def _caption(transform: Transform) -> str:
+def _caption(transform: Transform, augment: str) -> str:
     """What was done to the images."""
     geometry, side = transform.geometry, transform.geometry.image_size
     steps = [f"resized to {geometry.resize}"] if geometry.resize else []
@@ -104,17 +125,21 @@ def _caption(transform: Transform) -> str:
         for mean, std in zip(transform.mean, transform.std, strict=True)
     ]
     scale = f"black to white: {min(ends):.3g} to {max(ends):.3g}"
-    return ", ".join([*steps, f"{side}x{side} px", colour, scale])
+    varied = [f"training augmented: {augment}"] if augment != "none" else []
+    return ", ".join([*steps, f"{side}x{side} px", colour, scale, *varied])
 
 
 def _by_name(
-    splits: Mapping[str, Images], named: Mapping[str, Sequence[str]], transform: Transform
+    splits: Mapping[str, Images],
+    named: Mapping[str, Sequence[str]],
+    transform: Transform,
+    config: TrialConfig,
 ) -> dict[str, Shown]:
     found: dict[str, Shown] = {}
     for split, names in named.items():
         images = splits[split]
         chosen = images.take(np.flatnonzero(np.isin(images.names, list(names))))
-        found.update(zip(chosen.names.tolist(), as_seen(chosen, transform), strict=True))
+        found.update(zip(chosen.names.tolist(), as_seen(chosen, transform, config), strict=True))
     return found
 
 

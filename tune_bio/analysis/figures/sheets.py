@@ -3,6 +3,7 @@
 They take arrays; who calls them knows where the images are.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,15 +68,18 @@ def draw_inputs(
     between = _BETWEEN * (len(splits) - 1)
     side = (WIDTH - 2 * _EDGE - between) / (each * len(splits)) - _GAP
     line = side + _LINE + 0.08
-    figure, axes = new_canvas(_TOP + 3 * _LINE + line * len(shown))
-    _write(axes, _EDGE, _TOP, cut_to(caption, _WHOLE))
+    told = textwrap.wrap(caption, _WHOLE)
     if len(images) > len(shown):
-        _write(axes, _EDGE, _TOP + _LINE, f"{len(shown)} of {len(images)} classes")
+        told.append(f"{len(shown)} of {len(images)} classes")
+    head = _TOP + (len(told) + 0.5) * _LINE
+    figure, axes = new_canvas(head + _LINE + line * len(shown))
+    for place, text in enumerate(told):
+        _write(axes, _EDGE, _TOP + place * _LINE, text)
     for k, split in enumerate(splits):
         left = _EDGE + k * (each * (side + _GAP) + _BETWEEN)
-        _write(axes, left, _TOP + 2 * _LINE, SPLIT_NAMES[split].capitalize(), bold=True)
+        _write(axes, left, head, SPLIT_NAMES[split].capitalize(), bold=True)
         for row, name in enumerate(shown):
-            top = _TOP + 3 * _LINE + row * line
+            top = head + _LINE + row * line
             if k == 0:
                 _write(axes, left, top + 0.02, cut_to(f"class {name}", _WHOLE))
             for column, image in enumerate(images[name].get(split, ())[:each]):
