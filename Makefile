@@ -29,7 +29,7 @@ test: install
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-all: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Needs TUNE_BIO_REAL_DATA; what is complete is not run again.
 reports: install

@@ -106,7 +106,8 @@ def lively_backbone(config: TrialConfig) -> Tensors:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches, of which there is one
-    model.train()(torch.randn(64, 3, config.image_size, config.image_size))
+    with torch.no_grad():  # what a gradient needs of 64 large images is more than a machine has
+        model.train()(torch.randn(64, 3, config.image_size, config.image_size))
     return {name: tensor.detach() for name, tensor in model.backbone.state_dict().items()}
 
 

@@ -90,7 +90,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except _UNREADABLE as error:
         raise DataError(
             f"{name} cannot be read as an image ({_reason(error)})",
-            "repair the file or take it out",
+            "repair the file or take it out; `python -m tune_bio.audit` lists every such file",
         ) from error
 
 

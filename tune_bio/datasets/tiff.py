@@ -91,7 +91,7 @@ def _page(data: bytes, name: str) -> Iterator[TiffPage]:
         told = isinstance(error, ValueError | RuntimeError | OSError) and str(error)
         raise DataError(
             f"{name} cannot be read as an image ({told or 'it is damaged'})",
-            "repair the file or take it out",
+            "repair the file or take it out; `python -m tune_bio.audit` lists every such file",
         ) from error
 
 
