@@ -78,7 +78,9 @@ def effects(
     Scores are the sum of one contribution a hyperparameter, by least squares (in a full grid: plain
     level means). Each is tested by F, leaving it out, against the variance of seeds within cells:
     what hyperparameters do together is no noise. Differences of levels have Tukey's simultaneous
-    limits (Kramer 1956, Biometrics 12:307, where levels are unevenly filled).
+    limits (Kramer 1956, Biometrics 12:307, where levels are unevenly filled). Cells that were
+    trained under the same seeds are taken for independent ones: where a seed helps all of them
+    alike, limits are a little too wide.
 
     Args:
         scores: one row a trial: a column a hyperparameter (null: inactive, a level of its own) and
