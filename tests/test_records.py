@@ -1,5 +1,6 @@
 """The records: the contract's columns, readable at every moment."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 from tune_bio import records
 from tune_bio.config import TrialConfig, hyperparameter_names
 from tune_bio.errors import ResultsError
-from tune_bio.records import Records, read_epochs, read_manifest, read_predictions, read_trials
+from tune_bio.records import (
+    Records,
+    read_epochs,
+    read_manifest,
+    read_predictions,
+    read_trials,
+    write_manifest,
+)
 
 TRIAL_COLUMNS = [
     "trial_id",
@@ -215,3 +223,10 @@ def test_a_manifest_round_trips(tmp_path: Path) -> None:
     manifest = {"data": "Röntgen", "seeds": [0, 1], "threshold": None}
     records.write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
+
+
+def test_the_manifest_is_json_whatever_a_statistic_came_to(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"p": math.nan, "of": [math.inf, 0.5], "in": {"x": -math.inf, "n": 1}})
+    wanted = {"p": None, "of": [None, 0.5], "in": {"x": None, "n": 1}}
+    assert read_manifest(tmp_path) == wanted
+    assert "NaN" not in (tmp_path / "experiment.json").read_text()

@@ -59,3 +59,31 @@ def test_scores_that_point_the_wrong_way_call_nothing_positive() -> None:
     probabilities = np.array([[0.1, 0.9], [0.9, 0.1]])
     threshold = choose_threshold(np.array([0, 1]), probabilities, 1)
     assert (probabilities[:, 1] < threshold).all()
+
+
+def test_of_equal_indices_the_highest_threshold_is_taken_whatever_the_rounding() -> None:
+    labels, scores = np.array([0, 1, 0, 1, 0, 1]), np.arange(1, 7) / 10
+    # At 0.6, 0.4 and 0.2 the index is 1/3, as 1/3 - 0, 2/3 - 1/3 and 1 - 2/3.
+    found = choose_threshold(labels, np.stack([1 - scores, scores], axis=1), 1)
+    assert found == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_calls_nothing_positive_does_so_when_scores_are_computed_again(seed: int) -> None:
+    """A constant predictor, in float32: its rows' sums are not quite 1."""
+    rng = np.random.default_rng(seed)
+    for logit in rng.normal(0, 6, 100).astype(np.float32):
+        row = np.exp(np.array([0, logit], np.float32) - max(0, logit))
+        stored = np.tile(row / row.sum(dtype=np.float32), (4, 1)).astype(np.float64)
+        threshold = choose_threshold(np.array([0, 1, 0, 1]), stored, 1)
+        again = stored / stored.sum(axis=1, keepdims=True)
+        assert not (again[:, 1] >= threshold).any()
+        assert not (stored[:, 1] >= threshold).any()
+
+
+def test_between_neighbouring_numbers_the_lower_one_is_not_called_positive() -> None:
+    low = 1 - 2.0**-52
+    high = float(np.nextafter(low, 2))
+    scores = np.array([low, high])
+    threshold = choose_threshold(np.array([0, 1]), np.stack([1 - scores, scores], axis=1), 1)
+    assert low < threshold <= high

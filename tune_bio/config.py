@@ -169,8 +169,10 @@ def is_inactive(name: str, params: Mapping[str, Any]) -> bool:
 
 
 def in_few_digits(value: Value) -> str:
-    """A hyperparameter's value for people."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """A hyperparameter's value for people; a column with gaps holds whole numbers as floats."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
 
 
 def per_layer(name: str, value: float | str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ deviation from epoch to epoch about its trend (both in `curves`).
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,8 +262,17 @@ def read_evaluations(folder: Path) -> pd.DataFrame:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write experiment.json, whole."""
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    """Write experiment.json, whole; what is not a finite number is null, as JSON has no other."""
+    text = json.dumps(_finite(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / MANIFEST, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -257,7 +257,59 @@ def test_the_winners_changes_are_told_and_what_was_lost_of_them() -> None:
     assert "worse with lr 0.1 → 0.0333 (-0.1000); 1 of 2 changes cannot be told" in sentence
     rows = [line.split(" | ") for line in ablation_table(study, found).splitlines()[-3:]]
     assert [row[0] for row in rows] == [
-        "| lr 0.1 → 0.3", "| lr 0.1 → 0.0333", "| optimizer adam → sgd (with momentum=0.9)"
+        "| lr 0.1 → 0.0333", "| optimizer adam → sgd (with momentum=0.9)", "| lr 0.1 → 0.3"
     ]  # fmt: skip
-    assert [row[-1].removesuffix(" |") for row in rows] == [lost, "worse", "cannot be told apart"]
-    assert rows[1][2].startswith("-0.1000 (")
+    assert [row[-1].removesuffix(" |") for row in rows] == ["worse", "cannot be told apart", lost]
+    assert rows[0][2].startswith("-0.1000 (")
+
+
+def test_what_cannot_be_told_of_one_thing_says_nothing_of_the_others() -> None:
+    scores = {f"t000{k}{r}": 0.9 - 0.01 * k for k in (0, 1) for r in ("", "r1")}
+    study = _study(scores, settings={"finalists": 2}, listed=None, lr=[0.1, 0.01])
+    study.manifest["resplits"] = {"splits": [{}, {}], "finalists": []}
+    predictions = _predictions({"t0000r1": 2.0, "t0001r1": 0.1}, "test")
+    found = draw_conclusions(study, predictions)
+    assert found.noise is found.noise_of_splits is None
+    assert [one.winner for one in found.versus] == ["t0000r1"]  # it needs no second seed
+    notes = [note.partition(":")[0] for note in found.notes]
+    assert notes == ["no noise floor", "no noise floor with re-splits"]
+
+
+def test_a_choice_whose_trials_all_failed_leaves_the_rest_to_be_told() -> None:
+    scores = {f"t{k:04d}": 0.8 + 0.001 * (k % 7) for k in range(120)}
+    freeze = ["backbone"] * 60 + ["none"] * 60
+    study = _study(
+        scores, settings={"finalists": 0}, listed=None,
+        freeze=freeze, epochs=[2] * 120, lr_schedule=["step"] * 120,
+    )  # fmt: skip
+    failed = study.trials["trial_id"] >= "t0060"
+    study.trials.loc[failed, "status"] = "failed"
+    study = replace(study, epochs=study.epochs[study.epochs["trial_id"] < "t0060"])
+    found = draw_conclusions(study, NO_PREDICTIONS)
+    assert found.importances is None
+    assert found.notes[-1].startswith("no importances are told: ")
+
+
+def test_a_hyperparameter_that_another_needs_is_not_taken_for_nothing() -> None:
+    """Weights do everything here; what is frozen, which exists under them alone, does nothing."""
+    cells = [
+        {"weights": "none", "freeze": None},
+        {"weights": "imagenet", "freeze": "none"},
+        {"weights": "imagenet", "freeze": "backbone"},
+    ]
+    found = draw_conclusions(_grid(cells, [0.7, 0.9, 0.9], {}), NO_PREDICTIONS)
+    assert [effect.hyperparameter for effect in found.effects] == ["configuration"]
+    crossed = [{**cell, "lr": lr} for cell in cells for lr in (0.1, 0.01)]
+    found = draw_conclusions(_grid(crossed, [0.7, 0.7, 0.9, 0.9, 0.9, 0.9], {}), NO_PREDICTIONS)
+    assert [effect.hyperparameter for effect in found.effects] == ["freeze", "lr"]
+    assert found.notes[-1] == "weights is part of freeze, which is inactive under none"
+
+
+def test_configurations_that_are_told_alike_stay_apart() -> None:
+    cells = [{"lr": lr, "weight_decay": 100 * lr} for lr in (0.001, 0.00100049, 0.002)]
+    found = draw_conclusions(_grid(cells, [0.7, 0.9, 0.7], {}), NO_PREDICTIONS)
+    (effect,) = found.effects
+    assert [told.rpartition(" (")[2] for told in effect.means] == [
+        "t0000)", "t0001)", "lr 0.002, weight_decay 0.2",
+    ]  # fmt: skip
+    assert effect.verdict == "matters"

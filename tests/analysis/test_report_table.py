@@ -140,7 +140,8 @@ def test_a_grid_replicated_whole_is_summarized_by_configuration(
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(7, "7"), (999, "999"), (1234, "1.23 k"), (4.2e9, "4.2 G")]
+    ("number", "text"),
+    [(7, "7"), (999, "999"), (1234, "1.23 k"), (999_600, "1 M"), (4.2e9, "4.2 G")],
 )
 def test_counts(number: float, text: str) -> None:
     assert count(number) == text

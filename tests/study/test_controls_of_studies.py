@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tune_bio.records import read_evaluations, read_predictions
+from tune_bio.study import controls
 
 Run = Callable[..., Any]
 ANN = {"model": "ann", "width": 8, "lr": 0.003, "epochs": 3}
@@ -82,3 +84,14 @@ def test_a_bare_search_leaves_the_test_split_out_of_its_controls(study: Run) -> 
     finished = study(*CONTROLS, configs=[ANN])
     assert set(read_evaluations(finished.folder)["split"]) == {"val"}
     assert finished.manifest["test_set_opened"] == []
+
+
+def test_a_control_without_an_interval_is_compared_all_the_same() -> None:
+    """Of a few patients a class, most bootstrap samples lack one."""
+    row = {"trial": "control:border", "split": "val", "metric": "auroc", "value": 0.9}
+    records: Any = SimpleNamespace(evaluations=[{**row, "low": None, "high": None}])
+    border: Any = SimpleNamespace(name="border")
+    flag = controls._near_model(records, border, {"best_val_auroc": 0.91})
+    assert flag is not None
+    assert flag.kind == "control_near_model"
+    assert controls._near_model(records, border, {"best_val_auroc": 0.99}) is None

@@ -18,7 +18,7 @@ def ablation_table(study: StudyRecords, conclusions: Conclusions) -> str:
         return ""
     sign = -1 if study.ascending else 1
     ordered = sorted(
-        conclusions.ablated, key=lambda o: sign * o.effect.difference if o.effect else -math.inf
+        conclusions.ablated, key=lambda o: sign * o.effect.difference if o.effect else math.inf
     )
     rows = []
     for one in ordered:

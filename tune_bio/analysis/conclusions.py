@@ -1,7 +1,9 @@
 """What a study's records allow to be said: selection, noise, comparisons, effects."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_
 from tune_bio.errors import StatisticsError
 
 LENGTHS = ("epochs", "patience")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,41 +70,48 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
         predictions: predictions.parquet.
     """
     notes: list[str] = []
-    selection = noise = noise_of_splits = None
-    versus: tuple[Versus, ...] = ()
-    settings: tuple[SettingVersus, ...] = ()
-    found: tuple[Effect, ...] = ()
-    effects_at = "best epoch"
-    try:
-        selection = _selection(study, predictions)
-    except StatisticsError as error:
-        notes.append(f"the best score is not corrected for selection: {error}")
+    tried = partial(_tried, notes)
+    selection = tried(
+        "the best score is not corrected for selection", lambda: _selection(study, predictions)
+    )
     counted = _counted(study)
+    noise = found = None
     if not counted.empty:
-        try:
-            noise = noise_floor(trainings(counted))
-            noise_of_splits = _noise_of_splits(study)
-            versus = as_models(study, predictions)
-            settings = as_settings(study, predictions)
-            if study.whole:
-                effects_at, found, told = as_effects(study, counted)
-                notes += told
-        except StatisticsError as error:
-            notes.append(str(error))
-    associated = None if study.whole else _importances(study, notes)
-    ablated = _ablated(study, notes)
+        noise = tried("no noise floor", lambda: noise_floor(trainings(counted)))
+        if study.whole:
+            found = tried("no effects are told", lambda: as_effects(study, counted))
+    splits = tried("no noise floor with re-splits", lambda: _noise_of_splits(study))
+    versus = tried("models are not compared", lambda: as_models(study, predictions))
+    settings = tried("settings are not compared", lambda: as_settings(study, predictions))
+    associated = None
+    if not study.whole:
+        associated = tried("no importances are told", lambda: _importances(study, notes))
+    ablated = tried("the winner's changes are not compared with it", lambda: _ablated(study))
+    effects_at, effects, more = found or ("best epoch", (), ())
     return Conclusions(
         selection,
         noise,
-        noise_of_splits,
-        versus,
-        settings,
-        found,
+        splits,
+        versus or (),
+        settings or (),
+        effects,
         effects_at,
         associated,
-        ablated,
-        tuple(notes),
+        ablated or (),
+        (*notes, *more),
     )
+
+
+def _tried(notes: list[str], otherwise: str, compute: Callable[[], T]) -> T | None:
+    """What can be computed; else None, and a note on what there is not, and why.
+
+    Each conclusion by itself: what a study cannot tell of one thing says nothing of the others.
+    """
+    try:
+        return compute()
+    except StatisticsError as error:
+        notes.append(f"{otherwise}: {error}")
+        return None
 
 
 def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | None:
@@ -123,22 +133,18 @@ def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | No
     )
 
 
-def _ablated(study: StudyRecords, notes: list[str]) -> tuple[Ablated, ...]:
+def _ablated(study: StudyRecords) -> tuple[Ablated, ...]:
     """Each change of the winner against the winner, under the same seeds."""
     if study.ablation is None:
         return ()
     changes = study.ablation["changes"]
     tested = [change for change in changes if len(change["scores"]) > 1]
-    try:
-        effects_of = ablation(
-            list(study.ablation["scores"].values()),
-            [list(change["scores"].values()) for change in tested],
-            lower_is_better=study.ascending,
-            seed=study.seed,
-        )
-    except StatisticsError as error:
-        notes.append(f"the winner's changes are not compared with it: {error}")
-        return ()
+    effects_of = ablation(
+        list(study.ablation["scores"].values()),
+        [list(change["scores"].values()) for change in tested],
+        lower_is_better=study.ascending,
+        seed=study.seed,
+    )
     found = {id(change): effect for change, effect in zip(tested, effects_of, strict=True)}
     return tuple(
         Ablated(

@@ -69,7 +69,7 @@ def _on_resplits(study: StudyRecords, trial: str) -> dict[str, str]:
 
 def _two_questions(conclusions: Conclusions) -> list[str]:
     """Is this model better, and is this setting better? Each other finalist a row."""
-    if not conclusions.settings:
+    if not (conclusions.versus and conclusions.settings):
         return []
     rows = [
         {

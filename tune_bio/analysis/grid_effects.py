@@ -1,12 +1,14 @@
 """What each hyperparameter does in a grid that was replicated whole, as far as it can be told."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from tune_bio.analysis.report_table import hyperparameters_of
 from tune_bio.analysis.statistics import Effect, effects
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.config import in_few_digits
 from tune_bio.errors import AliasError
 
 # At which epoch they are judged, the effects, and what is to be said of them.
@@ -24,20 +26,38 @@ def as_effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
     trained = trainings(counted)
     table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
     names, dropped = _independent(table, study.searched)
+    how: dict[str, Any] = {"value": column, "fractions": not study.ascending}
     if not names:  # one configuration alone
         return at, (), ()
     try:
         if set(dropped) - {"epochs"} and _one_a_level(table, names):
             raise AliasError(f"{names[0]} has a value of its own in each", "cross them in a grid")
-        found = effects(table, names, value=column)
+        found = effects(table, names, **how)
     except AliasError as error:
-        told = [
-            hyperparameters_of(study.params(row), study.searched) for _, row in trained.iterrows()
-        ]
-        found = effects(table.assign(configuration=told), ["configuration"], value=column)
+        whole = table.assign(configuration=_told(study, trained))
+        found = effects(whole, ["configuration"], **how)
         return at, tuple(found), (f"whole configurations are compared: {error.fault}",)
-    notes = tuple(f"{name} goes with others here, and has no effect of its own" for name in dropped)
-    return at, tuple(found), notes
+    return at, tuple(found), tuple(_where_it_went(table, name, names) for name in dropped)
+
+
+def _told(study: StudyRecords, trained: pd.DataFrame) -> list[str]:
+    """Each row's configuration in words; with its trial where the words are also another's."""
+    words = [hyperparameters_of(study.params(row), study.searched) for _, row in trained.iterrows()]
+    told = trained[["config_id"]].assign(words=words)
+    first = trained.groupby("config_id")["trial_id"].transform("min")
+    ambiguous = told.groupby("words")["config_id"].transform("nunique") > 1
+    return told["words"].where(~ambiguous, told["words"] + " (" + first + ")").tolist()
+
+
+def _where_it_went(table: pd.DataFrame, name: str, names: Sequence[str]) -> str:
+    """Why a hyperparameter has no effect of its own."""
+    for other in names:
+        inactive = table[other].isna()
+        without, among = set(table.loc[inactive, name]), set(table.loc[~inactive, name])
+        if without and not without & among:
+            values = ", ".join(sorted(map(in_few_digits, without)))
+            return f"{name} is part of {other}, which is inactive under {values}"
+    return f"{name} goes with others here, and has no effect of its own"
 
 
 def trainings(counted: pd.DataFrame) -> pd.DataFrame:
@@ -68,4 +88,5 @@ def _independent(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], 
 
 def _one_a_level(table: pd.DataFrame, names: Sequence[str]) -> bool:
     """Whether one hyperparameter is left that names every configuration."""
-    return len(names) == 1 and table[names[0]].nunique() == table["config_id"].nunique()
+    levels = table[names[0]].nunique(dropna=False)
+    return len(names) == 1 and bool(levels == table["config_id"].nunique())

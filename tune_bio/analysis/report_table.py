@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.config import hyperparameter_names
+from tune_bio.config import hyperparameter_names, in_few_digits
 from tune_bio.naming import metric_name
 
 NOT_RUN = "not run"
@@ -159,7 +159,7 @@ def told_hyperparameters(study: StudyRecords) -> list[str]:
 
 def hyperparameters_of(params: Mapping[str, Any], names: Sequence[str]) -> str:
     """What was searched, of one row: "lr 0.001, depth 4"."""
-    shown = [f"{name} {_value(params[name])}" for name in names if name in params]
+    shown = [f"{name} {in_few_digits(params[name])}" for name in names if name in params]
     return ", ".join(shown) or "the only configuration"
 
 
@@ -190,7 +190,7 @@ def count(number: float) -> str:
     if pd.isna(number):
         return "-"
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= size:
+        if number >= 0.9995 * size:  # what rounds to 1000 of a unit is 1 of the next
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
 
@@ -199,10 +199,6 @@ def _limits_of_loss(study: StudyRecords, end: str) -> Mapping[str, float]:
     found = study.evaluations
     wanted = found[(found["split"] == "test") & (found["metric"] == "loss")]
     return dict(zip(wanted["trial"], wanted[end], strict=True))
-
-
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(values: pd.Series, digits: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Conclusions in words, for summary.md."""
 
+import math
 from collections.abc import Sequence
 
 from tune_bio.analysis.comparing import SettingVersus, Versus
@@ -64,8 +65,10 @@ def _noise_of_splits(found: NoiseFloor, seeds: NoiseFloor | None, metric: str) -
 
 
 def difference(found: Comparison | Difference, p_value: float) -> str:
-    """ "+0.008 (-0.011 to +0.027), p = 0.39"."""
-    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = {p_value:.2g}"
+    """ "+0.008 (-0.011 to +0.027), p = 0.39"; without an interval or p where there is none."""
+    limits = "" if math.isnan(found.low) else f" ({found.low:+.3f} to {found.high:+.3f})"
+    p = "no p-value" if math.isnan(p_value) else f"p = {p_value:.2g}"
+    return f"{found.difference:+.3f}{limits}, {p}"
 
 
 def _versus(one: Versus) -> str:
@@ -96,7 +99,7 @@ def _effect(one: Effect, metric: str, at: str) -> str:
     return (
         f"**{one.hyperparameter} {one.verdict}**: {metric} at the {at}, mean by level {means}; "
         f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "
-        f"{one.detectable:.4f}; seeds for {100 * one.margin:g} point: {needed}."
+        f"{one.detectable:.4f}; seeds for {one.told(one.margin)}: {needed}."
     )
 
 

@@ -176,8 +176,10 @@ def _near_model(records: Records, control: Control, best: Row) -> Flag | None:
     wanted = (trial, "val", "auroc")
     for row in records.evaluations:
         if (row["trial"], row["split"], row["metric"]) == wanted:
-            value, low, model = row["value"], row["low"], best["best_val_auroc"]
-            margin = row["high"] - value
+            value, low, high = row["value"], row["low"], row["high"]
+            # Of few patients a class there may be no interval; then two points are near.
+            margin = 0.0 if high is None else high - value
+            model = best["best_val_auroc"]
             return control_near_model(control.name, value, model, low=low, noise_floor=margin)
     return None
 

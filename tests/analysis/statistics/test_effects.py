@@ -122,11 +122,19 @@ def test_lost_trials_and_inactive_levels() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_noise_at_all() -> None:
-    found = by_name(grid(0, noise=0.0))
-    assert found["model"].verdict == "matters"
-    assert found["width"].verdict == "equal within 1 point"
-    assert found["model"].seeds_needed == 2
+def test_without_any_noise_nothing_is_compared_with_it() -> None:
+    for model in (0.0, 0.05):  # 0 / 0 is no effect without doubt
+        with pytest.raises(StatisticsError, match="no seed moves any score"):
+            by_name(grid(0, noise=0.0, model=model))
+
+
+def test_differences_of_a_loss_are_no_points() -> None:
+    found = by_name(grid(0), fractions=False)
+    assert found["width"].verdict in ("equal within 0.01", "cannot be told from noise below 0.0094")
+    assert "point" not in " ".join(effect.verdict for effect in found.values())
+    assert (found["width"].told(0.069), by_name(grid(0))["width"].told(0.069)) == (
+        "0.069", "6.9 points",
+    )  # fmt: skip
 
 
 def test_what_cannot_be_told_is_refused() -> None:

@@ -66,7 +66,7 @@ def test_limits_are_fractions_and_have_a_width(case: Case) -> None:
         if name.startswith("calibration") or name in ("ece", "loss", "brier"):
             continue
         if math.isnan(found.low):
-            assert "most bootstrap samples lack a class" in found.note
+            assert "lack a class" in found.note or "a class has one patient" in found.note
             continue
         assert 0 <= found.low <= 1
         assert 0 <= found.high <= 1
@@ -197,3 +197,26 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], fault: str) -> No
     arrays = [given.pop(name) for name in ("labels", "probabilities", "patients")]
     with pytest.raises(StatisticsError, match=fault):
         evaluate_model(*arrays, **given)
+
+
+def test_macro_f1_is_inside_its_limits_or_has_none() -> None:
+    """One answer for patients who have an image of either class: no sample of them differs."""
+    patients = np.repeat(np.arange(20), 2)
+    found = evaluated(Case(np.tile([0, 1], 20), np.tile([0.4, 0.6], (40, 1)), patients))
+    assert found["macro_f1"].value == pytest.approx(1 / 3)
+    assert math.isnan(found["macro_f1"].low)
+    assert found["balanced_accuracy"].low < 0.5 < found["balanced_accuracy"].high
+
+
+def test_a_class_of_one_patient_is_not_taken_for_certain() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array([1] + [0] * 40)
+    p = np.clip(0.2 + 0.5 * labels + 0.1 * rng.standard_normal(41), 0.01, 0.99)
+    p[-1] = 0.95  # of a patient who is well
+    found = evaluated(Case(labels, np.stack([1 - p, p], axis=1), np.arange(41)))
+    for name in ("auroc", "balanced_accuracy"):
+        assert found[name].high - found[name].low > 0.45
+    for name in ("macro_f1", "auprc", "calibration_slope", "calibration_intercept"):
+        assert math.isnan(found[name].low)
+        assert "a class has one patient" in found[name].note
+    assert found["loss"].high > found["loss"].low  # a mean over images needs no class

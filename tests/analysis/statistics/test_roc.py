@@ -103,3 +103,16 @@ def test_many_images_take_no_time() -> None:
     value, (low, high) = auroc_interval(case.labels, case.probabilities[:, 1], case.patients)
     assert 0 < high - low < 0.02
     assert low < value < high
+
+
+@pytest.mark.parametrize("images", [1, 5])
+def test_one_patient_of_a_class_leaves_most_areas_possible(images: int) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        truth = np.repeat([1] + [0] * 40, images)
+        patients = np.repeat(np.arange(41), images)
+        scores = 1.19 * truth + np.repeat(rng.standard_normal(41), images)
+        low, high = auroc_interval(truth, scores, patients)[1]
+        held += low <= 0.8 <= high  # Phi(1.19 / sqrt(2))
+    assert held >= 186  # 93 %

@@ -8,6 +8,7 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
+from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score, brier_score_loss
 
 from tests.analysis.statistics.cases import Case, cases, study
@@ -90,3 +91,37 @@ def test_one_probability_for_all_images_has_no_slope() -> None:
         assert np.isnan(recalibration(labels, p, slope=True)(np.ones((2, 4)))).all()
         large = recalibration(labels, p, slope=False)(np.ones((2, 4)))
     assert large[:, 0] == pytest.approx(special.logit(0.25) - special.logit(0.4))
+
+
+@pytest.mark.parametrize(
+    "counts", [(3, 0, 13, 87), (30, 29, 4, 6), (7, 2, 21, 3), (1, 1, 1, 1), (5, 40, 1, 2)]
+)
+def test_calibration_in_the_large_exists_wherever_both_classes_do(
+    counts: tuple[int, int, int, int],
+) -> None:
+    """Of answers that are all 0 or 1, by (true and false positives, ...)."""
+    truth = np.repeat([1, 1, 0, 0], counts)
+    said = np.repeat([1.0, 0.0, 1.0, 0.0], counts)
+    logit = special.logit(np.clip(said, 1e-7, 1 - 1e-7))
+    (found,) = recalibration(truth, said, slope=False)(np.ones((1, len(truth))))
+    wanted = brentq(lambda a: float((truth - special.expit(a + logit)).sum()), -40, 40)
+    assert found[0] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("weight", [1, 3])
+@pytest.mark.parametrize(
+    ("counts", "levels"),
+    [
+        ((3, 0, 0, 9), (1.0, 0.0)),  # all right
+        ((0, 14, 12, 14), (1.0, 0.0)),  # on the border both classes stand
+        ((20, 0, 20, 0), (0.6, 0.6)),  # one answer, and as many of either class
+        ((20, 0, 10, 0), (1.0, 1.0)),
+    ],
+)
+def test_what_a_border_separates_has_no_slope(
+    counts: tuple[int, int, int, int], levels: tuple[float, float], weight: int
+) -> None:
+    truth = np.repeat([1, 1, 0, 0], counts)
+    said = np.repeat([levels[0], levels[1], levels[0], levels[1]], counts)
+    weights = np.full((2, len(truth)), float(weight))
+    assert np.isnan(recalibration(truth, said, slope=True)(weights)).all()

@@ -100,3 +100,36 @@ def test_the_interval_holds_the_mean_of_all_seeds_and_patients() -> None:
         found = mean_over_seeds(labels, p, codes, "loss", positive=1, seed=seed, resamples=200)
         held += found.low <= 2.0 <= found.high
     assert stats.binomtest(held, studies, 0.95).pvalue > 0.001
+
+
+def test_what_nothing_moves_has_no_interval_and_no_p_of_zero() -> None:
+    labels, patients = np.array([0, 1] * 3), np.arange(6)
+    right = np.tile(np.eye(2)[labels] * 0.8 + 0.1, (3, 1, 1))
+    blind = np.full((3, 6, 2), 0.5)
+    found = compare_settings(labels, right, blind, patients, "auroc", **HOW)
+    assert found.difference == 0.5
+    assert np.isnan([found.low, found.high]).all()
+    assert found.p_value == 2.0**-5  # six patients can say no more
+    assert "no seed and no patient moves it" in found.note
+    alike = compare_settings(labels, right, right, patients, "auroc", **HOW)
+    assert (alike.difference, alike.p_value) == (0, 1)
+    mean = mean_over_seeds(labels, right, patients, "auroc", **HOW)
+    assert mean.value == 1
+    assert np.isnan([mean.low, mean.high]).all()
+
+
+def test_one_patient_of_a_class_is_not_compared() -> None:
+    labels, patients = np.array([1] + [0] * 20), np.arange(21)
+    rng = np.random.default_rng(0)
+    p = np.clip(0.3 + 0.3 * labels + 0.1 * rng.standard_normal((2, 3, 21)), 0.01, 0.99)
+    a, b = (np.stack([1 - each, each], axis=2) for each in p)
+    found = compare_settings(labels, a, b, patients, "auroc", **HOW)
+    assert np.isnan([found.low, found.high, found.p_value]).all()
+    assert "a class has one patient" in found.note
+    assert compare_settings(labels, a, b, patients, "loss", **HOW).p_value > 0
+
+
+def test_a_loss_has_no_limits_below_nothing() -> None:
+    labels, p, patients = trained(0, 3, 3.0, patients=8, distance=4.0)
+    found = mean_over_seeds(labels, p, patients, "loss", **HOW)
+    assert 0 <= found.low < found.value < found.high

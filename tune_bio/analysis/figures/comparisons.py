@@ -1,5 +1,6 @@
 """Differences with their intervals, below each other: a forest plot."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,8 @@ def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
         axes.plot([one.value], [place], "s", color=BLUE, markersize=3.5)
         told = ", ".join(filter(None, (cut_to(one.label, _CHARACTERS), one.told)))
         write_row(axes, told, place - 0.36)
-    ends = [0.0, *(one.low for one in rows), *(one.high for one in rows)]
+    ends = [0.0, *(end for one in rows for end in (one.value, one.low, one.high))]
+    ends = [end for end in ends if math.isfinite(end)]  # there may be no interval
     room = 0.05 * (max(ends) - min(ends)) or 0.01
     axes.set(xlim=(min(ends) - room, max(ends) + room), ylim=(len(rows) - 0.5, -0.75), yticks=[])
     axes.grid(axis="y", visible=False)

@@ -8,6 +8,7 @@ import pandas as pd
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.analysis.wording import difference
 from tune_bio.naming import metric_name
 
 
@@ -84,12 +85,10 @@ def _sure(study: StudyRecords, conclusions: Conclusions) -> str:
         return f"{'Compared as wholes' if wholes else 'Of the hyperparameters'}: {told}."
     if conclusions.versus:
         one = conclusions.versus[0]
-        found = one.comparison
         verdict = "It differs from" if one.p_value < 0.05 else "It cannot be told from"
         return (
             f"{verdict} the next best configuration on the test set: a difference of "
-            f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}), p = "
-            f"{one.p_value:.2g}."
+            f"{difference(one.comparison, one.p_value)}."
         )
     if study.whole and conclusions.noise is not None:
         return (

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from statsmodels.stats.multitest import multipletests
 
 from tune_bio.analysis.statistics.arrays import Floats, Integers, swapped_patients
-from tune_bio.analysis.statistics.intervals import expanded_percentiles
+from tune_bio.analysis.statistics.intervals import UNKNOWN, expanded_percentiles
 from tune_bio.analysis.statistics.resampling import bootstrap
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
-from tune_bio.analysis.statistics.scoring import Scorer, ranks_of_columns, scorer
+from tune_bio.analysis.statistics.scoring import OF_ALL_CLASSES, Scorer, ranks_of_columns, scorer
 from tune_bio.errors import StatisticsError
 
 RANKED = ("auroc", "auprc")
+ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ def compare(
         rng=for_bootstrap,
     )
     low, high = expanded_percentiles(drawn["difference"], a.patients)
+    notes = [] if patients_known else ["patients unknown: it may find too much"]
+    if high - low < ROUNDING or (a.lone and metric in OF_ALL_CLASSES):
+        low, high = UNKNOWN
+        notes.append("resampling patients shows nothing: no interval")
     return Comparison(
         metric,
         score_a,
@@ -96,7 +101,7 @@ def compare(
         high,
         _p_value(a, b, metric, score_a - score_b, resamples, for_permutations),
         "permutation of patients; bootstrap over patients",
-        "" if patients_known else "patients unknown: it may find too much",
+        "; ".join(notes),
     )
 
 

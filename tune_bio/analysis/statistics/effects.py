@@ -18,6 +18,7 @@ from tune_bio.errors import AliasError, StatisticsError
 POWER = 0.8
 MOST_SEEDS = 10_000
 INACTIVE = "inactive"
+ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,15 @@ class Effect:
     detectable: float
     seeds_needed: int | None
     margin: float
+    fractions: bool
     verdict: str
+
+    def told(self, difference: float) -> str:
+        """A difference of scores in words: points of a fraction, else the number alone."""
+        if not self.fractions:
+            return f"{difference:.2g}"
+        points = f"{100 * difference:.2g}"
+        return f"{points} point" if points == "1" else f"{points} points"
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ def effects(
     *,
     value: str = "score",
     margin: float = 0.01,
+    fractions: bool = True,
 ) -> list[Effect]:
     """The effect of each hyperparameter of a replicated grid, in the order given.
 
@@ -87,7 +97,8 @@ def effects(
             one of scores; rows without a score are left out.
         hyperparameters: the columns, each with two levels at least.
         value: the column of scores.
-        margin: what counts as equal, in units of the score: 0.01 is one point.
+        margin: what counts as equal, in units of the score.
+        fractions: whether scores are, so that 0.01 is told as one point.
 
     Returns:
         an effect a hyperparameter; its verdict is "equal within ...", where all limits of
@@ -96,13 +107,18 @@ def effects(
 
     Raises:
         AliasError: a hyperparameter that the others determine.
-        StatisticsError: no cell with two scores, or a hyperparameter with one level.
+        StatisticsError: no cell with two scores, scores that no seed moves, or a hyperparameter
+            with one level.
     """
     table = scores.dropna(subset=[value])
     levels = {name: _levels(table, name) for name in hyperparameters}
     noise = _noise(table, levels, value)
+    if noise.variance <= ROUNDING**2:
+        raise StatisticsError(
+            "no seed moves any score", "without noise nothing is to be compared with it"
+        )
     score = table[value].to_numpy(np.float64)
-    found = [_effect(name, levels, score, noise, margin) for name in hyperparameters]
+    found = [_effect(name, levels, score, noise, margin, fractions) for name in hyperparameters]
     corrected = holm([effect.p_value for effect in found])
     return [_judged(effect, p) for effect, p in zip(found, corrected, strict=True)]
 
@@ -132,7 +148,12 @@ def _noise(table: pd.DataFrame, levels: dict[str, pd.Series], value: str) -> _No
 
 
 def _effect(
-    name: str, levels: dict[str, pd.Series], score: Floats, noise: _Noise, margin: float
+    name: str,
+    levels: dict[str, pd.Series],
+    score: Floats,
+    noise: _Noise,
+    margin: float,
+    fractions: bool,
 ) -> Effect:
     others = {other: levels[other] for other in levels if other != name}
     whole, columns = _design(levels, len(score))
@@ -145,7 +166,7 @@ def _effect(
             "leave one of them out, or complete the grid",
         )
     explained = max(0.0, _residual(reduced, score) - _residual(whole, score))
-    f = explained / freedom / noise.variance if noise.variance > 0 else math.inf
+    f = explained / freedom / noise.variance
     p = float(stats.f.sf(f, freedom, noise.degrees_of_freedom))
     weights = _mean_weights(whole, columns, name, names)
     means = weights @ score
@@ -167,6 +188,7 @@ def _effect(
         math.sqrt(noise.variance * widest) * _detectable(len(names), noise.degrees_of_freedom),
         _seeds_needed(noise, widest, len(names), margin),
         margin,
+        fractions,
         "",
     )
 
@@ -249,14 +271,9 @@ def _judged(effect: Effect, p_value: float) -> Effect:
         abs(limit) < effect.margin for d in effect.differences for limit in (d.low, d.high)
     )
     if inside:
-        verdict = f"equal within {_points(effect.margin)}"
+        verdict = f"equal within {effect.told(effect.margin)}"
     elif p_value < 1 - LEVEL:
         verdict = "matters"
     else:
-        verdict = f"cannot be told from noise below {_points(effect.detectable)}"
+        verdict = f"cannot be told from noise below {effect.told(effect.detectable)}"
     return replace(effect, p_value=p_value, verdict=verdict)
-
-
-def _points(difference: float) -> str:
-    points = f"{100 * difference:.2g}"
-    return f"{points} point" if points == "1" else f"{points} points"

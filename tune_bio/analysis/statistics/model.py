@@ -26,7 +26,13 @@ from tune_bio.analysis.statistics.proportions import wilson
 from tune_bio.analysis.statistics.resampling import bootstrap
 from tune_bio.analysis.statistics.roc import auroc_interval
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
-from tune_bio.analysis.statistics.scoring import Scorer, image_losses, scorer
+from tune_bio.analysis.statistics.scoring import (
+    OF_ALL_CLASSES,
+    Scorer,
+    bounded_logits,
+    image_losses,
+    scorer,
+)
 from tune_bio.errors import StatisticsError
 
 BOOTSTRAP = "bootstrap over patients, expanded percentiles"
@@ -144,23 +150,26 @@ def _resampled(sample: Sample, drawn: _Drawn, name: str) -> Estimate:
     value = float(drawn.values[name])
     low, high = expanded_percentiles(drawn.resampled[name], sample.patients)
     method = BOOTSTRAP
-    if high - low < ROUNDING:
-        (low, high), method = _at_the_end(name, sample, value)
-    note = f"only {sample.patients} patients" if sample.patients < FEW else ""
-    if math.isnan(low) and method == BOOTSTRAP:
-        note += "; most bootstrap samples lack a class"
-    note = note.removeprefix("; ")
-    return Estimate(name, value, low, high, method, _chance(name, sample), note)
+    notes = [f"only {sample.patients} patients"] if sample.patients < FEW else []
+    if sample.lone and name in OF_ALL_CLASSES:
+        (low, high), method = _without_resampling(name, sample, value)
+        notes.append("a class has one patient")
+    elif high - low < ROUNDING:
+        (low, high), method = _without_resampling(name, sample, value)
+    elif math.isnan(low):
+        notes.append("most bootstrap samples lack a class")
+    return Estimate(name, value, low, high, method, _chance(name, sample), "; ".join(notes))
 
 
-def _at_the_end(name: str, sample: Sample, value: float) -> tuple[Limits, str]:
-    """Limits of a metric that no bootstrap sample changes, as when every image is right."""
+def _without_resampling(name: str, sample: Sample, value: float) -> tuple[Limits, str]:
+    """Limits of a metric that bootstrap samples do not change, as when every image is right."""
     of_each = range(sample.classes)
     if name == "auroc":
         areas = [_auroc(sample, k, name) for k in of_each]
         limits = [(area.low, area.high) for area in areas]
         return _mean_limits([area.value for area in areas], limits), "MOVER of DeLong's limits"
-    if name in ("balanced_accuracy", "macro_f1"):
+    # Macro F1 is the mean of recalls only where these are all 0 or all 1.
+    if name == "balanced_accuracy" or (name == "macro_f1" and value in (0, 1)):
         right = sample.probabilities.argmax(axis=1) == sample.labels
         shares = [wilson(right[at].astype(np.float64), sample.codes[at]) for at in _members(sample)]
         return _mean_limits([s[0] for s in shares], [s[1] for s in shares]), "MOVER of Wilson's"
@@ -175,7 +184,7 @@ def _at_the_end(name: str, sample: Sample, value: float) -> tuple[Limits, str]:
         if set(np.round(losses, 9)) <= {0.0, 1.0}:
             low, high = wilson(np.round(losses), sample.codes)[1]
             return (most * low, most * high), WILSON
-    return UNKNOWN, "none: no bootstrap sample differs"
+    return UNKNOWN, "none: resampling patients shows nothing"
 
 
 def _mean_limits(values: list[float], limits: list[Limits]) -> Limits:
@@ -198,11 +207,13 @@ def _calibration(sample: Sample, drawn: _Drawn) -> list[Estimate]:
             "0 is right; the slope held at 1",
         ),
     }
-    alike = np.ptp(sample.probabilities[:, sample.positive]) == 0
+    alike = np.ptp(bounded_logits(sample.probabilities[:, sample.positive])) == 0
     why = "every image has one probability" if alike else "the model separates the classes"
     found = []
     for name, (estimate, resampled, note) in wanted.items():
         limits = expanded_percentiles(resampled, sample.patients)
+        if sample.lone:
+            limits, note = UNKNOWN, f"{note}; a class has one patient"
         if math.isnan(estimate):
             limits, note = UNKNOWN, f"not defined: {why}"
         found.append(Estimate(name, estimate, *limits, BOOTSTRAP, None, note))

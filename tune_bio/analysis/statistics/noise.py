@@ -52,7 +52,9 @@ def noise_floor(
         )
     variance = float((repeated["var"] * (repeated["count"] - 1)).sum()) / freedom
     upper = math.sqrt(variance * freedom / float(stats.chi2.ppf(1 - LEVEL, freedom)))
-    few = f"only {freedom} degrees of freedom, {WANTED} or more are wanted"
-    return NoiseFloor(
-        math.sqrt(variance), freedom, upper, len(repeated), few if freedom < WANTED else ""
-    )
+    notes = []
+    if freedom < WANTED:
+        notes.append(f"only {freedom} degrees of freedom, {WANTED} or more are wanted")
+    if variance == 0:
+        notes.append("no seed moved any score: it is at its end, or too coarse to show noise")
+    return NoiseFloor(math.sqrt(variance), freedom, upper, len(repeated), "; ".join(notes))

@@ -67,16 +67,19 @@ def auroc_interval(truth: Integers, scores: Floats, codes: Integers) -> tuple[fl
     implies (Newcombe 2006, Confidence intervals for an effect size measure based on the
     Mann-Whitney statistic, part 2, Statistics in Medicine 25:559), of patients whose images always
     agree. An area of 0 or 1 has no variance: its interval holds the areas whose own implied
-    standard error allows what was seen (method 5 there, as Wilson's for a share).
+    standard error allows what was seen (method 5 there, as Wilson's for a share). One patient of a
+    class shows nothing of how its kind varies: then the implied variance stands alone.
     """
     area = clustered_delong(truth, scores, codes)
     worth = _worth(codes[truth == 1]), _worth(codes[truth == 0])
     if not 0 < area.value < 1:
         return area.value, _limits_at_the_end(area.value, *worth)
     implied = _implied_variance(area.value, *worth)
-    seen = area.disagreeing
+    seen, freedom = area.disagreeing, area.degrees_of_freedom
+    if min(len(np.unique(codes[truth == k])) for k in (0, 1)) == 1:
+        seen, freedom = 0, 1.0
     variance = (seen * area.standard_error**2 + _PRIOR * implied) / (seen + _PRIOR)
-    quantile = t_quantile(max(1.0, area.degrees_of_freedom))
+    quantile = t_quantile(max(1.0, freedom))
     return area.value, logit_interval(area.value, math.sqrt(variance), quantile)
 
 

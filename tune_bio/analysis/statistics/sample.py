@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tune_bio.analysis.statistics.arrays import (
@@ -31,6 +32,11 @@ class Sample:
     def classes(self) -> int:
         """How many classes there are."""
         return int(self.probabilities.shape[1])
+
+    @property
+    def lone(self) -> bool:
+        """Whether a class has one patient alone, of whose kind nobody knows how much it varies."""
+        return any(len(np.unique(self.codes[self.labels == k])) == 1 for k in range(self.classes))
 
 
 def checked_sample(

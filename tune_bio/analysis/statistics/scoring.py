@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special, stats
 
-from tune_bio.analysis.statistics.arrays import Floats, Integers
+from tune_bio.analysis.statistics.arrays import Flags, Floats, Integers
 from tune_bio.errors import StatisticsError
 
 # Weights of images (resamples, n) in, values (resamples,) out.
@@ -17,7 +17,10 @@ Scorer = Callable[[Floats], Floats]
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "brier")
 LOWER_IS_BETTER = ("loss", "brier")
+# One patient of a class is in or out of a resample of patients; these then are not defined.
+OF_ALL_CLASSES = ("balanced_accuracy", "macro_f1", "auroc", "auprc")
 NEWTON_STEPS, HALVINGS, CONVERGED = 50, 30, 1e-6
+LONGEST_STEP = 4.0  # of an intercept, on the logit scale
 
 
 def scorer(metric: str, labels: Integers, probabilities: Floats, positive: int) -> Scorer:
@@ -80,11 +83,10 @@ def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Score
     Newton's method: Cox 1958, Two further applications of a model for binary regression,
     Biometrika 45:562. Without `slope`, b stays 1 and a is calibration in the large (Van Calster et
     al. 2019, Calibration: the Achilles heel of predictive analytics, BMC Medicine 17:230). NaN
-    where the classes are separable, since then there is no greatest likelihood, and for the slope
-    where all probabilities are one.
+    where one class has no weight, and for the slope where probabilities separate the classes, ties
+    at the border included: then there is no greatest likelihood.
     """
-    # float32 probabilities of exactly 0 or 1 would have infinite logits.
-    logit = special.logit(np.clip(probability, 1e-7, 1 - 1e-7))
+    logit = bounded_logits(probability)
 
     def likelihood(weights: Floats, found: Floats) -> Floats:
         linear = found[:, :1] + found[:, 1:] * logit
@@ -101,6 +103,8 @@ def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Score
             residual = weights * (truth - fitted)
             spread = weights * fitted * (1 - fitted)
             step = _newton_step(residual, spread, logit, slope)
+            if not slope:  # a whole step may land where nothing is left to be told apart
+                step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)
             # Of overconfident models a whole step lands beyond the answer: it is halved until it
             # gains. The likelihood has one summit, so that this always gets there.
             for _ in range(HALVINGS):
@@ -113,12 +117,36 @@ def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Score
             if np.nanmax(np.abs(step), initial=0.0) < CONVERGED:
                 break
         found[~(np.abs(step).max(axis=1) < CONVERGED)] = np.nan
+        if slope:  # rounding may stop far out, as if that were a summit
+            found[_separated(weights, truth, logit)] = np.nan
         return found
 
     begin = np.array([0.0, 0.0 if slope else 1.0])
     unweighted = fit(np.ones((1, len(truth))), begin)
     near = unweighted[0] if np.isfinite(unweighted).all() else begin
     return lambda weights: fit(weights, near)
+
+
+def bounded_logits(probability: Floats) -> Floats:
+    """Logits; of probabilities that float32 has rounded to 0 or 1 they would be infinite."""
+    found: Floats = special.logit(np.clip(probability, 1e-7, 1 - 1e-7))
+    return found
+
+
+def _separated(weights: Floats, truth: Integers, logit: Floats) -> Flags:
+    """Whether a border has all positive images of a weighting on it or on one side: (resamples,).
+
+    And all others on it or on the other side; as of a constant.
+    """
+
+    def ends(of: int) -> tuple[Floats, Floats]:
+        there = (weights > 0) & (truth == of)
+        lowest = np.where(there, logit, np.inf).min(axis=1)
+        return lowest, np.where(there, logit, -np.inf).max(axis=1)
+
+    (low_positive, high_positive), (low_other, high_other) = ends(1), ends(0)
+    found: Flags = (low_positive >= high_other) | (high_positive <= low_other)
+    return found
 
 
 def _newton_step(residual: Floats, spread: Floats, logit: Floats, slope: bool) -> Floats:

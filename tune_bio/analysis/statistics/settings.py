@@ -9,13 +9,21 @@ import numpy.typing as npt
 from scipy import stats
 
 from tune_bio.analysis.statistics.arrays import Floats, checked_probabilities
-from tune_bio.analysis.statistics.intervals import Estimate, Limits, logit_interval, t_quantile
+from tune_bio.analysis.statistics.intervals import (
+    UNKNOWN,
+    Estimate,
+    Limits,
+    logit_interval,
+    t_quantile,
+)
 from tune_bio.analysis.statistics.resampling import bootstrap
 from tune_bio.analysis.statistics.sample import checked_sample
-from tune_bio.analysis.statistics.scoring import LOWER_IS_BETTER, scorer
+from tune_bio.analysis.statistics.scoring import LOWER_IS_BETTER, OF_ALL_CLASSES, scorer
 from tune_bio.errors import StatisticsError
 
 METHOD = "t, variance of seeds and of patients"
+NARROW = "patients unknown: the interval may be too narrow"
+ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,24 @@ class _Spread:
     variance: float
     degrees_of_freedom: float
 
+    @property
+    def still(self) -> bool:
+        """Whether all is rounding."""
+        return self.variance < ROUNDING**2
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores (seeds,), the same on bootstrap samples (resamples, seeds), how many patients.
+
+    `lone`: a class has one patient.
+    """
+
+    each: Floats
+    resampled: Floats
+    patients: int
+    lone: bool
+
 
 def mean_over_seeds(
     labels: npt.ArrayLike,
@@ -55,6 +81,8 @@ def mean_over_seeds(
     bootstrap of patients, less what both count twice (Cameron, Gelbach & Miller 2011, Robust
     inference with multiway clustering, Journal of Business & Economic Statistics 29:238). The t
     quantile has Satterthwaite's degrees of freedom; fractions have their limits on the logit scale.
+    Where nothing moves the score, as where every seed is right about every image, or a class has
+    one patient, there are no limits (NaN).
 
     Args:
         labels: (n,) class indices; every class occurs.
@@ -69,14 +97,14 @@ def mean_over_seeds(
     Raises:
         StatisticsError: fewer than two seeds, or arrays that do not fit together.
     """
-    scores, resampled, count = _scores(
-        labels, probabilities, patients, metric, positive, seed, resamples
-    )
-    spread = _spread(scores, resampled, count)
-    note = f"{len(scores)} seeds, {count} patients"
+    found = _scores(labels, probabilities, patients, metric, positive, seed, resamples)
+    spread = _spread(found.each, found.resampled, found.patients)
+    unknown = _why_unknown(metric, spread, found)
+    limits = UNKNOWN if unknown else _limits(metric, spread)
+    notes = [f"{len(found.each)} seeds, {found.patients} patients", *unknown]
     if not patients_known:
-        note += "; patients unknown: the interval may be too narrow"
-    return Estimate(metric, spread.value, *_limits(metric, spread), METHOD, None, note)
+        notes.append(NARROW)
+    return Estimate(metric, spread.value, *limits, METHOD, None, "; ".join(notes))
 
 
 def compare_settings(
@@ -96,7 +124,8 @@ def compare_settings(
 
     As `mean_over_seeds`, of the difference. The same patients are drawn for both. `paired`: the
     k-th seed of both is one (it shares what the seed decides), so differences vary over seeds;
-    otherwise each setting's scores do. Two-sided p-value of t.
+    otherwise each setting's scores do. Two-sided p-value of t; where nothing moves a difference, it
+    is the least that exchanging whole patients can give, and there are no limits.
 
     Args:
         labels, patients, metric, positive, patients_known, seed, resamples: as there.
@@ -107,24 +136,24 @@ def compare_settings(
         StatisticsError: fewer than two seeds, seeds that do not pair, or arrays that do not fit.
     """
     given = (patients, metric, positive, seed, resamples)
-    a, drawn_a, count = _scores(labels, probabilities_a, *given)
-    b, drawn_b, _ = _scores(labels, probabilities_b, *given)
-    if paired and len(a) != len(b):
+    a = _scores(labels, probabilities_a, *given)
+    b = _scores(labels, probabilities_b, *given)
+    if paired and len(a.each) != len(b.each):
         raise StatisticsError(
-            f"{len(a)} and {len(b)} seeds do not pair", "compare the seeds that both have"
+            f"{len(a.each)} and {len(b.each)} seeds do not pair", "compare the seeds that both have"
         )
     if paired:
-        spread = _spread(a - b, drawn_a - drawn_b, count)
+        spread = _spread(a.each - b.each, a.resampled - b.resampled, a.patients)
     else:
-        spread = _unpaired(a, b, drawn_a, drawn_b, count)
-    note = f"{len(a)} and {len(b)} seeds, {count} patients"
+        spread = _unpaired(a.each, b.each, a.resampled, b.resampled, a.patients)
+    unknown = _why_unknown(metric, spread, a)
+    notes = [f"{len(a.each)} and {len(b.each)} seeds, {a.patients} patients", *unknown]
     if not patients_known:
-        note += "; patients unknown: the interval may be too narrow"
-    error = math.sqrt(spread.variance)
-    half = t_quantile(spread.degrees_of_freedom) * error
-    return Difference(
-        metric, spread.value, spread.value - half, spread.value + half, _p(spread), METHOD, note
-    )
+        notes.append(NARROW)
+    half = t_quantile(spread.degrees_of_freedom) * math.sqrt(spread.variance)
+    limits = UNKNOWN if unknown else (spread.value - half, spread.value + half)
+    p_value = math.nan if a.lone and metric in OF_ALL_CLASSES else _p(spread, a.patients)
+    return Difference(metric, spread.value, *limits, p_value, METHOD, "; ".join(notes))
 
 
 def _scores(
@@ -135,8 +164,7 @@ def _scores(
     positive: int,
     seed: int,
     resamples: int,
-) -> tuple[Floats, Floats, int]:
-    """Scores (seeds,), the same on bootstrap samples (resamples, seeds), how many patients."""
+) -> _Scores:
     shares = checked_probabilities(probabilities, None, None, None)
     if len(shares) < 2:
         raise StatisticsError(
@@ -151,7 +179,15 @@ def _scores(
     rng = np.random.default_rng(seed)
     first = samples[0]
     drawn = bootstrap(scorers, first.codes, first.patients, resamples=resamples, rng=rng)
-    return scores, np.stack(list(drawn.values()), axis=1), first.patients
+    resampled = np.stack(list(drawn.values()), axis=1)
+    return _Scores(scores, resampled, first.patients, first.lone)
+
+
+def _why_unknown(metric: str, spread: _Spread, found: _Scores) -> list[str]:
+    """Why there is no interval; nothing where there is one."""
+    if found.lone and metric in OF_ALL_CLASSES:
+        return ["a class has one patient: no interval"]
+    return ["no seed and no patient moves it: no interval"] if spread.still else []
 
 
 def _spread(scores: Floats, resampled: Floats, patients: int) -> _Spread:
@@ -190,11 +226,13 @@ def _limits(metric: str, spread: _Spread) -> Limits:
     quantile, error = t_quantile(spread.degrees_of_freedom), math.sqrt(spread.variance)
     if metric not in LOWER_IS_BETTER and 0 < spread.value < 1:
         return logit_interval(spread.value, error, quantile)
-    return spread.value - quantile * error, spread.value + quantile * error
+    most = math.inf if metric in LOWER_IS_BETTER else 1.0
+    low, high = spread.value - quantile * error, spread.value + quantile * error
+    return max(0.0, low), min(most, high)
 
 
-def _p(spread: _Spread) -> float:
-    if spread.variance == 0:
-        return 1.0 if spread.value == 0 else 0.0
+def _p(spread: _Spread, patients: int) -> float:
+    if spread.still:
+        return 1.0 if abs(spread.value) < ROUNDING else 2.0 ** (1 - patients)
     t = abs(spread.value) / math.sqrt(spread.variance)
     return float(2 * stats.t.sf(t, spread.degrees_of_freedom))
