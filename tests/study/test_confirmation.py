@@ -13,6 +13,7 @@ import pytest
 
 import tune_bio
 from tune_bio.config import TrialConfig
+from tune_bio.naming import moment
 from tune_bio.records import Records, read_evaluations, read_predictions
 from tune_bio.settings import SearchSettings
 from tune_bio.study.confirmation import choose, confirmed
@@ -56,7 +57,7 @@ def test_the_best_are_trained_again_and_only_they_see_the_test_set(
     assert _best(finished.folder)["trial"] == winner["median"]
     summary = (finished.folder / "summary.md").read_text()
     assert "## Confirmation" in summary
-    assert finished.manifest["test_set_opened"][0]["when"] in summary
+    assert moment(finished.manifest["test_set_opened"][0]["when"]) in summary
     _check_the_test_set(finished, tiny_npz)
     drawn = {path.stem for path in (finished.folder / "figures").glob("*.png")}
     of_the_winner = {"settings", "comparisons", "confusion", "roc_pr", "calibration"}
@@ -183,7 +184,7 @@ def test_a_finalist_with_a_diverged_replicate_cannot_win(
         "t0000": 0.5, "t0000r1": 0.5, "t0000r2": None, "t0001": 0.5, "t0001r1": 0.7, "t0001r2": 0.6,
     }  # fmt: skip
     settings = SearchSettings.of({"metric": metric, "finalists": 2, "replicates": 2})
-    plan: Any = SimpleNamespace(settings=settings, listed=None)
+    plan: Any = SimpleNamespace(settings=settings, selects_nothing=False)
     records = _records(tmp_path, scores, metric)
     finalists = choose(plan, records)
     assert [one.trial for one in finalists] == ["t0000", "t0001"]
