@@ -28,6 +28,11 @@ def metric_name(metric: str) -> str:
     return called(metric) if bare(metric) == metric else f"validation {called(metric)}"
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as "45 s", "3 min" or "2 h 5 min"."""
     if seconds < 90:

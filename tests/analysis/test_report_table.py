@@ -94,7 +94,8 @@ def test_latex_is_escaped_and_ruled(study: StudyRecords) -> None:
 
 def test_a_configuration_is_the_mean_of_its_seeds(study: StudyRecords) -> None:
     table = by_configuration(study).set_index("configuration")
-    assert list(table.index) == ["t0003", "t0002", "t0001", "t0000", "not run"]
+    assert list(table.index) == ["t0003", "t0002", "t0001", "t0000", "t0004", "not run"]
+    assert table["seeds"]["t0004"].startswith("0 (")  # it did not end well
     assert table["seeds"]["t0002"] == "2"
     both = np.array([0.7, 0.6])
     spread = f"{both.mean():.4f} ± {both.std(ddof=1):.4f}"

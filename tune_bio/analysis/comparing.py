@@ -52,7 +52,8 @@ def as_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, .
     medians = [one["median"] for one in study.confirmed]
     tested = predictions[predictions["split"] == "test"]
     on_test = {str(trial): rows for trial, rows in tested.groupby("trial") if trial in set(medians)}
-    if len(on_test) < 2 or study.whole:
+    # One that was interrupted while test images were predicted has not opened it for all.
+    if len(medians) < 2 or study.whole or not set(medians) <= on_test.keys():
         return ()
     winner, *others = medians
     rows = on_test[winner]
@@ -80,10 +81,9 @@ def as_settings(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Setting
     """The winner's replicates against those of the other finalists, on test."""
     tested = predictions[predictions["split"] == "test"]
     groups = {str(trial): rows for trial, rows in tested.groupby("trial", sort=True)}
-    of_all = [
-        (one["trial"], [groups[trial] for trial in one["scores"] if trial in groups])
-        for one in study.confirmed
-    ]
+    if any(trial not in groups for one in study.confirmed for trial in one["scores"]):
+        return ()
+    of_all = [(one["trial"], [groups[trial] for trial in one["scores"]]) for one in study.confirmed]
     if study.whole or len(of_all) < 2 or any(len(rows) < 2 for _, rows in of_all):
         return ()
     first = of_all[0][1][0]

@@ -9,17 +9,18 @@ from tune_bio.analysis.markdown import markdown_table
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import difference
-from tune_bio.naming import called, metric_name, moment
+from tune_bio.naming import called, counted, metric_name, moment
 
 
 def confirmation_table(study: StudyRecords, conclusions: Conclusions) -> str:
     """A finalist a row, what the comparisons say, and when the test set was opened."""
     if not study.confirmed:
-        return ""
+        openings = _openings(study)
+        return "\n\n".join(["## Confirmation", *openings]) if openings else ""
     if study.whole:
         told = (
             "Every configuration was trained under as many seeds, so none was selected; their "
-            "scores on validation and test are under *Every configuration*."
+            f"scores on validation and test are under *Every configuration*.{_lost(study)}"
         )
         return "\n\n".join(["## Confirmation", told, *_openings(study)])
     told = (
@@ -30,6 +31,15 @@ def confirmation_table(study: StudyRecords, conclusions: Conclusions) -> str:
     table, openings = markdown_table(_finalists(study)), _openings(study)
     parts = ["## Confirmation", table, told, *_two_questions(conclusions), *openings]
     return "\n\n".join(parts)
+
+
+def _lost(study: StudyRecords) -> str:
+    """What is missing of a grid that was to be replicated whole."""
+    listed = study.trials["config_id"].nunique()
+    lost = listed - len(study.confirmed)
+    if not lost:
+        return ""
+    return f" Of {lost} of the {listed} a replicate failed or diverged: they are not confirmed."
 
 
 def _finalists(study: StudyRecords) -> pd.DataFrame:
@@ -43,7 +53,7 @@ def _finalists(study: StudyRecords) -> pd.DataFrame:
             {
                 "configuration": one["trial"],
                 f"{metric_name(study.metric)} in the search": study.trial(one["trial"])["score"],
-                f"of {len(scores)} seeds, mean ± SD": f"{one['mean']:.4f}{spread}",
+                f"of {counted(len(scores), 'seed')}, mean ± SD": f"{one['mean']:.4f}{spread}",
                 **_on_resplits(study, one["trial"]),
                 "test AUROC (95 % interval)": estimate(middle, "test_auroc"),
                 "test accuracy (95 % interval)": estimate(middle, "test_accuracy"),

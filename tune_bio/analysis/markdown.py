@@ -15,4 +15,9 @@ def told_value(value: object) -> str:
     """A cell of a table: floats to four digits, a missing value as a dash."""
     if pd.isna(value):  # type: ignore[call-overload]
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else on_one_line(value)
+
+
+def on_one_line(text: object) -> str:
+    """A text of others, whose line breaks would end a row or begin a heading."""
+    return " ".join(str(text).split())

@@ -8,7 +8,7 @@ records know (who was included and when, the reference standard) stays to be wri
 from typing import Any
 
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.naming import metric_name, moment
+from tune_bio.naming import called, counted, metric_name, moment
 
 SEARCHERS = {
     "tpe": "the tree-structured Parzen estimator of Optuna",
@@ -89,11 +89,18 @@ def _selection(study: StudyRecords) -> str:
     )
     if not study.confirmed:
         return text
-    seeds = len(study.confirmed[0]["scores"])
-    chosen = "every one" if study.whole else f"the best {len(study.confirmed)}"
+    seeds = counted(len(study.confirmed[0]["scores"]), "seed")
+    best = len(study.confirmed)
+    chosen = (
+        "every one was"
+        if study.whole
+        else f"the best {best} were"
+        if best > 1
+        else ("the best was")
+    )
     return (
-        f"{text} Of these, {chosen} were trained under {seeds} seeds; the one with the best mean "
-        "on validation was taken, and of its replicates the one in the middle."
+        f"{text} Of these, {chosen} trained under {seeds}; the one with the best mean on "
+        "validation was taken, and of its replicates the one in the middle."
     )
 
 
@@ -101,21 +108,36 @@ def _evaluation(study: StudyRecords) -> str:
     opened = study.manifest["test_set_opened"]
     if not opened:
         return "**Evaluation.** On validation alone: the test set was not opened."
+    when = " and ".join(moment(opening["when"]) for opening in opened)
+    fixed, rule = "Winner and replicate", ""
+    if len(study.manifest["data"]["classes"]) == 2:
+        sensitivity = study.manifest["settings"]["sensitivity"]
+        by = f"a sensitivity of {sensitivity:g}" if sensitivity else "Youden's index"
+        fixed = "Winner, replicate and operating point"
+        rule = f"The operating point was chosen on validation by {by}. "
+    return (
+        f"**Evaluation.** {rule}{fixed} were fixed before the test set was opened ({when}). "
+        f"{_intervals(study)}"
+    )
+
+
+def _intervals(study: StudyRecords) -> str:
+    """How the intervals on the test set were made, by method."""
     found = study.evaluations
+    if found.empty or not (found["split"] == "test").any():
+        return "It is not evaluated."
     ways = found.loc[found["split"] == "test", ["metric", "method"]].drop_duplicates()
     named = [
-        f"{', '.join(group['metric'])}: {method}"
+        f"{', '.join(map(called, group['metric']))}: {method}"
         for method, group in ways.groupby("method", sort=False)
-        if method != "none"
+        if not str(method).startswith("none")
     ]
-    sensitivity = study.manifest["settings"]["sensitivity"]
-    rule = f"a sensitivity of {sensitivity:g}" if sensitivity else "Youden's index"
-    when = " and ".join(moment(opening["when"]) for opening in opened)
-    return (
-        f"**Evaluation.** The operating point was chosen on validation by {rule}. Winner, "
-        f"replicate and operating point were fixed before the test set was opened ({when}). 95 % "
-        f"intervals take the patient as the unit: {'; '.join(named)}."
+    unit = (
+        "with the patient as the unit"
+        if study.patients_known
+        else "with the image as the unit, since patients are not known, and may be too narrow"
     )
+    return f"95 % intervals are made {unit}: {'; '.join(named)}."
 
 
 def _sentence(text: str) -> str:

@@ -135,6 +135,16 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
         score = row.pop(study.metric)
         if study.metric not in RANKED:
             row[metric_name(study.metric)] = f"{score:.4f}"
+    there = set(ended["config_id"])
+    for _, group in both[~both["config_id"].isin(there)].groupby("config_id", sort=False):
+        first = group.iloc[0]
+        rows.append(
+            {
+                "configuration": first["trial_id"],
+                "hyperparameters": hyperparameters_of(study.params(first), names),
+                "seeds": f"0 ({first['status'].replace('_', ' ')})",
+            }
+        )
     rows += [
         {
             "configuration": NOT_RUN,

@@ -8,7 +8,7 @@ import pandas as pd
 from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.confirmation_table import confirmation_table
-from tune_bio.analysis.markdown import markdown_table
+from tune_bio.analysis.markdown import markdown_table, on_one_line
 from tune_bio.analysis.methods import methods
 from tune_bio.analysis.report_table import (
     RANKED,
@@ -21,7 +21,7 @@ from tune_bio.analysis.report_table import (
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import in_words
 from tune_bio.files import write_text
-from tune_bio.naming import metric_name
+from tune_bio.naming import counted, metric_name
 
 LISTED = 10
 
@@ -65,7 +65,8 @@ def _warnings(manifest: dict[str, Any]) -> list[str]:
 def _outcome(study: StudyRecords) -> str:
     counts = study.trials["status"].value_counts()
     told = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
-    text = f"{len(study.trials)} trials ({told}) in {study.manifest['seconds']:.0f} s."
+    text = f"{counted(len(study.trials), 'trial')}{f' ({told})' if told else ''}"
+    text += f" in {study.manifest['seconds']:.0f} s."
     if not study.ended:
         text = f"The study has not ended: this is what is on record. {text}"
     if study.ranking.empty:
@@ -161,7 +162,10 @@ def _failures(study: StudyRecords) -> str:
     failed = both[both["status"].isin(["failed", "diverged"])]
     if failed.empty:
         return ""
-    lines = [f"- {row['trial_id']} {row['status']}: {row['error']}" for _, row in failed.iterrows()]
+    lines = [
+        f"- {row['trial_id']} {row['status']}: {on_one_line(row['error'])}"
+        for _, row in failed.iterrows()
+    ]
     return "\n".join(["## Failed trials", "", *lines])
 
 
@@ -187,7 +191,8 @@ def _audit(manifest: dict[str, Any]) -> str:
     """What the audit found before anything was trained, the worst first."""
     findings = manifest["audit"]["findings"]
     if not findings:
-        return "The audit found no copies, no patients in two splits and no defects."
+        patients = "no patients in two splits" if manifest["data"]["patients_known"] else ""
+        return f"The audit found {', '.join(filter(None, ('no copies', patients)))} and no defects."
     lines = [f"- {finding['severity']}: {finding['message']}" for finding in findings]
     return "\n".join(["The audit found:", "", *lines])
 
@@ -198,14 +203,17 @@ def _left_out(manifest: dict[str, Any]) -> str:
 
 
 def _reading(study: StudyRecords) -> str:
-    told = (
-        f"Trials are ranked by {metric_name(study.metric)} at their best epoch. The "
-        f"best of {len(study.ranking)} trials has been lucky too: its score is an optimistic "
-        "estimate, and differences between the first few may be noise. "
-    )
+    told = [f"Trials are ranked by {metric_name(study.metric)} at their best epoch."]
+    if len(study.ranking) > 1:
+        told.append(
+            f"The best of {len(study.ranking)} trials has been lucky too: its score is an "
+            "optimistic estimate, and differences between the first few may be noise."
+        )
     if study.confirmed:
-        return told + "What fresh seeds came to is under *Confirmation*."
-    return told + (
-        "One seed was run for each configuration. The test split has not been opened: no trial, "
-        "figure or table here has seen it."
-    )
+        told.append("What fresh seeds came to is under *Confirmation*.")
+    elif study.replicates.empty:
+        told.append("One seed was run for each configuration.")
+    if not study.manifest["test_set_opened"]:
+        sealed = "The test split has not been opened: no trial, figure or table here has seen it."
+        told.append(sealed)
+    return " ".join(told)

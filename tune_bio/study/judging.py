@@ -36,7 +36,13 @@ from tune_bio.study.controls import (
     on_test,
     simple_predictors,
 )
-from tune_bio.study.opening import evaluate, open_test_set, opened_before, thresholds
+from tune_bio.study.opening import (
+    evaluate,
+    open_test_set,
+    opened_before,
+    opening_of,
+    thresholds,
+)
 from tune_bio.study.plan import Plan
 from tune_bio.study.resplits import Resplit
 from tune_bio.study.resplitting import describe_resplits, resplit_jobs
@@ -195,11 +201,13 @@ def _open(
     chosen[judged.best.row["trial_id"]] = judged.best.threshold
     manifest |= {"thresholds": chosen, "test_set_opened_before": opened_before(plan)}
     write_manifest(plan.request.folder, manifest)
-    with reading(console, "predicting test images") as tell:
-        opening = open_test_set(plan, records, trials, tell)
+    opening = opening_of(plan, records, trials)
     if opening is not None:
+        # Logged first: whoever interrupts it has had it opened.
         manifest["test_set_opened"] = [*manifest["test_set_opened"], opening]
         write_manifest(plan.request.folder, manifest)
+        with reading(console, "predicting test images") as tell:
+            open_test_set(plan, records, opening, tell)
     undefined = evaluate(plan, records, trials, chosen)
     manifest["left_out"] = [*manifest["left_out"], *undefined]
 

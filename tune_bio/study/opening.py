@@ -28,10 +28,8 @@ Opening = dict[str, Any]
 COLUMNS = {"loss": (), "accuracy": ("low", "high"), "auroc": ("low", "high")}
 
 
-def open_test_set(
-    plan: Plan, records: Records, trials: Sequence[str], tell: Tell = lambda done, total: None
-) -> Opening | None:
-    """Let these trials predict the test images, into the records; how that is to be logged.
+def opening_of(plan: Plan, records: Records, trials: Sequence[str]) -> Opening | None:
+    """What is to be logged before these trials see the test images.
 
     None where their predictions are on record already: nothing is opened then.
     """
@@ -39,11 +37,6 @@ def open_test_set(
     missing = [trial for trial in trials if trial not in records.test_predictions]
     if not missing:
         return None
-    records.test = Described(test.names, test.patients, test.labels)
-    for done, trial in enumerate(missing):
-        tell(done, len(missing))
-        records.test_predictions[trial] = _predict(plan, records, trial)
-    tell(len(missing), len(missing))
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": plan.request.name,
@@ -51,6 +44,18 @@ def open_test_set(
         "sha256": test.pixel_digest,
         "trials": missing,
     }
+
+
+def open_test_set(
+    plan: Plan, records: Records, opening: Opening, tell: Tell = lambda done, total: None
+) -> None:
+    """Let the trials of a logged opening predict the test images, into the records."""
+    test, trials = plan.dataset.test, opening["trials"]
+    records.test = Described(test.names, test.patients, test.labels)
+    for done, trial in enumerate(trials):
+        tell(done, len(trials))
+        records.test_predictions[trial] = _predict(plan, records, trial)
+    tell(len(trials), len(trials))
 
 
 def opened_before(plan: Plan) -> list[Opening]:

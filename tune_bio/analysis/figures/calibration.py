@@ -65,7 +65,7 @@ def calibration(material: Material) -> Figure:
     top.set_title(f"Calibration of {material.winner}")
     bottom.set(xlabel=f"probability {which}", ylabel="images, %")
     entries.append(key(GREY, "perfect", linestyle=":"))
-    told = "bins of as many images each; 95 % intervals over patients"
+    told = f"bins of as many images each; 95 % intervals over {material.units}"
     figure.legend(handles=entries, loc="outside lower left", ncols=3, title=told, alignment="left")
     return figure
 

@@ -19,7 +19,8 @@ from tune_bio.analysis.figures.style import (
 from tune_bio.naming import called
 
 _ROW, _REST = 0.26, 0.75  # inches
-_CHARACTERS = 44
+_CHARACTERS = 62
+_MOST = 28  # rows on a page
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,12 @@ def worth_comparisons(material: Material) -> bool:
 
 def comparisons(material: Material) -> Figure:
     """The winner against the other finalists, and the levels of each hyperparameter of a grid."""
-    sections = [(title, rows) for title, rows in _sections(material) if rows]
+    sections = []
+    found = [(title, rows) for title, rows in _sections(material) if rows]
+    for title, rows in found:
+        shown = _largest(rows, _MOST // len(found))
+        few = f"; the largest {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
+        sections.append((title + few, shown))
     tall = [_ROW * len(rows) + 0.1 for _, rows in sections]
     height = min(sum(tall) + _REST * len(tall), TALLEST)
     figure, panels = new_figure(len(sections), 1, height, height_ratios=tall)
@@ -68,11 +74,28 @@ def _sections(material: Material) -> Iterator[tuple[str, list[Difference]]]:
     yield (
         f"Levels of the hyperparameters, validation, {found.effects_at}",
         [
-            Difference(f"{e.hyperparameter}: {d.a} less {d.b}", d.difference, d.low, d.high)
+            Difference(_levels(e.hyperparameter, d.a, d.b), d.difference, d.low, d.high)
             for e in found.effects
             for d in e.differences
         ],
     )
+
+
+def _levels(hyperparameter: str, a: str, b: str) -> str:
+    """Two levels; of whole configurations, if they are long, what tells them apart."""
+    what = "" if hyperparameter == "configuration" else f"{hyperparameter}: "
+    if len(what) + len(a) + len(b) > _CHARACTERS:
+        of_a, of_b = a.split(", "), b.split(", ")
+        a = ", ".join(part for part in of_a if part not in of_b) or a
+        b = ", ".join(part for part in of_b if part not in of_a) or b
+    room = (_CHARACTERS - len(what)) // 2
+    return f"{what}{cut_to(a, room)} less {cut_to(b, room)}"
+
+
+def _largest(rows: Sequence[Difference], most: int) -> list[Difference]:
+    """Those of the largest differences that have room, in their order."""
+    ranked = sorted(rows, key=lambda one: -abs(one.value))[:most]
+    return [one for one in rows if one in ranked][:most]
 
 
 def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
@@ -81,7 +104,7 @@ def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
         (line,) = axes.plot([one.low, one.high], [place, place], color=BLUE, linewidth=1.2)
         line.set_gid(f"interval-{place}")
         axes.plot([one.value], [place], "s", color=BLUE, markersize=3.5)
-        told = ", ".join(filter(None, (cut_to(one.label, _CHARACTERS), one.told)))
+        told = ", ".join(filter(None, (cut_to(one.label, _CHARACTERS + 6), one.told)))
         write_row(axes, told, place - 0.36)
     ends = [0.0, *(end for one in rows for end in (one.value, one.low, one.high))]
     ends = [end for end in ends if math.isfinite(end)]  # there may be no interval

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
 from tune_bio.analysis.figures.material import Material
 from tune_bio.analysis.figures.style import (
@@ -73,7 +74,7 @@ def roc_and_precision_recall(material: Material) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-    bands = "; bands: 95 %, over patients" if len(curves) <= _BANDS else ""
+    bands = f"; bands: 95 %, over {material.units}" if len(curves) <= _BANDS else ""
     entries.append(key(GREY, f"no knowledge{bands}", linestyle=":"))
     title = f"{material.winner}, {_of_which(material)}"
     figure.legend(handles=entries, loc="outside lower left", title=title, alignment="left")
@@ -103,8 +104,10 @@ def points(truth: Integers, scores: Floats, weights: Floats | None = None) -> Po
 def _of_which(material: Material) -> str:
     if len(material.classes) == 2:
         return f"positive class: {cut_to(material.classes[material.study.positive], _CHARACTERS)}"
-    split = SPLIT_NAMES[list(material.samples)[-1]]
-    return f"each class against the rest, {split}"
+    split, classes = SPLIT_NAMES[list(material.samples)[-1]], len(material.classes)
+    which = "each class" if classes <= len(SERIES) else f"{len(SERIES)} of {classes} classes,"
+    hardest = "" if classes <= len(SERIES) else " the hardest,"
+    return f"{which}{hardest} against the rest, {split}"
 
 
 def _curves(material: Material) -> Iterator[Curve]:
@@ -113,8 +116,17 @@ def _curves(material: Material) -> Iterator[Curve]:
             yield _curve(sample, sample.positive, SPLIT_NAMES[split], SPLIT_COLORS[split])
         return
     sample = list(material.samples.values())[-1]
-    for index, color in zip(range(sample.classes), SERIES, strict=False):
+    for index, color in zip(_hardest_first(sample), SERIES, strict=False):
         yield _curve(sample, index, cut_to(material.classes[index], 20), color)
+
+
+def _hardest_first(sample: Sample) -> list[int]:
+    """The classes, those of the smallest AUROC first where not all have room."""
+    classes = range(sample.classes)
+    if sample.classes <= len(SERIES):
+        return list(classes)
+    areas = [roc_auc_score(sample.labels == k, sample.probabilities[:, k]) for k in classes]
+    return sorted(classes, key=areas.__getitem__)
 
 
 def _curve(sample: Sample, index: int, label: str, color: str) -> Curve:

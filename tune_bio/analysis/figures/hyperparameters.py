@@ -25,6 +25,7 @@ _PANEL, _REST = 1.35, 0.4  # inches
 _MOST = 10  # panels on a page
 _FEW = 4  # values of a number that are told apart like names
 _CHARACTERS = 14
+_LABELS = 10  # of names on an axis; of more every second, or third
 
 
 def worth_hyperparameters(material: Material) -> bool:
@@ -90,6 +91,8 @@ def _draw(axes: Axes, table: pd.DataFrame, name: str) -> None:
         median = scored["score"][values == value].median()
         axes.hlines(median, place - 0.3, place + 0.3, color=DARK, linewidth=1.2)
     labels = [cut_to(short(value), _CHARACTERS) for value in order]
+    step = -(-len(labels) // _LABELS)
+    labels = [label if k % step == 0 else "" for k, label in enumerate(labels)]
     crowded = sum(map(len, labels)) > 20
     axes.set_xticks(
         range(len(order)), labels, rotation=25 if crowded else 0,

@@ -46,6 +46,11 @@ class Material:
         return list(self.study.manifest["data"]["classes"])
 
     @property
+    def units(self) -> str:
+        """What is resampled: patients, or images where patients are not known."""
+        return "patients" if self.study.patients_known else "images"
+
+    @property
     def opened(self) -> bool:
         """Whether the test set was opened."""
         return bool(self.study.manifest.get("test_set_opened"))

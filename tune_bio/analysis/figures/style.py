@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, which people with a colour-vision deficiency can te
 """
 
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from tune_bio.analysis.figures.fonts import families
+from tune_bio.config import Value, in_few_digits
 from tune_bio.files import replacing
 from tune_bio.naming import bare
 
@@ -44,6 +46,7 @@ MARKED = "#a04000"
 WIDTH = 85 / 25.4  # inches: a journal's column
 TALLEST = 230 / 25.4  # and its page
 SMALL = 6.0  # points; nothing is smaller
+_ACROSS = 72  # such characters have room across a figure
 STYLE: dict[Any, Any] = {
     "figure.dpi": 300,
     "figure.constrained_layout.h_pad": 0.055,
@@ -72,6 +75,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.5,
     "axes.axisbelow": True,
+    "text.parse_math": False,  # a dollar in a class's name is a dollar
     "svg.fonttype": "none",  # text stays text, so that a journal can restyle it
     "svg.hashsalt": "tune_bio",  # the same records give the same bytes
 }
@@ -128,7 +132,7 @@ def mark(figure: Figure, marks: Sequence[str]) -> None:
     """Say above a figure what must not be overlooked."""
     if not marks:
         return
-    text = " · ".join(marks)
+    text = "\n".join(textwrap.wrap(" · ".join(marks), _ACROSS))
     how: dict[str, Any] = {"ha": "left", "fontsize": SMALL, "color": MARKED}
     if figure.get_layout_engine() is None:
         figure.text(0.012, 1 - 0.03 / figure.get_figheight(), text, va="top", **how)
@@ -184,11 +188,9 @@ def limits(values: npt.ArrayLike, metric: str) -> tuple[float, float]:
     return (low, min(1.0, high)) if bare(metric) in _BOUNDED else (low, high)
 
 
-def short(value: object) -> str:
+def short(value: Value) -> str:
     """A hyperparameter's value as briefly as can be."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return str(value).removeprefix("timm:")
+    return in_few_digits(value).removeprefix("timm:")
 
 
 def cut_to(text: str, characters: int) -> str:

@@ -9,7 +9,7 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.wording import difference
-from tune_bio.naming import metric_name
+from tune_bio.naming import counted, metric_name, moment
 
 
 def question(manifest: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def _best(study: StudyRecords) -> str:
         row = study.trial(first["trial"])
         return (
             f"{tried}, **{configuration(study, row)}** ({first['trial']}) is best, with a {named} "
-            f"of **{first['mean']:.3f}**{spread} over {_count(len(scores), 'seed')}."
+            f"of **{first['mean']:.3f}**{spread} over {counted(len(scores), 'seed')}."
         )
     row = study.ranking.iloc[0]
     so_far = "" if study.ended else " so far"
@@ -57,8 +57,11 @@ def _best(study: StudyRecords) -> str:
 
 
 def _tested(study: StudyRecords) -> str:
-    if not study.confirmed or not study.manifest["test_set_opened"]:
+    opened = study.manifest["test_set_opened"]
+    if not opened:
         return "The test set has not been opened."
+    if not study.confirmed:
+        return f"The test set was opened on {moment(opened[-1]['when'])}; nothing is confirmed now."
     row = study.trial(study.confirmed[0]["median"])
     told = [
         f"{article} of **{_bold_value(estimate(row, column))}"
@@ -67,7 +70,7 @@ def _tested(study: StudyRecords) -> str:
     ]
     if not told:
         return "The test set was opened, and could not be evaluated."
-    times = len(study.manifest["test_set_opened"]) + len(study.manifest["test_set_opened_before"])
+    times = len(opened) + len(study.manifest["test_set_opened_before"])
     once = "opened once, at the end" if times == 1 else f"opened {times} times"
     return f"On the test set, {once}, its middle replicate has {' and '.join(told)}."
 
@@ -102,7 +105,3 @@ def _sure(study: StudyRecords, conclusions: Conclusions) -> str:
             f"{found_score.value:.3f} ({found_score.low:.3f} to {found_score.high:.3f})."
         )
     return "Differences between the first few configurations may be noise."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from tune_bio.analysis.page.content import Table
 from tune_bio.analysis.page.dots import DotPlot, Group, plot, test_scores
 from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.naming import duration, metric_name
+from tune_bio.naming import counted, duration, metric_name
 
 Studies = Mapping[str, tuple[StudyRecords, Conclusions]]
 
@@ -70,7 +70,7 @@ def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]
 
 def _of_seeds(scores: list[float]) -> str:
     spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
-    return f"{statistics.fmean(scores):.3f}{spread}, {len(scores)} seeds"
+    return f"{statistics.fmean(scores):.3f}{spread}, {counted(len(scores), 'seed')}"
 
 
 def _notes(records: Mapping[str, StudyRecords]) -> list[str]:

@@ -56,6 +56,7 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         "flags": [flag["message"] for flag in manifest.get("flags", [])],
         "facts": _facts(study),
         "metric": metric_name(study.metric),
+        "patients_known": study.patients_known,
         "dots": by_setting(study),
         "board": leaderboard(study, order),
         "sections": sections(summary_parts(study, conclusions)),

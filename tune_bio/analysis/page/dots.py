@@ -1,12 +1,14 @@
 """A dot plot: every trial's score, one row a setting, in per cent of the row's width."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from tune_bio.analysis.report_table import configuration
+from tune_bio.analysis.report_table import configuration, interval
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.config import in_few_digits
 
 MOST_ROWS = 16
 FEW_VALUES = 6
@@ -105,7 +107,8 @@ def plot(groups: Sequence[Group], *, ascending: bool, by: str) -> DotPlot:
             such as diverged ones, lie far off.
         by: what tells the groups apart.
     """
-    shown = [group for group in groups if len(group.every)][:MOST_ROWS]
+    scored = [group for group in groups if len(group.every)]
+    shown = scored[:MOST_ROWS]
     low, high = _limits(shown, ascending)
 
     def place(value: float) -> float:
@@ -126,10 +129,10 @@ def plot(groups: Sequence[Group], *, ascending: bool, by: str) -> DotPlot:
         ]
         tests = [
             Range(
-                place(a),
+                place(value if math.isnan(a) else a),
                 place(value),
-                place(b),
-                f"{trial} on test: {value:.3f} ({a:.3f} to {b:.3f})",
+                place(value if math.isnan(b) else b),
+                f"{trial} on test: {interval(value, a, b)}",
             )
             for trial, value, a, b in group.tests
         ]
@@ -140,7 +143,7 @@ def plot(groups: Sequence[Group], *, ascending: bool, by: str) -> DotPlot:
         note = f"{told} · median{of_seeds} {middle:.3f}"
         rows.append(DotRow(group.label, note, tuple(dots), place(middle), tuple(tests)))
     ticks = tuple((place(value), f"{value:g}") for value in _ticks(low, high))
-    return DotPlot(tuple(rows), ticks, len(groups) - len(rows), by)
+    return DotPlot(tuple(rows), ticks, len(scored) - len(rows), by)
 
 
 def _setting(study: StudyRecords) -> list[str] | None:
@@ -161,7 +164,9 @@ def _setting(study: StudyRecords) -> list[str] | None:
 def _by_values(study: StudyRecords, names: list[str]) -> list[Group]:
     columns = [PARAMS + name for name in names]
     keys = study.trials[columns].astype(object)
-    labels = keys.apply(lambda row: " · ".join(str(v) for v in row if pd.notna(v)), axis=1)
+    labels = keys.apply(
+        lambda row: " · ".join(in_few_digits(v) for v in row if pd.notna(v)), axis=1
+    )
     of_config = dict(zip(study.trials["config_id"], labels, strict=True))
     scores = study.ranking.set_index("trial_id")["score"]
     of_trial = labels[study.ranking.index].to_numpy()
@@ -209,9 +214,7 @@ def test_scores(
         return ()
     wanted = found["trial"].isin(middle) & (found["split"] == "test")
     rows = found[wanted & (found["metric"] == study.metric.removeprefix("val_"))]
-    rows = rows.dropna(subset=["value"]).assign(
-        low=rows["low"].fillna(rows["value"]), high=rows["high"].fillna(rows["value"])
-    )
+    rows = rows.dropna(subset=["value"])
     return tuple(
         (str(trial), float(value), float(low), float(high))
         for trial, value, low, high in rows[["trial", "value", "low", "high"]].itertuples(
@@ -222,7 +225,8 @@ def test_scores(
 
 def _limits(groups: Sequence[Group], ascending: bool) -> tuple[float, float]:
     every = pd.concat([group.every for group in groups])
-    tests = [limit for group in groups for _, _, low, high in group.tests for limit in (low, high)]
+    tests = [end for group in groups for _, *ends in group.tests for end in ends]
+    tests = [end for end in tests if not math.isnan(end)]
     worst, better = (every.max(), every.min()) if ascending else (every.min(), every.max())
     worse = every.quantile(1 - NEAR_WORST if ascending else NEAR_WORST)
     if abs(worst - worse) <= FAR_OFF * abs(better - worse):

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
+from tune_bio.config import in_few_digits
 from tune_bio.naming import metric_name
 
 
@@ -90,4 +91,4 @@ def _words(value: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return in_few_digits(value)

@@ -13,6 +13,7 @@ from statsmodels.stats.libqsturng import qsturng
 from tune_bio.analysis.statistics.arrays import Floats
 from tune_bio.analysis.statistics.comparison import holm
 from tune_bio.analysis.statistics.intervals import LEVEL
+from tune_bio.config import in_few_digits
 from tune_bio.errors import AliasError, StatisticsError
 
 POWER = 0.8
@@ -126,8 +127,9 @@ def effects(
 def _levels(table: pd.DataFrame, name: str) -> pd.Series:
     """The column as categories: numbers by size, then texts, what is inactive last."""
     values = sorted(table[name].dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    # A column of whole numbers with a null in it holds floats.
-    told = {v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values}
+    told = {v: in_few_digits(v) for v in values}
+    if len(set(told.values())) < len(told):
+        told = {v: str(v) for v in values}
     names = [*dict.fromkeys(told.values()), *([INACTIVE] if table[name].isna().any() else [])]
     if len(names) < 2:
         raise StatisticsError(f"{name} has one level only", "leave it out")
