@@ -225,3 +225,27 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_told_and_changes_nothing(
     after = fresh.save()
     assert all(same(a, b) for a, b in zip(before[:2], after[:2], strict=True))
     assert before[2] == after[2]
+
+
+def test_what_a_cleaning_has_left_goes_only_when_the_new_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "1"
+    state = _saved(folder)
+    checkpoints.drop_optimizer(folder)
+    best = checkpoints.load_best(folder)
+    assert best is not None
+
+    def full(*rest: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "_write_files", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(folder, state, HISTORY)
+    again = checkpoints.load_best(folder)
+    assert again is not None
+    assert again.epoch == best.epoch
+    monkeypatch.undo()
+    checkpoints.save(folder, state, HISTORY)
+    assert checkpoints.is_complete(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]

@@ -230,3 +230,13 @@ def test_the_manifest_is_json_whatever_a_statistic_came_to(tmp_path: Path) -> No
     wanted = {"p": None, "of": [None, 0.5], "in": {"x": None, "n": 1}}
     assert read_manifest(tmp_path) == wanted
     assert "NaN" not in (tmp_path / "experiment.json").read_text()
+
+
+def test_a_trial_that_is_trained_on_has_said_nothing_of_test_images_yet(tmp_path: Path) -> None:
+    nobody = np.array([], dtype=str)
+    made = Records(tmp_path, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+    config = TrialConfig.of({"model": "ann"})
+    made.start_trial("t0000r1", "c", config, 1)
+    made.test_predictions["t0000r1"] = np.array([[0.1, 0.9]], np.float32)
+    made.start_trial("t0000r1", "c", config.model_copy(update={"epochs": 20}), 1)
+    assert "t0000r1" not in made.test_predictions

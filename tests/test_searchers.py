@@ -13,8 +13,10 @@ import torch
 from ray.tune.search import Searcher
 
 from tune_bio.config import TrialConfig
+from tune_bio.drawing import RecordedSource
 from tune_bio.errors import SpaceError
 from tune_bio.jobs import Job, job
+from tune_bio.past import PastTrial
 from tune_bio.searchers import (
     GaussianProcessSearcher,
     ListSearcher,
@@ -271,3 +273,26 @@ def test_what_follows_a_search_is_asked_for_again_until_nothing_does() -> None:
     searcher.on_trial_complete("7", {})
     assert given("8") == Searcher.FINISHED
     assert asked == [0, 1, 2]
+
+
+def zeros_last(trial: Trial) -> None:
+    trial.suggest_categorical("model", ["ann"])
+    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+    trial.suggest_categorical("weight_decay", [1e-2, 1e-4, 0])
+
+
+def test_a_zero_on_record_is_the_zero_of_the_list() -> None:
+    """The tables hold it as 0.0."""
+    source = RecordedSource({"model": "ann", "lr": 0.001, "weight_decay": 0.0}, {})
+    found = space_of(zeros_last).run(source)
+    assert (found["weight_decay"], source.drawn["weight_decay"]) == (0, 0)
+
+
+@pytest.mark.parametrize("missing", [["t0001"], ["t0000", "t0001", "t0003"]])
+def test_a_name_on_record_is_never_given_again(missing: list[str]) -> None:
+    """Trials that began side by side may have left a gap."""
+    params = {"model": "ann", "lr": 0.001, "weight_decay": 0.0, "epochs": 2, "seed": 0}
+    past = [PastTrial(trial, params, "completed", ((1, 0.5), (2, 0.6)), 0.6) for trial in missing]
+    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), lambda given: given, past)
+    given = [searcher.suggest(f"ray{k}")["trial"] for k in range(3)]
+    assert len({*given, *missing}) == 3 + len(missing)

@@ -56,12 +56,17 @@ def save(folder: Path, state: TrainingState, history: History, before: Path | No
     """
     if is_complete(folder):
         return  # the folder's name tells its content, so it is the same
-    if folder.exists():
-        shutil.rmtree(folder)  # what a cleaning has left of it
+    # What a cleaning has left of one may hold a best epoch: it goes when the new one is there.
+    left = folder.with_name(f".{folder.name}.{os.getpid()}.left.tmp")
     try:
         with making(folder) as temporary:
             _write_files(temporary, state, history, before)
+            if folder.exists():
+                folder.rename(left)
+        shutil.rmtree(left, ignore_errors=True)
     except OSError:
+        if left.exists() and not folder.exists():
+            left.rename(folder)
         if not is_complete(folder):  # else another trial of the same content was faster
             raise
 

@@ -175,6 +175,13 @@ def in_few_digits(value: Value) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
 
 
+def is_same(a: Value | None, b: Value | None) -> bool:
+    """Whether two values of a hyperparameter are one: 0 is 0.0 and "0", and not "0.0"."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return a == b and isinstance(a, bool) == isinstance(b, bool)
+    return str(a) == str(b)
+
+
 def per_layer(name: str, value: float | str) -> tuple[float, ...]:
     """Read "512-256-256" (or one number) into numbers; raises ConfigError."""
     if not isinstance(value, str):

@@ -2,7 +2,7 @@
 
 import optuna
 
-from tune_bio.config import Params, Value
+from tune_bio.config import Params, Value, is_same
 from tune_bio.space import Choices, Distribution
 
 
@@ -50,7 +50,7 @@ def _own_name(names: dict[str, list[Distribution]], name: str, wanted: Distribut
 def _nearest(distribution: Distribution, recorded: Value | None) -> Value:
     """The value that was drawn, from the one on record, which may have been capped."""
     if isinstance(distribution, Choices):
-        alike = [value for value in distribution.values if str(value) == str(recorded)]
+        alike = [value for value in distribution.values if is_same(value, recorded)]
         above = [
             value
             for value in distribution.values

@@ -15,7 +15,7 @@ from tune_bio.config import TrialConfig
 # as they stay as they are.
 NUMBERS = (
     "config", "seeding", "metrics", "datasets", "models", "optim", "schedules", "devices",
-    "training", "training_state", "reuse",
+    "training", "training_state", "reuse", "checkpoints", "featuring", "sharing",
 )  # fmt: skip
 _PACKAGE = Path(__file__).parent
 

@@ -51,6 +51,11 @@ def is_resplit(trial: str) -> bool:
     return "s" in trial
 
 
+def position_of(trial: str) -> int:
+    """The place in the study of a trial of the search: 7 of t0007."""
+    return int(trial[1:])
+
+
 def replicate_of(trial: str) -> int:
     """0 for the search's own trial, else which of its replicates this is."""
     return int(trial.partition("r")[2] or 0)

@@ -136,7 +136,11 @@ class Records:
     def start_trial(
         self, trial_id: str, config_id: str, config: TrialConfig, replicate: int = 0
     ) -> None:
-        """Add a trial's row, `running`, with its hyperparameters."""
+        """Add a trial's row, `running`, with its hyperparameters.
+
+        What it said of test images before, if it is trained on, is that of another model.
+        """
+        self.test_predictions.pop(trial_id, None)
         now = time.monotonic() - self.began
         self.timeline[trial_id] = [now, now]
         self.trials[trial_id] = {

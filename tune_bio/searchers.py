@@ -19,7 +19,7 @@ from tune_bio.config import Params
 from tune_bio.drawing import OptunaSource, RecordedSource
 from tune_bio.driver_only import DriverOnly
 from tune_bio.errors import SpaceError
-from tune_bio.jobs import Job, job, trial_name
+from tune_bio.jobs import Job, job, position_of, trial_name
 from tune_bio.past import PastTrial
 from tune_bio.schedulers import TIME
 from tune_bio.seeding import derive
@@ -134,7 +134,8 @@ class OptunaSearcher(_StudySearcher):
         self._settings = settings
         self._space = space
         self._finish = finish
-        self._given = len(past)
+        # Not how many there are: of those that began side by side one may be missing.
+        self._given = max((position_of(trial.trial) + 1 for trial in past), default=0)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
         self._study = optuna.create_study(

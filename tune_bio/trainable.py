@@ -24,7 +24,7 @@ from tune_bio.cluster import Allotment
 from tune_bio.config import METRIC_MODES, WORST, TrialConfig
 from tune_bio.errors import ResultsError
 from tune_bio.jobs import members_of
-from tune_bio.reuse.prefixes import PrefixStore
+from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore, owners
 from tune_bio.sharing import Shared
 from tune_bio.signs_of_life import SignsOfLife, stall_file
 from tune_bio.training import EpochResult, TrainingState, fit, train_accuracy_at_best
@@ -80,7 +80,8 @@ class TrialActor(tune.Trainable):
             device=self.device,
         )
         self.key = context.store.key(config, self.data.reuse_tag, self.gpu or "cpu")
-        context.store.claim(self.key, [member.trial for member in members])
+        self.owners = {member.trial for member in members}
+        context.store.claim(self.key, sorted(self.owners))
         self.study = f"{context.store.folder.name}/"
         self.name = self.study + new_config["trial"]
         self.history = History(rows=[], trial=self.name)
@@ -164,14 +165,24 @@ class TrialActor(tune.Trainable):
 
     def _save(self) -> None:
         """Save a checkpoint, and remove the one before where that was only for safety."""
-        epoch = self.state.epoch
-        path, provisional = self.context.store.at(self.key, epoch), self.provisional
-        checkpoints.save(path, self.state, self.history, self.saved)
+        epoch, store = self.state.epoch, self.context.store
+        path, provisional = store.at(self.key, epoch), self.provisional
+        needed = self.state.finished or epoch in self.ends
+        try:
+            checkpoints.save(path, self.state, self.history, self.saved)
+        except OSError as error:
+            if needed:
+                raise
+            # As on a full disk: the training itself needs none of it.
+            _log.warning("no checkpoint of %s after epoch %d: %s", self.name, epoch, error)
+            self.saved_at = time.monotonic()
+            return
         self.saved_at, self.saved = time.monotonic(), path
-        if provisional is not None and provisional != path:
+        # Another trial of the same training may go on from it, or have its best epoch in it.
+        alone = owners(store.folder / CHECKPOINTS / self.key) <= self.owners
+        if provisional is not None and provisional != path and alone:
             shutil.rmtree(provisional, ignore_errors=True)
-        kept = self.state.finished or epoch in self.ends
-        kept = kept or (self.context.keep_rungs and epoch in self.context.rungs)
+        kept = needed or (self.context.keep_rungs and epoch in self.context.rungs)
         self.provisional = None if kept else path
 
     def _report(self, rows: list[dict[str, Any]], decisive: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from tests.analysis.figures.conftest import write_study
 from tests.analysis.made_studies import made_study
 from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
+from tune_bio.analysis.confirmation_table import confirmation_table
 from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.figures.comparisons import Difference, _largest, _levels
 from tune_bio.analysis.figures.style import short
@@ -87,7 +88,7 @@ def test_a_cell_that_was_lost_is_not_left_out_of_the_grid(tmp_path: Path) -> Non
     table = by_configuration(study)
     assert lost["trial"] in set(table["configuration"])
     assert table.set_index("configuration")["seeds"][lost["trial"]] == "0 (failed)"
-    told = "\n".join(summary_parts(study, draw_conclusions(study, read_predictions(folder))))
+    told = confirmation_table(study, draw_conclusions(study, read_predictions(folder)))
     assert "Of 1 of the 4 a replicate failed or diverged" in told
 
 

@@ -11,7 +11,7 @@ from tests.fixtures_data import config, few_examples
 from tune_bio.reuse.prefixes import (
     PrefixStore,
     Surroundings,
-    folder_of,
+    folders_of,
     group,
     numbered,
     owners,
@@ -130,11 +130,11 @@ def test_a_mark_tells_whose_key_it_is(tmp_path: Path) -> None:
     kept = store(tmp_path / "study")
     kept.claim("key", ["t0001", "t0002"])
     _make(kept.at("key", 3))
-    folder = folder_of(tmp_path / "study", "t0002")
+    (folder,) = folders_of(tmp_path / "study", "t0002")
     assert folder == tmp_path / "study" / "checkpoints" / "key"
     assert owners(folder) == {"t0001", "t0002"}
     assert [path.name for path in numbered(folder)] == ["3"]
-    assert folder_of(tmp_path / "study", "t000") is None
+    assert folders_of(tmp_path / "study", "t000") == []
 
 
 def _make(folder: Path) -> None:

@@ -16,7 +16,8 @@ from tune_bio.config import TrialConfig
 from tune_bio.naming import moment
 from tune_bio.records import Records, read_evaluations, read_predictions
 from tune_bio.settings import SearchSettings
-from tune_bio.study.confirmation import choose, confirmed
+from tune_bio.study.confirmation import Finalist, choose, confirmed
+from tune_bio.study.judging import AfterSearch, was_interrupted
 from tune_bio.thresholds import choose_threshold
 
 Run = Callable[..., Any]
@@ -197,3 +198,28 @@ def test_a_budget_that_is_used_up_leaves_the_test_set_sealed(study: Run) -> None
     finished = study(*CONFIRM, "--time-budget", "0.01", configs=CONFIGS)
     assert finished.manifest["test_set_opened"] == []
     assert finished.manifest["confirmed"] == []
+
+
+def _args(records: Records, chosen: Any, **settings: Any) -> tuple[Any, Records, Any]:
+    given = SearchSettings.of({"finalists": 1, "replicates": 2, **settings})
+    plan: Any = SimpleNamespace(settings=given, selects_nothing=False, trials=2)
+    after = AfterSearch(plan, None, records, None)  # type: ignore[arg-type]
+    after.finalists = chosen
+    return plan, records, after
+
+
+def test_what_is_no_longer_wanted_does_not_keep_a_study_from_ending(tmp_path: Path) -> None:
+    scores = {"t0000": 0.5, "t0000r1": 0.5, "t0000r2": 0.5, "t0001": 0.6, "t0001r1": 0.6}
+    records = _records(tmp_path, scores, "val_auroc")
+    for trial in ("t0000r1", "t0000r2", "t0001r1"):
+        records.trials[trial]["seed"] = int(trial[-1])
+    records.update_trial("t0000r2", status="interrupted")
+    for finalist, replicates, unfinished in (
+        ("t0000", ("t0000r1", "t0000r2"), True),
+        ("t0000", ("t0000r1",), False),  # fewer are wanted now
+        ("t0001", ("t0001r1",), False),  # or another finalist's
+    ):
+        wanted = [Finalist(finalist, finalist, replicates)]
+        assert was_interrupted(*_args(records, wanted)) == unfinished
+    assert not was_interrupted(*_args(records, [], finalists=0))
+    assert was_interrupted(*_args(records, None))  # the search ended, and nobody was asked

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from ray import tune
 
-from tune_bio import checkpoints
+from tune_bio import checkpoints, trainable
 from tune_bio.cluster import Allotment
 from tune_bio.datasets import open_dataset
 from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms import prepare
-from tune_bio.reuse.prefixes import PrefixStore, Surroundings, folder_of, numbered
+from tune_bio.reuse.prefixes import PrefixStore, Surroundings, folders_of, numbered
 from tune_bio.sharing import share
 from tune_bio.signs_of_life import stall_file
 from tune_bio.trainable import TrialActor, TrialContext
@@ -85,8 +87,7 @@ def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_
     one = actor()
     _run(one)
     study = tmp_path / "results" / "study"
-    folder = folder_of(study, "t0000")
-    assert folder is not None
+    (folder,) = folders_of(study, "t0000")
     assert [path.name for path in numbered(folder)] == ["2", "4", "6"]
     for checkpoint in numbered(folder):
         state = json.loads((checkpoint / "state.json").read_text())
@@ -164,8 +165,7 @@ def test_nothing_is_reused_where_the_first_epochs_are_others(
 def test_a_damaged_checkpoint_is_passed_over(actor: Any, tmp_path: Path) -> None:
     expected = _rows(_run(actor(results="alone", epochs=9)))
     _run(actor(epochs=6))
-    folder = folder_of(tmp_path / "results" / "study", "t0000")
-    assert folder is not None
+    (folder,) = folders_of(tmp_path / "results" / "study", "t0000")
     for epoch in (4, 6):
         (folder / str(epoch) / "optimizer.safetensors").write_bytes(b"damaged")
     longer = actor("t0001", study="another", epochs=9)
@@ -201,8 +201,7 @@ def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_pat
     reports = _run(actor("t0002", members=members, rungs=(), epochs=8))
     assert {3, 5, 8} <= {report["epoch"] for report in reports}
     for trial, epochs in members:
-        folder = folder_of(tmp_path / "results" / "study", trial)
-        assert folder is not None
+        (folder,) = folders_of(tmp_path / "results" / "study", trial)
         best = checkpoints.load_best(folder / str(epochs))
         assert best is not None
         assert best.epoch <= epochs
@@ -231,3 +230,48 @@ def test_shared_images_are_read_in_place(actor: Any) -> None:
     assert not pixels.flags.writeable, "a copy would be writeable, and cost memory in every actor"
     assert not pixels.flags.owndata
     assert isinstance(pixels, np.ndarray)
+
+
+def test_a_checkpoint_that_another_trial_needs_stays(
+    actor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two lengths of one training, side by side; each epoch is saved, as slow ones are."""
+    monkeypatch.setattr(trainable, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(trainable, "CHECKPOINT_SECONDS", 0.0)
+    long, short = actor("t0000", rungs=(), epochs=6), actor("t0001", rungs=(), epochs=3)
+    for _ in range(3):
+        long.step()
+        short.step()
+    for _ in range(3):
+        long.step()
+    (folder,) = folders_of(tmp_path / "results" / "study", "t0001")
+    assert folders_of(tmp_path / "results" / "study", "t0000") == [folder]
+    assert {"3", "6"} <= {path.name for path in numbered(folder)}
+    assert checkpoints.load_best(folder / "3") is not None
+
+
+def test_a_full_disk_costs_a_safety_copy_and_not_the_training(
+    actor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoints.save
+
+    def full(folder: Path, *rest: Any) -> None:
+        if int(folder.name) < 6:
+            raise OSError(28, "No space left on device")
+        save(folder, *rest)
+
+    monkeypatch.setattr(checkpoints, "save", full)
+    assert [row["epoch"] for row in _rows(_run(actor()))] == list(range(1, 7))
+    (folder,) = folders_of(tmp_path / "results" / "study", "t0000")
+    assert [path.name for path in numbered(folder)] == ["6"]
+    monkeypatch.setattr(checkpoints, "save", lambda *rest: full(Path("1")))
+    with pytest.raises(OSError, match="No space left"):  # its best weights would be lost
+        _run(actor(results="none"))
+
+
+def test_the_key_knows_what_the_numbers_of_the_pixels_mean(actor: Any) -> None:
+    one = actor()
+    grey = one.data.reuse_tag
+    other = replace(one.data, format=PixelFormat(1, 10280.0, 51143.0))
+    assert grey != other.reuse_tag
+    assert grey != replace(one.data, format=PixelFormat(3)).reuse_tag

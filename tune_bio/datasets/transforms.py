@@ -103,14 +103,18 @@ class TrialData:
 
     @property
     def reuse_tag(self) -> str:
-        """Names the features and the re-split, or "".
+        """Names what the pixels' numbers mean, the features and the re-split.
 
-        A trial on features is not that on images, bit by bit, and on another split it is another.
+        The same files have other numbers beside files of another depth or colour. A trial on
+        features is not that on images, bit by bit, and on another split it is another.
         """
-        split = f"split {self.split_key}" if self.split_key else ""
-        if self.train.features is None:
-            return split
-        return f"{self.train.features.dtype.name} {self.features_key} {split}".strip()
+        pixels = self.format
+        parts = [f"{self.train.pixels.dtype.name} {pixels.channels} {pixels.low} {pixels.high}"]
+        if self.train.features is not None:
+            parts += [self.train.features.dtype.name, self.features_key]
+        if self.split_key:
+            parts.append(f"split {self.split_key}")
+        return " ".join(parts)
 
     def with_features(self, cut: Cut, train: Features, val: Features, key: str = "") -> "TrialData":
         """The same images with features of theirs."""

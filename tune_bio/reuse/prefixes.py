@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tune_bio.space import Pair
 CHECKPOINTS = "checkpoints"
 KEY_DIGITS = 24  # of 64: no two of a billion trainings share them
 _OWNER = "of-"
+LIBRARIES = ("torchvision", "timm", "pillow", "tifffile", "imagecodecs")  # networks, and pixels
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class PrefixStore:
             device,
             code_version(),
             torch.__version__,
+            *_versions(),
             torch.backends.cpu.get_cpu_capability(),
         ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -97,6 +101,11 @@ class PrefixStore:
         for path in sorted(paths, key=lambda path: -int(path.name)):
             if after < int(path.name) <= until and checkpoints.is_complete(path):
                 yield path
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    return tuple(map(version, LIBRARIES))
 
 
 def prefix_identity(config: TrialConfig) -> dict[str, Any]:
@@ -135,9 +144,10 @@ def owners(folder: Path) -> set[str]:
     return {path.name.removeprefix(_OWNER) for path in folder.glob(f"{_OWNER}*")}
 
 
-def folder_of(study: Path, trial: str) -> Path | None:
-    """The folder of a trial's checkpoints, or None where it never began."""
-    marks = sorted(
-        (study / CHECKPOINTS).glob(f"*/{_OWNER}{trial}"), key=lambda p: p.stat().st_mtime
-    )
-    return marks[-1].parent if marks else None
+def folders_of(study: Path, trial: str) -> list[Path]:
+    """The folders of a trial's checkpoints, the newest first.
+
+    There are several where it was resumed under another key, as with another PyTorch.
+    """
+    marks = (study / CHECKPOINTS).glob(f"*/{_OWNER}{trial}")
+    return [mark.parent for mark in sorted(marks, key=lambda m: m.stat().st_mtime, reverse=True)]

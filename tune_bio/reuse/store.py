@@ -127,7 +127,10 @@ class FeatureStore:
 
 
 def _size(folder: Path) -> int:
-    return sum(stat.st_size for path in folder.iterdir() if (stat := _stat(path)))
+    try:
+        return sum(stat.st_size for path in folder.iterdir() if (stat := _stat(path)))
+    except OSError:  # another study has just removed it
+        return 0
 
 
 def _used_at(folder: Path) -> float:

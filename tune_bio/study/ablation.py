@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_bio.config import Params, TrialConfig, Value, in_few_digits, is_inactive
+from tune_bio.config import Params, TrialConfig, Value, in_few_digits, is_inactive, is_same
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.drawing import RecordedSource
 from tune_bio.errors import InputError
@@ -194,7 +194,7 @@ def _best_first(values: Sequence[Value], seen: Sequence[Value]) -> list[Value]:
 
 def _alternatives(distribution: Distribution, value: Value) -> Iterator[Value]:
     if isinstance(distribution, Choices):
-        yield from (other for other in distribution.values if str(other) != str(value))
+        yield from (other for other in distribution.values if not is_same(other, value))
     elif isinstance(value, int | float):
         yield from _moved(distribution, value)
 

@@ -12,7 +12,7 @@ from tune_bio.models.pretrained import as_tensors, load_backbone
 from tune_bio.progress import ranked
 from tune_bio.records import Records, Row, config_of
 from tune_bio.reuse.features import Part
-from tune_bio.reuse.prefixes import folder_of, numbered
+from tune_bio.reuse.prefixes import folders_of, numbered
 from tune_bio.study.plan import Plan
 from tune_bio.thresholds import choose_threshold
 from tune_bio.training import Best, Tensors
@@ -52,8 +52,8 @@ def best_epoch(plan: Plan, row: Row) -> Best | None:
 
     None where the trial was interrupted before that epoch was saved; the next best is taken then.
     """
-    folder = folder_of(plan.request.folder, row["trial_id"])
-    for checkpoint in reversed(numbered(folder) if folder is not None else []):
+    folders = folders_of(plan.request.folder, row["trial_id"])
+    for checkpoint in (path for folder in folders for path in reversed(numbered(folder))):
         if int(checkpoint.name) > row.get("epochs_run", 0):
             continue
         try:

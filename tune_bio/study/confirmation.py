@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tune_bio.config import Params
-from tune_bio.jobs import Job, replicate_of, trial_name
+from tune_bio.jobs import Job, position_of, replicate_of, trial_name
 from tune_bio.progress import ranked, score
 from tune_bio.records import Records, Row, config_of
 from tune_bio.study.plan import Plan
@@ -95,7 +95,7 @@ def confirmed(plan: Plan, records: Records, finalists: Sequence[Finalist]) -> li
 
 
 def _named(trial: str, replicate: int) -> str:
-    return trial_name(int(trial[1:]), replicate)
+    return trial_name(position_of(trial), replicate)
 
 
 def reseeded(records: Records, finalist: Finalist, replicate: int) -> Params:

@@ -11,15 +11,22 @@ from tune_bio.settings import SearchSettings
 
 GIB = 2**30
 BEST_KEPT = 5  # trials whose weights stay, whatever the limit
+UNFINISHED = ("running", "interrupted")  # these go on from their last checkpoint
 TIME_SHARE = 20  # looking takes longer in a large study: at most a twentieth of the driver's time
 
 
 class Disk:
-    """Keeps the checkpoints of a study within `settings.checkpoint_gib`."""
+    """Keeps the checkpoints of a study within `settings.checkpoint_gib`.
 
-    def __init__(self, records: Records, settings: SearchSettings) -> None:
+    `all_confirm`: every trial of the search is to be evaluated, so that its weights stay.
+    """
+
+    def __init__(
+        self, records: Records, settings: SearchSettings, *, all_confirm: bool = False
+    ) -> None:
         self._records = records
         self._settings = settings
+        self._all_confirm = all_confirm
         self._clean_after = 0.0
 
     @property
@@ -35,14 +42,14 @@ class Disk:
         if started < self._clean_after:
             return
         rows = list(self._records.trials.values())
-        best = ranked(rows, self._records, self._settings)[:BEST_KEPT]
-        confirming = [row for row in rows if confirms(row["trial_id"])]
-        replicates = [row["trial_id"] for row in confirming]
+        searched = [row for row in rows if row["replicate"] == 0]
+        best = ranked(searched, self._records, self._settings)
+        kept = [row["trial_id"] for _, row in best[: None if self._all_confirm else BEST_KEPT]]
         clean(
             self._records.folder,
             self.limit,
-            running=[row["trial_id"] for row in rows if row["status"] == "running"],
-            best=[*(row["trial_id"] for _, row in best), *replicates],
+            running=[row["trial_id"] for row in rows if row["status"] in UNFINISHED],
+            best=[*kept, *(row["trial_id"] for row in rows if confirms(row["trial_id"]))],
         )
         took = time.monotonic() - started
         self._clean_after = time.monotonic() + TIME_SHARE * took

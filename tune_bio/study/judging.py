@@ -90,6 +90,21 @@ class AfterSearch:
         """What is to be trained next: replicates, then the winner's changes; else nothing."""
         return next((found for stage in self._stages if (found := stage())), [])
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something that follows the search is still to be trained."""
+        plan, records = self._plan, self._records
+        if self.finalists is None:
+            return plan.settings.finalists != 0
+        if replicate_jobs(records, self.finalists):
+            return True
+        if resplit_jobs(plan, records, self.finalists, list(self.splits)):
+            return True
+        if self.ablation is None:
+            winners = confirmed(plan, records, self.finalists)
+            return plan.settings.ablate and bool(winners)
+        return bool(ablation_jobs(records, self.ablation))
+
     def _replicates(self) -> list[Job]:
         """Those that are still to be trained."""
         plan, records = self._plan, self._records
@@ -221,7 +236,7 @@ def _control(
 ) -> None:
     """Fit the simple predictors, and raise the flags."""
     top, controls = top_trial(plan, records), list[Control]()
-    stopped = was_interrupted(plan, records)  # then nothing is trained any more
+    stopped = was_interrupted(plan, records, after)  # then nothing is trained any more
     shuffled = None if stopped else after.shuffled()
     if plan.settings.controls and top is not None:
         controls = simple_predictors(plan, records, config_of(records.trials[top]))
@@ -250,8 +265,11 @@ def _described(one: Confirmed) -> dict[str, Any]:
     }
 
 
-def was_interrupted(plan: Plan, records: Records) -> bool:
-    """Whether something was begun and not ended, or never begun."""
-    unfinished = any(row["status"] == "interrupted" for row in records.trials.values())
-    searched = sum(row["replicate"] == 0 for row in records.trials.values())
-    return unfinished or searched < plan.trials
+def was_interrupted(plan: Plan, records: Records, after: AfterSearch) -> bool:
+    """Whether something that is wanted was begun and not ended, or never begun.
+
+    A replicate of what is no finalist any more may stay unfinished for ever.
+    """
+    searched = [row for row in records.trials.values() if row["replicate"] == 0]
+    unfinished = any(row["status"] == "interrupted" for row in searched)
+    return unfinished or len(searched) < plan.trials or after.is_open

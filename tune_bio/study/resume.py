@@ -9,7 +9,7 @@ from typing import Any
 from tune_bio.config import METRIC_MODES, WORST, Params, TrialConfig
 from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
-from tune_bio.jobs import replicate_of
+from tune_bio.jobs import position_of, replicate_of
 from tune_bio.past import PastTrial
 from tune_bio.records import Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
@@ -49,7 +49,9 @@ def refuse_other_study(plan: Plan) -> None:
                 f"give {flag} {before[name]}, or begin another study: it reuses what is the same",
             )
     for name in ("num_trials", "max_epochs"):
-        if plan.listed is None and now[name] < before[name]:
+        if name == "num_trials" and plan.listed is not None:
+            continue  # a list has its own length
+        if now[name] < before[name]:
             raise ConfigError(
                 f"the study began with {name}={before[name]} and is to go on with {now[name]}",
                 "it can be extended and not cut",
@@ -79,10 +81,12 @@ def restore(plan: Plan, records: Records) -> list[PastTrial]:
     records.restore()
     past = []
     for trial, row in records.trials.items():
-        if replicate_of(trial) and row["status"] == "running":
+        # One that failed is tried again: without it its configuration is never confirmed.
+        if replicate_of(trial) and row["status"] in ("running", "failed"):
             row["status"] = "interrupted"
-    for position, trial in enumerate(sorted(t for t in records.trials if not replicate_of(t))):
+    for trial in sorted(t for t in records.trials if not replicate_of(t)):
         row = records.trials[trial]
+        position = position_of(trial)  # not its place here: others may not have begun
         config = config_of(row)
         params: Params = {**config.params(), "seed": config.seed}
         if row["status"] == "running" or _grows(plan, position, row, params):

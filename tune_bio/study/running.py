@@ -54,6 +54,7 @@ class Ran:
     records: Records
     judged: Judged
     interruption: Interruption
+    unfinished: bool
 
 
 def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
@@ -89,14 +90,15 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     if judged.stopped:
         interruption.number = signal.SIGINT
     records.write()
+    unfinished = was_interrupted(plan, records, after)
     manifest |= {
         "best_trial": judged.best.row["trial_id"] if judged.best else None,
         "seconds": time.monotonic() - records.began,
         "timeline": records.timeline,
-        "interrupted": judged.stopped or was_interrupted(plan, records),
+        "interrupted": judged.stopped or unfinished,
     }
     write_manifest(folder, manifest)
-    return Ran(records, judged, interruption)
+    return Ran(records, judged, interruption, unfinished)
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
@@ -109,7 +111,7 @@ def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:
     write_manifest(folder, {**study.manifest, "conclusions": conclusions.to_json()})
     write_outputs(study, conclusions, folder)
     conclude(plan, trials, ran.judged, console)
-    return Outcome(folder, trials, _signal(plan, ran.records, ran.interruption))
+    return Outcome(folder, trials, _signal(plan, ran))
 
 
 def _draw(
@@ -134,10 +136,10 @@ def _draw(
             line(console, f"[yellow]note:[/] no sheets of images: {escape(str(error))}")
 
 
-def _signal(plan: Plan, records: Records, interruption: Interruption) -> int | None:
+def _signal(plan: Plan, ran: Ran) -> int | None:
     """The signal that ended the search; one that Tune swallowed was Ctrl-C's."""
-    if interruption.number is not None:
-        return interruption.number
-    if plan.settings.time_budget is None and was_interrupted(plan, records):
+    if ran.interruption.number is not None:
+        return ran.interruption.number
+    if plan.settings.time_budget is None and ran.unfinished:
         return 2
     return None

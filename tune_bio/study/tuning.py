@@ -78,7 +78,7 @@ def search(
         settings,
         context.rungs,
         _operation_counter(plan),
-        Disk(records, settings).clean,
+        Disk(records, settings, all_confirm=plan.selects_nothing).clean,
         splits,
     )
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
@@ -118,6 +118,12 @@ def joined(named: Sequence[tuple[str, Params]], past: Sequence[PastTrial] = ()) 
     return jobs
 
 
+def _once(past: Sequence[PastTrial]) -> list[PastTrial]:
+    """Of trials of a list that were one training, the one that came farthest: Tune saw no other."""
+    groups = group([TrialConfig.of(trial.params) for trial in past])
+    return [max((past[at] for at in members), key=lambda one: one.reached) for members in groups]
+
+
 def _surroundings(plan: Plan) -> Surroundings:
     data = plan.dataset
     seen = [data.train.fingerprint, data.val.fingerprint, *data.classes, str(data.positive)]
@@ -149,7 +155,7 @@ def _tuner(
             metric=settings.metric,
             mode=settings.mode,
             search_alg=searcher,
-            scheduler=build_scheduler(settings, past),
+            scheduler=build_scheduler(settings, past if plan.listed is None else _once(past)),
             num_samples=trials,
             max_concurrent_trials=allotment.concurrent,
             time_budget_s=settings.time_budget,

@@ -32,6 +32,8 @@ CONTROLS = {"majority": 0.5, "border": 0.6, "pixels": 0.64}
 THRESHOLD = 0.45
 Builder = Callable[..., Material]
 
+OPENED = {"when": "2026-01-02T03:04:05+00:00", "images": 160, "sha256": "0"}
+
 
 def _split(name: str, classes: int) -> Described:
     """Two images a patient."""
@@ -140,7 +142,7 @@ def _manifest(
         "best_trial": best,
         "confirmed": confirmed,
         "thresholds": {best: THRESHOLD if len(classes) == 2 else None} if confirmed else {},
-        "test_set_opened": [{"when": "then", "images": 160, "sha256": "0"}] if opened else [],
+        "test_set_opened": [OPENED] if opened else [],
         "controls": {
             "predictors": [
                 {"name": name, "looks_at": "", "validation": {"auroc": value}}

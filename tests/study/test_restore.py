@@ -1,0 +1,88 @@
+"""What a resumed study reads from its records, whatever it was when it was interrupted."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tune_bio.config import TrialConfig
+from tune_bio.errors import ConfigError
+from tune_bio.fingerprints import config_id
+from tune_bio.past import PastTrial
+from tune_bio.records import Records
+from tune_bio.settings import SearchSettings
+from tune_bio.study import resume
+from tune_bio.study.plan import finish
+from tune_bio.study.resume import refuse_other_study, restore
+from tune_bio.study.tuning import _once
+
+LISTED = tuple(
+    {"model": "ann", "lr": lr, "epochs": epochs, "image_size": 16}
+    for lr in (0.1, 0.01)
+    for epochs in (10, 20, 30)
+)
+
+
+def plan_of(**given: Any) -> Any:
+    settings = SearchSettings.of({"max_epochs": 30, **given})
+    plan = SimpleNamespace(settings=settings, listed=LISTED)
+    plan.finish = lambda params: finish(params, settings, 16)
+    return plan
+
+
+def records_with(folder: Path, plan: Any, status: dict[str, str]) -> Records:
+    """Records that have been written, to be read again."""
+    nobody = np.array([], dtype=str)
+    made = Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+    for trial, told in status.items():
+        at, _, replicate = trial[1:].partition("r")
+        config = TrialConfig.of({**plan.finish(LISTED[int(at)]), "seed": int(replicate or 0)})
+        made.start_trial(trial, config_id(config), config, int(replicate or 0))
+        made.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.5}])
+        made.update_trial(trial, status=told, best_epoch=1, epochs_run=1)
+    made.write()
+    return Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+
+
+def test_a_grid_goes_on_whatever_members_had_begun(tmp_path: Path) -> None:
+    """Lengths 10, 20, 30 of the second learning rate: one training, begun before the first's."""
+    plan = plan_of()
+    records = records_with(
+        tmp_path, plan, {"t0003": "completed", "t0004": "interrupted", "t0005": "running"}
+    )
+    past = restore(plan, records)
+    assert [(one.trial, one.status) for one in past] == [
+        ("t0003", "completed"), ("t0004", "interrupted"), ("t0005", "interrupted"),
+    ]  # fmt: skip
+    assert [one.params["lr"] for one in past] == [0.01] * 3
+
+
+def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
+    plan = plan_of()
+    status = {"t0000": "completed", "t0001": "failed", "t0000r1": "failed", "t0000r2": "diverged"}
+    records = records_with(tmp_path, plan, status)
+    restore(plan, records)
+    assert records.trials["t0000r1"]["status"] == "interrupted"
+    assert records.trials["t0000r2"]["status"] == "diverged"
+    assert records.trials["t0001"]["status"] == "failed"
+
+
+def test_a_list_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {"settings": plan_of(max_epochs=30).settings.model_dump()}
+    monkeypatch.setattr(resume, "read_manifest", lambda folder: before)
+    plan = plan_of(max_epochs=5)
+    plan.request = SimpleNamespace(folder=tmp_path)
+    with pytest.raises(ConfigError, match="max_epochs=30 and is to go on with 5"):
+        refuse_other_study(plan)
+
+
+def test_lengths_of_one_training_are_told_to_the_scheduler_once() -> None:
+    def past(at: int, steps: int) -> PastTrial:
+        params = {**plan_of().finish(LISTED[at]), "seed": 0}
+        curve = tuple((epoch, 0.5) for epoch in range(1, steps + 1))
+        return PastTrial(f"t{at:04d}", params, "completed", curve, 0.5)
+
+    told = _once([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
+    assert [one.trial for one in told] == ["t0002", "t0003"]
