@@ -1,10 +1,12 @@
 """Files are written whole or not at all."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from tune_bio import files
 from tune_bio.files import replacing, write_text
 
 
@@ -44,3 +46,14 @@ def test_a_file_may_be_read_by_whom_the_user_lets_read(tmp_path: Path, mask: int
     finally:
         os.umask(before)
     assert (tmp_path / "table").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_a_killed_process_has_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new, whole = tmp_path / ".a.npy.1.tmp", tmp_path / ".b.npy.2.tmp", tmp_path / "c.npy"
+    for path in (old, new, whole):
+        path.write_bytes(b"x")
+    past = time.time() - files.ABANDONED - 60
+    for path in (old, whole):
+        os.utime(path, (past, past))
+    files.remove_abandoned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, whole.name]

@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+ABANDONED = 24 * 3600.0  # seconds
 
 
 @contextmanager
@@ -43,6 +46,19 @@ def making(folder: Path) -> Iterator[Path]:
         _fsync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of `folder` that a killed process has left.
+
+    Those that nobody has written to for a day: the process may be one of another machine.
+    """
+    for path in folder.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED and path.is_file():
+                path.unlink()
+        except OSError:  # somebody else was faster
+            continue
 
 
 def write_text(path: Path, text: str) -> None:

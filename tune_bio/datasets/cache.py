@@ -16,7 +16,7 @@ import torch
 import torchvision
 
 from tune_bio.errors import DataError
-from tune_bio.files import replacing
+from tune_bio.files import remove_abandoned, replacing
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -90,6 +90,7 @@ def writing_anywhere(
     """The same in any order: the function yielded takes the position of the first row, too."""
     with failing_clearly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path.parent)
         _refuse_full_disk(path, prod(shape) * dtype.itemsize)
         with replacing(path) as temporary, temporary.open("wb") as stream:
             _write_header(stream, shape, dtype)
