@@ -45,7 +45,7 @@ def comparisons(material: Material) -> Figure:
     found = [(title, rows) for title, rows in _sections(material) if rows]
     for title, rows in found:
         shown = _largest(rows, _MOST // len(found))
-        few = f"; the largest {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
+        few = f"\nthe largest {len(shown)} of {len(rows)}" if len(shown) < len(rows) else ""
         sections.append((title + few, shown))
     tall = [_ROW * len(rows) + 0.1 for _, rows in sections]
     height = min(sum(tall) + _REST * len(tall), TALLEST)
