@@ -176,7 +176,7 @@ def in_few_digits(value: Value) -> str:
 
 
 def is_same(a: Value | None, b: Value | None) -> bool:
-    """Whether two values of a hyperparameter are one: 0 is 0.0 and "0", and not "0.0"."""
+    """Whether two values of a hyperparameter are one: 0 and 0.0 are, and so are 64 and "64"."""
     if isinstance(a, int | float) and isinstance(b, int | float):
         return a == b and isinstance(a, bool) == isinstance(b, bool)
     return str(a) == str(b)

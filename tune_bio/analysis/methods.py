@@ -91,13 +91,8 @@ def _selection(study: StudyRecords) -> str:
         return text
     seeds = counted(len(study.confirmed[0]["scores"]), "seed")
     best = len(study.confirmed)
-    chosen = (
-        "every one was"
-        if study.whole
-        else f"the best {best} were"
-        if best > 1
-        else ("the best was")
-    )
+    finalists = "the best was" if best == 1 else f"the best {best} were"
+    chosen = "every one was" if study.whole else finalists
     return (
         f"{text} Of these, {chosen} trained under {seeds}; the one with the best mean on "
         "validation was taken, and of its replicates the one in the middle."

@@ -3,11 +3,10 @@
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.figures.material import Material
-from tune_bio.analysis.figures.style import BLUE, SMALL, cut_to, new_figure
+from tune_bio.analysis.figures.style import BLUE, DARK, SMALL, cut_to, new_figure
 
 CLEAR = 0.05  # p-values below are drawn full, the others are what chance gives too
 MOST = 12
-DARK = "#444444"
 _ROW, _REST = 0.24, 0.75  # inches
 
 

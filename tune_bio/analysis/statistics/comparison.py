@@ -10,14 +10,13 @@ import numpy.typing as npt
 from statsmodels.stats.multitest import multipletests
 
 from tune_bio.analysis.statistics.arrays import Floats, Integers, swapped_patients
-from tune_bio.analysis.statistics.intervals import UNKNOWN, expanded_percentiles
+from tune_bio.analysis.statistics.intervals import ROUNDING, UNKNOWN, expanded_percentiles
 from tune_bio.analysis.statistics.resampling import bootstrap
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
 from tune_bio.analysis.statistics.scoring import OF_ALL_CLASSES, Scorer, ranks_of_columns, scorer
 from tune_bio.errors import StatisticsError
 
 RANKED = ("auroc", "auprc")
-ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)

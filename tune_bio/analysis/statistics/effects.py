@@ -12,14 +12,13 @@ from statsmodels.stats.libqsturng import qsturng
 
 from tune_bio.analysis.statistics.arrays import Floats
 from tune_bio.analysis.statistics.comparison import holm
-from tune_bio.analysis.statistics.intervals import LEVEL
+from tune_bio.analysis.statistics.intervals import LEVEL, ROUNDING
 from tune_bio.config import in_few_digits
 from tune_bio.errors import AliasError, StatisticsError
 
 POWER = 0.8
 MOST_SEEDS = 10_000
 INACTIVE = "inactive"
-ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)

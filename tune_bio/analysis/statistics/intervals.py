@@ -12,6 +12,8 @@ LEVEL = 0.95
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 Limits = tuple[float, float]
 UNKNOWN: Limits = (math.nan, math.nan)
+ROUNDING = 1e-9  # of a score: sums in another order differ by less
+NARROW = "patients unknown: the interval may be too narrow"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from tune_bio.analysis.statistics.calibration import (
     expected_calibration_error,
 )
 from tune_bio.analysis.statistics.intervals import (
+    NARROW,
+    ROUNDING,
     UNKNOWN,
     Estimate,
     Limits,
@@ -37,11 +39,8 @@ from tune_bio.errors import StatisticsError
 
 BOOTSTRAP = "bootstrap over patients, expanded percentiles"
 DELONG = "clustered DeLong, logit scale, t"
-NARROW = "patients unknown: the interval may be too narrow"
 AT_THE_END = "Newcombe's method 5, patients for images"
 FEW = 30
-# Sums in another order differ by less.
-ROUNDING = 1e-9
 
 
 def evaluate_model(

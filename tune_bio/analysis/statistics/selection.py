@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_bio.analysis.statistics.arrays import Floats, checked_probabilities, resampled_patients
-from tune_bio.analysis.statistics.intervals import expanded_percentiles
+from tune_bio.analysis.statistics.intervals import NARROW, expanded_percentiles
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
 from tune_bio.analysis.statistics.scoring import LOWER_IS_BETTER, Scorer, scorer
 from tune_bio.errors import StatisticsError
@@ -89,7 +89,7 @@ def corrected_selection(
         low,
         high,
         sign * (float(own[selected]) - value),
-        note="" if patients_known else "patients unknown: the interval may be too narrow",
+        note="" if patients_known else NARROW,
     )
 
 

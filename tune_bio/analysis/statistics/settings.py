@@ -10,6 +10,8 @@ from scipy import stats
 
 from tune_bio.analysis.statistics.arrays import Floats, checked_probabilities
 from tune_bio.analysis.statistics.intervals import (
+    NARROW,
+    ROUNDING,
     UNKNOWN,
     Estimate,
     Limits,
@@ -22,8 +24,6 @@ from tune_bio.analysis.statistics.scoring import LOWER_IS_BETTER, OF_ALL_CLASSES
 from tune_bio.errors import StatisticsError
 
 METHOD = "t, variance of seeds and of patients"
-NARROW = "patients unknown: the interval may be too narrow"
-ROUNDING = 1e-9  # of a score
 
 
 @dataclass(frozen=True)
