@@ -24,8 +24,8 @@ FLOORS = (
     ("training", "training_state", "checkpoints", "bundle", "evaluation", "controls", "reuse"),
     (
         "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
-        "cluster", "launch", "failures", "shuffling", "driver_only", "featuring", "jobs", "past",
-        "actors", "drawing", "signs_of_life",
+        "cluster", "local_ray", "launch", "failures", "shuffling", "driver_only", "featuring",
+        "jobs", "past", "actors", "drawing", "signs_of_life",
     ),
     ("analysis",),
     ("study",),

@@ -1,12 +1,11 @@
 """The connection to Ray, and what the machine or cluster has."""
 
 import logging
-import os
 import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,8 @@ import ray
 
 from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
+from tune_bio.local_ray import preloading, without_helpers
 from tune_bio.settings import SearchSettings
-
-_PRELOAD = "RAY_preload_python_modules"
-# Tune reserves the CPUs before it asks for processes; Ray ends idle ones beyond the free CPUs after
-# a second. Those that have imported for a trial would go at the moment when it is to begin.
-_KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
 
 # Where Linux shows drivers of GPUs: NVIDIA (also on its boards), AMD, and that of Windows below it.
 _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
@@ -140,7 +135,8 @@ def connected(
     """Connect to Ray, or start it here; yield the dashboard's address where it is wanted.
 
     A connection that is there already (a notebook's) is used, and left as it is. Where Ray is
-    started here, its worker processes, one a CPU, import the module `warm` while it starts.
+    started here, its worker processes, one a CPU, import the module `warm` while it starts, and
+    it has no processes that only the dashboard or a cluster needs, unless the dashboard is wanted.
     """
     prepare_environment(address)
     for name in ("ray", "ray.tune", "ray.data"):
@@ -158,7 +154,11 @@ def connected(
         "dashboard_host": "127.0.0.1",  # the Jobs API runs any code: never beyond this machine
     }
     try:
-        with _preloading(warm if address is None else None):
+        with ExitStack() as starting:
+            if address is None:
+                starting.enter_context(preloading(warm))
+                if not dashboard:
+                    starting.enter_context(without_helpers())
             context = ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -181,19 +181,6 @@ def connected(
 def _dashboard(context: object) -> str | None:
     url = getattr(context, "dashboard_url", None)
     return f"http://{url}" if url else None
-
-
-@contextmanager
-def _preloading(module: str | None) -> Iterator[None]:
-    """Let the workers of a Ray that is started in this block import a module, and be kept."""
-    wanted = {} if module is None else {_PRELOAD: module, **_KEEP_IDLE}
-    ours = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:
-            del os.environ[name]
 
 
 def _refuse_silence(address: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tune_bio.records import read_epochs, read_manifest, read_trials
 
-SLOW = {"model": "cnn", "width": 64, "batch_size": 2, "lr": 0.001, "epochs": 40}
+SLOW = {"model": "cnn", "width": 64, "batch_size": 2, "lr": 0.001, "epochs": 400}
 QUICK = {"model": "ann", "width": 16, "lr": 0.003, "epochs": 2}
 PATIENCE_SECONDS = 120
 
@@ -31,7 +31,7 @@ class Command:
             [
                 sys.executable, "-m", "tune_bio.search", str(space), "--name", "study",
                 "--results", str(folder / "results"), "--configs", str(listed),
-                "--max-epochs", "40", "--cpus-per-trial", "1", *flags,
+                "--max-epochs", "400", "--cpus-per-trial", "1", *flags,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,53 @@
+"""A Ray that this process starts for one study: what its processes import, and which there are.
+
+Ray has no setting for the latter, so this reaches into it; tests hold it there.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray._private.node import Node
+
+_PRELOAD = "RAY_preload_python_modules"
+# Tune reserves the CPUs before it asks for processes; Ray ends idle ones beyond the free CPUs after
+# a second. Those that have imported for a trial would go at the moment when it is to begin.
+_KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
+
+# What starts the autoscaler, which has nodes to start nowhere here; what forwards the workers'
+# output, which nobody asked for; and the dashboard's server, which without the dashboard reports
+# usage statistics alone, and those are off. Ray waits for the server when it starts (a second and
+# more), and for the autoscaler when it ends (a second).
+_HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
+
+
+@contextmanager
+def preloading(module: str | None) -> Iterator[None]:
+    """Let the workers of a Ray that is started in this block import a module, and be kept."""
+    wanted = {} if module is None else {_PRELOAD: module, **_KEEP_IDLE}
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
+@contextmanager
+def without_helpers() -> Iterator[None]:
+    """Start a Ray in this block without the processes that only a dashboard or a cluster needs."""
+    node: Any = Node
+    starts = {name: getattr(node, name) for name in _HELPERS}
+    for name in starts:
+        setattr(node, name, _nothing)
+    try:
+        yield
+    finally:
+        for name, start in starts.items():
+            setattr(node, name, start)
+
+
+def _nothing(self: Node, **kwargs: Any) -> None:
+    """Start nothing."""
