@@ -5,8 +5,10 @@
 Eight configurations of a SqueezeNet with ImageNet weights, its backbone frozen, 5 epochs at 64 px.
 Whole commands: plain Ray Tune; tune_bio with an empty cache; tune_bio with the cache that this
 left, in another results folder, so that only features are found and no checkpoint.
-`--many` adds 32 configurations of 20 epochs with an empty cache. Plain Ray Tune is not run on them:
-its time is what it took here, per trial and per epoch, multiplied.
+tune_bio's commands are short, so that a machine's moods weigh more on them: each is run `--repeats`
+times, and the median counts. `--many` adds 32 configurations of 20 epochs with an empty cache.
+Plain Ray Tune is not run on them: its time is what it took here, per trial and per epoch,
+multiplied.
 
 Wanted: 12 times as fast with an empty cache, 15 times with a warm one, 40 times with `--many`, and
 a best accuracy that is at most a point lower.
@@ -63,9 +65,16 @@ def few_images(data: Path, to: Path) -> Path:
     return to
 
 
-def _tell(name: str, work: str, ran: Ran, ratio: str, results: Path) -> None:
+def _tell(name: str, work: str, runs: list[tuple[Ran, Path]], plain: float) -> None:
+    """The run of the median time, with the shortest and the longest."""
+    ordered = sorted(runs, key=lambda one: one[0].seconds)
+    ran, results = ordered[(len(ordered) - 1) // 2]
+    seconds, span = f"{ran.seconds:.1f}", [f"{one.seconds:.1f}" for one, _ in ordered]
+    if len(ordered) > 1:
+        seconds += f" ({span[0]} to {span[-1]})"
     best = float(read_trials(results)["best_val_accuracy"].max())
-    row(name, work, f"{ran.seconds:.1f}", ratio, f"{ran.computed:.1f}", f"{best:.4f}")
+    ratio = f"{plain / ran.seconds:.1f}"
+    row(name, work, seconds, ratio, f"{ran.computed:.1f}", f"{best:.4f}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -75,6 +84,7 @@ def _arguments() -> argparse.Namespace:
         "--torch-home", type=Path, default=real_data("torch_home"), help="where torch.hub looks"
     )
     parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3, help="of each of tune_bio's commands")
     parser.add_argument("--many", action="store_true", help="32 configurations of 20 epochs too")
     parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -88,6 +98,7 @@ def main() -> None:
     use_torch_home(arguments.torch_home)
     few, many = grid(FEW, EPOCHS), grid(MANY, MANY_EPOCHS)
     if arguments.quick:
+        arguments.repeats = 1
         few, many = ([{**config, "epochs": 1} for config in some[:2]] for some in (few, many))
     size = ("--image-size", arguments.image_size)
     tell_load()
@@ -96,8 +107,13 @@ def main() -> None:
         if arguments.quick:
             data = few_images(data, work / "few.npz")
         plain, trials = plain_ray_tune(work, "plain", few, data, *size)
-        cold, cold_results = tune_bio(work, "cold", few, data, *size)
-        warm, warm_results = tune_bio(work, "warm", few, data, *size)
+        cold, warm = [
+            [
+                tune_bio(work, f"{name}_{k}", few, data, *size, cache=cache.format(k))
+                for k in range(arguments.repeats)
+            ]
+            for name, cache in (("cold", "cache_{}"), ("warm", "cache_0"))
+        ]
         head(
             "command", "trials x epochs", "seconds", "times as fast", "CPU seconds", "best accuracy"
         )
@@ -106,19 +122,14 @@ def main() -> None:
             "plain Ray Tune", told, f"{plain.seconds:.1f}", "1", f"{plain.computed:.1f}",
             f"{best:.4f}",
         )  # fmt: skip
-        for name, ran, results in (
-            ("tune_bio, empty cache", cold, cold_results),
-            ("tune_bio, warm cache", warm, warm_results),
-        ):
-            ratio = f"{plain.seconds / ran.seconds:.1f}"
-            _tell(name, told, ran, ratio, results)
+        _tell("tune_bio, empty cache", told, cold, plain.seconds)
+        _tell("tune_bio, warm cache", told, warm, plain.seconds)
         if arguments.many:
             seconds, how = extrapolate(plain.seconds, trials, many)
-            ran, results = tune_bio(work, "many", many, data, *size, cache="other_cache")
+            ran = tune_bio(work, "many", many, data, *size, cache="other_cache")
             told = f"{len(many)} x {many[0]['epochs']}"
             row("plain Ray Tune, multiplied", told, f"{seconds:.0f}", "1", "", "")
-            ratio = f"{seconds / ran.seconds:.1f}"
-            _tell("tune_bio, empty cache", told, ran, ratio, results)
+            _tell("tune_bio, empty cache", told, [ran], seconds)
             print(f"\nmultiplied: {how}")
 
 
