@@ -51,7 +51,7 @@ def test_what_is_refused_while_ray_starts_leaves_one_line_and_no_process(tmp_pat
 
 def test_the_simplest_mistakes_are_told_before_anything_is_imported(tmp_path: Path) -> None:
     space = str(SPACES / "transfer.py")
-    (tmp_path / "results" / "transfer").mkdir(parents=True)
+    (tmp_path / "results" / "transfer" / "best").mkdir(parents=True)
     done = _run("-X", "importtime", "-m", "tune_bio.search", space, folder=tmp_path)
     assert done.returncode == 2
     assert "exists already" in done.stderr

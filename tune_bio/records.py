@@ -265,6 +265,14 @@ def read_evaluations(folder: Path) -> pd.DataFrame:
     return _read(folder / EVALUATIONS)
 
 
+def is_empty_table(path: Path) -> bool:
+    """Whether it is a table, and one without rows."""
+    try:
+        return int(pq.read_metadata(path).num_rows) == 0
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write experiment.json, whole; what is not a finite number is null, as JSON has no other."""
     text = json.dumps(_finite(manifest), indent=2, ensure_ascii=False, allow_nan=False)
@@ -282,9 +290,11 @@ def _finite(value: Any) -> Any:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """experiment.json; raises ResultsError."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder / MANIFEST} cannot be read ({error})", _REMEDY) from error
+    if not isinstance(manifest, dict):
+        raise ResultsError(f"{folder / MANIFEST} holds no study's manifest", _REMEDY)
     return manifest
 
 

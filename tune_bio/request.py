@@ -56,16 +56,34 @@ def check_folder(request: Request) -> None:
     folder = request.folder
     if request.resume:
         _refuse_missing_study(folder)
-    elif folder.exists():
-        raise ResultsError(
-            f"{folder} exists already",
-            f"go on with it by --resume, choose another name with --name {_free_name(request)}, or "
-            "remove the folder",
-        )
+    else:
+        refuse_existing(request)
     existing = next(parent for parent in folder.parents if parent.exists())
     if not existing.is_dir():
         raise ResultsError(f"{existing} is not a folder", "give another folder with --results")
     _probe_writing(existing)
+
+
+def refuse_existing(request: Request) -> None:
+    """Raise ResultsError where the folder holds more than a study that was killed as it began."""
+    folder = request.folder
+    if not folder.exists() or (folder.is_dir() and _holds_no_study(folder)):
+        return
+    raise ResultsError(
+        f"{folder} exists already",
+        f"go on with it by --resume, choose another name with --name {_free_name(request)}, or "
+        "remove the folder",
+    )
+
+
+def _holds_no_study(folder: Path) -> bool:
+    """Whether there is nothing but what is written before a study's manifest: empty tables."""
+    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.suffix != ".parquet" for path in there):
+        return False
+    from tune_bio.records import is_empty_table
+
+    return all(map(is_empty_table, there))
 
 
 def _refuse_missing_study(folder: Path) -> None:

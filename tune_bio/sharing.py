@@ -116,6 +116,13 @@ class Shared:
             return None
         return as_tensors(ray.get(self.backbones[config.model, config.weights]))
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of the cache that trials read: images, and what tells the use of features."""
+        arrays = [array for data in self.data.values() for array in data.arrays]
+        images = [array for array in arrays if isinstance(array, Path)]
+        return [*images, *(kept.files.used for kept in self.features.values())]
+
     def with_features(self, features: Mapping[Part, SharedFeatures]) -> "Shared":
         """The same, with these features of frozen parts."""
         return replace(self, features=features)

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tune_bio.datasets import room
 from tune_bio.datasets.features import Cut
+from tune_bio.datasets.room import RECENT
 from tune_bio.errors import DataError
 from tune_bio.reuse import store
-from tune_bio.reuse.store import RECENT, FeatureFiles, FeatureStore
+from tune_bio.reuse.store import FeatureFiles, FeatureStore
 
 CUT = Cut(("backbone.a", "backbone.b"), ((4, 4), (8,)), (3, 32, 32), channels_last=False)
 ROWS = {"train": 6, "val": 4}
@@ -98,7 +100,7 @@ def test_the_least_recently_used_go_first_and_what_is_needed_or_in_use_stays(
         _age(kept, key, (age > 0) * RECENT + 100 * age)
     size = store._size(kept.folder / "older")
     assert size > SIZE
-    monkeypatch.setattr(store, "LARGEST", 5 * size)
+    monkeypatch.setattr(room, "LARGEST", 5 * size)
     assert kept.room(["needed"]) == 3 * size
     kept.make_room(size, ["needed"])
     assert kept.find("older", ROWS) is not None  # it fits as it is
@@ -120,7 +122,7 @@ def test_use_makes_a_set_recent(kept: FeatureStore) -> None:
 def test_a_share_of_the_disk_stays_free(
     kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store.psutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
+    monkeypatch.setattr(room.psutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
     assert kept.room([]) == 5_000
     _write(kept)
     held = store._size(kept.folder / "key")

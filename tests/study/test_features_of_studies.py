@@ -14,7 +14,7 @@ import torchvision
 
 import tune_bio
 from tune_bio import featuring
-from tune_bio.reuse import store
+from tune_bio.datasets import room
 from tune_bio.search import main
 from tune_bio.study import frozen, ready
 from tune_bio.study.frozen import Frozen
@@ -113,7 +113,7 @@ def test_tasks_on_a_cluster_compute_what_the_driver_computes(
 def test_a_set_that_does_not_fit_or_fails_is_told_and_its_trials_run_on_images(
     on_features: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "LARGEST", 500_000)
+    monkeypatch.setattr(room, "LARGEST", 500_000)
 
     def no_memory(*arguments: Any) -> Any:
         raise MemoryError("no memory for it")

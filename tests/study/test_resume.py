@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from tests.study.conftest import Finished
 from tune_bio.analysis.optuna_study import OPTUNA_LOG
-from tune_bio.records import read_epochs, read_predictions, read_trials
+from tune_bio.records import MANIFEST, Records, read_epochs, read_predictions, read_trials
 
 Run = Callable[..., Finished]
 CLOCK = ["seconds", "images_per_second"]
@@ -203,6 +203,35 @@ def test_checkpoints_may_be_ahead_of_the_records(study: Run) -> None:
     found = read_predictions(again.folder).sort_values(["trial", "image"], ignore_index=True)
     expected = predictions.sort_values(["trial", "image"], ignore_index=True)
     pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_study_that_was_killed_as_it_began_is_begun_again(study: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "study"
+    folder.mkdir(parents=True)
+    nobody = np.array([], dtype=str)
+    Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64)).write()
+    small = ["--num-trials", "1", "--max-epochs", "1"]
+    assert study(*small, "--resume").status == 2  # nothing is on record
+    assert study(*small).status == 0
+    assert study(*small).status == 2
+
+
+@pytest.mark.parametrize("names", [("settings", "max_epochs"), ("space",), ("started",)])
+def test_a_manifest_that_was_changed_by_hand_is_told_in_one_line(
+    study: Run, capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
+) -> None:
+    small = ["--num-trials", "1", "--max-epochs", "1"]
+    manifest = study(*small).folder / MANIFEST
+    content = json.loads(manifest.read_text())
+    within = content if len(names) == 1 else content[names[0]]
+    del within[names[-1]]
+    for text in (json.dumps(content), "[]", "{"):
+        manifest.write_text(text)
+        capsys.readouterr()
+        assert study(*small, "--resume").status == 2
+        error = capsys.readouterr().err
+        assert str(manifest) in error
+        assert error.count("\n") == 1
 
 
 def _wait_for_rows(folder: Path, rows: int, process: "subprocess.Popen[bytes]") -> None:

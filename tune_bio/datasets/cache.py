@@ -1,10 +1,13 @@
-"""Arrays in the cache folder: written whole, addressed by their content, memory-mapped."""
+"""Arrays in the cache folder: written whole, addressed by their content, memory-mapped.
+
+A folder of them is bounded (`room`); what is removed is made again when it is wanted.
+"""
 
 import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +18,7 @@ import psutil
 import torch
 import torchvision
 
+from tune_bio.datasets.room import Kept, leaving, use
 from tune_bio.errors import DataError
 from tune_bio.files import remove_abandoned, replacing
 
@@ -36,7 +40,7 @@ def default_folder() -> Path:
 
 def is_large(shape: Shape, dtype: np.dtype[Any]) -> bool:
     """Whether an array is better kept in a file than in memory."""
-    return prod(shape) * dtype.itemsize > LARGE * psutil.virtual_memory().available
+    return _nbytes(shape, dtype) > LARGE * psutil.virtual_memory().available
 
 
 def load(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
@@ -51,6 +55,7 @@ def load_any(path: Path) -> Array | None:
         found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
+    use(path)
     return found
 
 
@@ -72,6 +77,8 @@ def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
+    for unused in leaving(_kept(path.parent), _nbytes(shape, dtype), path.parent):
+        unused.unlink(missing_ok=True)
     with writing_anywhere(path, shape, dtype) as write:
         written = 0
 
@@ -91,7 +98,7 @@ def writing_anywhere(
     with failing_clearly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent)
-        _refuse_full_disk(path, prod(shape) * dtype.itemsize)
+        _refuse_full_disk(path, _nbytes(shape, dtype))
         with replacing(path) as temporary, temporary.open("wb") as stream:
             _write_header(stream, shape, dtype)
             begin, row = stream.tell(), prod(shape[1:]) * dtype.itemsize
@@ -127,6 +134,19 @@ _REMEDY = "give a folder with space that you may write to, with --cache-dir"
 def _write_header(stream: BinaryIO, shape: Shape, dtype: np.dtype[Any]) -> None:
     description: dict[str, Any] = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
+
+
+def _nbytes(shape: Shape, dtype: np.dtype[Any]) -> int:
+    return prod(shape) * dtype.itemsize
+
+
+def _kept(folder: Path) -> list[Kept]:
+    found = []
+    for path in folder.glob("*.npy"):
+        with suppress(OSError):  # another study has just removed it
+            stat = path.stat()
+            found.append(Kept(path, stat.st_size, stat.st_mtime))
+    return found
 
 
 def _refuse_full_disk(path: Path, size: int) -> None:

@@ -4,29 +4,22 @@ A folder holds an array a split and `cut.json`, which is written last: without i
 """
 
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from tune_bio.datasets import cache
 from tune_bio.datasets.features import Cut, Features
+from tune_bio.datasets.room import Kept, leaving, limit, use
 from tune_bio.files import write_text
 from tune_bio.fingerprints import file_sha256
 
 SPLITS = ("train", "val")
-# Of the space that is free or taken by features: what else lies on that disk is to grow, too.
-SHARE = 1 / 2
-LARGEST = 20 * 2**30  # bytes; a cache that nobody looks after is not to fill a large disk
-# Seconds: a set that was used since may be another running study's. Trials touch what they use.
-RECENT = 3600.0
 _CUT = "cut.json"
 
 
@@ -44,8 +37,12 @@ class FeatureFiles:
 
     def touch(self) -> None:
         """Note that the set is in use."""
-        with suppress(OSError):  # a cache that is shared read-only keeps its order of use
-            os.utime(self.folder / _CUT)
+        use(self.used)
+
+    @property
+    def used(self) -> Path:
+        """The file whose time says when the set was last used."""
+        return self.folder / _CUT
 
     def _path(self, split: str) -> Path:
         return self.folder / f"{split}.npy"
@@ -101,26 +98,17 @@ class FeatureStore:
 
     def room(self, needed: Collection[str]) -> int:
         """Bytes that further sets may take, once all is removed that may be; `needed` are kept."""
-        sizes = {folder: _size(folder) for folder in self._folders()}
-        staying = sum(size for f, size in sizes.items() if f.name in needed or _is_recent(f))
-        return self._limit(sum(sizes.values())) - staying
+        kept = self._kept()
+        staying = sum(one.size for one in kept if one.path.name in needed or one.recent)
+        return limit(self.folder, sum(one.size for one in kept)) - staying
 
     def make_room(self, size: int, needed: Collection[str]) -> None:
         """Remove what was not used for the longest time, until `size` bytes more may be kept."""
-        sizes = {folder: _size(folder) for folder in self._folders()}
-        held = sum(sizes.values())
-        limit = self._limit(held)
-        for folder in sorted(sizes, key=_used_at):
-            if held + size <= limit:
-                return
-            if folder.name not in needed and not _is_recent(folder):
-                shutil.rmtree(folder, ignore_errors=True)  # another study may have been faster
-                held -= sizes[folder]
+        for folder in leaving(self._kept(), size, self.folder, needed):
+            shutil.rmtree(folder, ignore_errors=True)  # another study may have been faster
 
-    def _limit(self, held: int) -> int:
-        existing = next(f for f in (self.folder, *self.folder.parents) if f.exists())
-        free = psutil.disk_usage(str(existing)).free
-        return min(LARGEST, int(SHARE * (free + held)))
+    def _kept(self) -> list[Kept]:
+        return [Kept(folder, _size(folder), _used_at(folder)) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
         return [f for f in self.folder.iterdir() if f.is_dir()] if self.folder.is_dir() else []
@@ -137,10 +125,6 @@ def _used_at(folder: Path) -> float:
     """When a set was last used; one that was never finished, when it was begun."""
     found = _stat(folder / _CUT) or _stat(folder)
     return found.st_mtime if found else 0.0
-
-
-def _is_recent(folder: Path) -> bool:
-    return time.time() - _used_at(folder) < RECENT
 
 
 def _stat(path: Path) -> Any:

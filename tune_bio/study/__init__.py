@@ -12,7 +12,7 @@ from rich.console import Console
 from tune_bio.cluster import Node, available_nodes, connected
 from tune_bio.launch import WORKER, import_study
 from tune_bio.progress import reading
-from tune_bio.request import Request, locked
+from tune_bio.request import Request, locked, refuse_existing
 from tune_bio.settings import SearchSettings
 from tune_bio.space import SearchSpace
 from tune_bio.study.plan import Plan
@@ -87,6 +87,8 @@ def check(
 @contextmanager
 def _folder_of_its_own(plan: Plan) -> Iterator[None]:
     folder = plan.request.folder
-    folder.mkdir(parents=True, exist_ok=plan.request.resume)
+    folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        if not plan.request.resume:
+            refuse_existing(plan.request)  # another process may have been faster
         yield

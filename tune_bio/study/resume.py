@@ -4,6 +4,7 @@ Ray's own state is never restored.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tune_bio.config import METRIC_MODES, WORST, Params, TrialConfig
@@ -11,7 +12,7 @@ from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
 from tune_bio.jobs import position_of, replicate_of
 from tune_bio.past import PastTrial
-from tune_bio.records import Records, Row, config_of, read_manifest
+from tune_bio.records import MANIFEST, Records, Row, config_of, read_manifest
 from tune_bio.reuse.prefixes import prefix_identity
 from tune_bio.space import DeadEnd
 from tune_bio.study.manifest import describe_dataset
@@ -22,6 +23,13 @@ FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
     "num_trials", "max_epochs", "data", "finalists", "replicates", "resplit", "ablate",
     "controls", "prevalence",
+)  # fmt: skip
+
+
+# Of the manifest, what a study needs to go on.
+_NEEDED = (
+    ("settings", "num_trials"), ("settings", "max_epochs"), ("space", "sha256"),
+    ("space", "pinned"), ("data", "fingerprint"), ("started",), ("test_set_opened",),
 )  # fmt: skip
 
 
@@ -39,7 +47,7 @@ def records_of(plan: Plan) -> Records:
 
 def refuse_other_study(plan: Plan) -> None:
     """Raise InputError where the study that is resumed was another one than the plan's."""
-    manifest = read_manifest(plan.request.folder)
+    manifest = _manifest_of(plan.request.folder)
     before, now = manifest["settings"], plan.settings.model_dump()
     for name, value in now.items():
         if name not in FREE and before.get(name, value) != value:
@@ -68,6 +76,20 @@ def refuse_other_study(plan: Plan) -> None:
             "the images, labels or splits are not those that the study began with",
             "give the same data, or begin another study with --name",
         )
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    for names in _NEEDED:
+        found: Any = manifest
+        for name in names:
+            if not isinstance(found, dict) or name not in found:
+                raise ResultsError(
+                    f"{folder / MANIFEST} has no {'.'.join(names)}",
+                    "put back the file that the study has written, or begin another with --name",
+                )
+            found = found[name]
+    return manifest
 
 
 def restore(plan: Plan, records: Records) -> list[PastTrial]:

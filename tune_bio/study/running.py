@@ -17,6 +17,7 @@ from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
 from tune_bio.analysis.figures import draw_all, material_of
 from tune_bio.analysis.outputs import write_outputs
 from tune_bio.analysis.study_records import StudyRecords, read_study
+from tune_bio.datasets.room import in_use
 from tune_bio.errors import DataError
 from tune_bio.progress import showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
@@ -62,8 +63,8 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     folder, records = plan.request.folder, records_of(plan)
     past = restore(plan, records) if plan.request.resume else []
     manifest = {**describe_plan(plan), **describe_earlier(plan)}
+    records.write()  # first: where a manifest is, there are tables
     write_manifest(folder, manifest)
-    records.write()
     sweep(folder)
     shared, frozen = share_ready(ready, plan, console)
     tell_features(frozen, console)
@@ -74,7 +75,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     again = resplits(plan)
     shared = shared.with_splits(shared_splits(again))
     after = AfterSearch(plan, shared, records, console, again)
-    with showing(
+    view_of_trials = showing(
         console,
         records,
         plan.settings,
@@ -82,7 +83,8 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         plan.trials + following(plan).trials,
         quiet=plan.request.quiet,
         ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
-    ) as view:
+    )
+    with in_use(shared.files), view_of_trials as view:
         described = {number: one.described for number, one in again.items()}
         interruption = search(plan, shared, records, view, past, after.jobs, described)
     manifest["search_seconds"] = after.search_seconds
