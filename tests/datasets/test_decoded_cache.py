@@ -193,19 +193,21 @@ def test_a_damaged_index_is_made_anew(
 @pytest.mark.parametrize(
     "changed",
     [
-        "file_source.DECODER_VERSION",
-        "cache.TRANSFORM_VERSION",
-        "file_source.PIL.__version__",
-        "file_source.tifffile.__version__",
-        "file_source.imagecodecs.__version__",
+        "DECODER_VERSION",
+        "TRANSFORM_VERSION",
+        "PIL.__version__",
+        "tifffile.__version__",
+        "imagecodecs.__version__",
+        "torch.__version__",
+        "torchvision.__version__",
     ],
 )
 def test_other_versions_never_find_what_these_have_decoded(
     folder: Path, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    opened(folder)
-    monkeypatch.setattr(f"tune_bio.datasets.{changed}", "another")
-    opened(folder)
+    split_key = opened(folder).train._key(SIZE)
+    monkeypatch.setattr(f"tune_bio.datasets.versions.{changed}", "another")
+    assert opened(folder).train._key(SIZE) != split_key
     assert counts["decoded"] == 4 * N
 
 

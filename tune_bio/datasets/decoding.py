@@ -21,7 +21,6 @@ from tune_bio.datasets.pixels import Header, Pixels
 from tune_bio.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-DECODER_VERSION = "2"  # raise it with every change of what a file is decoded to
 
 _GREY = {"1", "L", "LA"}
 _EIGHT_BIT = _GREY | {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}

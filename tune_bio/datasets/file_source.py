@@ -14,17 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median_low
 
-import imagecodecs
 import numpy as np
-import PIL
-import tifffile
 
 from tune_bio.datasets import cache
-from tune_bio.datasets.decoding import DECODER_VERSION, SUFFIXES, decode, widened
+from tune_bio.datasets.decoding import SUFFIXES, decode, widened
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.index import read_bytes, scan
 from tune_bio.datasets.parallel import Progress, in_order
 from tune_bio.datasets.pixels import Facts, Header, Pixels, Rows, chunks_of
+from tune_bio.datasets.versions import pixel_versions
 from tune_bio.errors import DataError
 
 ORIGINALS_AT_ONCE = 16  # originals may be large
@@ -226,7 +224,4 @@ def _bytes_of(path: Path) -> float:
 
 def _context(geometry: Geometry, dtype: str) -> str:
     """Everything but the files that decides on the bytes of a decoded set."""
-    libraries = [PIL.__version__, tifffile.__version__, imagecodecs.__version__]
-    return json.dumps(
-        [DECODER_VERSION, libraries, cache.TRANSFORM_VERSION, asdict(geometry), dtype]
-    )
+    return json.dumps([*pixel_versions(), asdict(geometry), dtype])

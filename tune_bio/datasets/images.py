@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tune_bio.datasets import cache
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.pixels import Facts, Header, PixelFormat, Pixels, Rows
+from tune_bio.datasets.versions import pixel_versions
 from tune_bio.fingerprints import array_sha256
 
 __all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", "joined"]
@@ -155,7 +156,7 @@ class Images:
         return array_sha256(np.array([self.pixel_digest]), self.labels, self.patients)
 
     def _key(self, geometry: Geometry) -> str:
-        content = [cache.TRANSFORM_VERSION, self.pixel_digest, asdict(geometry)]
+        content = [*pixel_versions(), self.pixel_digest, asdict(geometry)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

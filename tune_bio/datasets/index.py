@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tune_bio.datasets.cache import failing_clearly
-from tune_bio.datasets.decoding import DECODER_VERSION, read_header
+from tune_bio.datasets.decoding import read_header
 from tune_bio.datasets.parallel import Progress, in_order
 from tune_bio.datasets.pixels import Header
+from tune_bio.datasets.versions import DECODER_VERSION
 from tune_bio.errors import DataError
 from tune_bio.files import write_text
 

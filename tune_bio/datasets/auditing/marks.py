@@ -13,15 +13,14 @@ from dataclasses import asdict, dataclass
 import imagehash
 import numpy as np
 import numpy.typing as npt
-import PIL
 from PIL import Image
 
 from tune_bio.datasets import cache
-from tune_bio.datasets.decoding import DECODER_VERSION
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images, PixelSource
 from tune_bio.datasets.parallel import Progress, in_order
 from tune_bio.datasets.pixels import Pixels, Rows
+from tune_bio.datasets.versions import pixel_versions
 
 HASH_SIDE = 16  # frequencies each way: 256 bits; near.py says why
 _FREQUENCIES = 4  # times the side: the image is looked at in 64 x 64 px
@@ -66,8 +65,8 @@ def marks_of(splits: Sequence[Images], geometry: Geometry, progress: Progress) -
 
 
 def _kept(source: PixelSource, rows: Rows, geometry: Geometry, progress: Progress) -> Words:
-    versions = [_VERSION, DECODER_VERSION, cache.TRANSFORM_VERSION, PIL.__version__]
-    content = [*versions, imagehash.__version__, asdict(geometry), source.digest(rows)]
+    versions = [_VERSION, imagehash.__version__, *pixel_versions()]
+    content = [*versions, asdict(geometry), source.digest(rows)]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     path, shape = source.cache_folder / "audits" / f"{key}.npy", (len(rows), *_SHAPE)
     kept = cache.load(path, shape, _DTYPE)
