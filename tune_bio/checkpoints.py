@@ -35,8 +35,8 @@ class History:
 
     rows: one of epochs.parquet an epoch, without the trial.
     trial: whoever trained the last of them, as STUDY/TRIAL.
-    reused_from: whoever trained the first `reused_epochs` of them, where that was another; without
-        the study, where it was the same.
+    reused_from: whoever trained `reused_epochs` of them, the last ones where they were several; not
+        this trial. Without the study, where it was the same.
     train_accuracy: by epoch: in evaluation mode, with the weights of that epoch, for the best
         epochs that have been scored so.
     """

@@ -135,19 +135,21 @@ class TrialActor(tune.Trainable):
             except ResultsError as error:
                 _log.warning("%s", error)  # the next longest one, or training, takes its place
                 continue
-            self.history, self.saved = self._own(found), path
+            self.history, self.saved = self._own(found, before), path
             return list(found.rows[before:])
         return []
 
-    def _own(self, found: History) -> History:
-        """What another trial has trained is reused; what this one has trained is its own."""
+    def _own(self, found: History, before: int) -> History:
+        """What another trial has trained after `before` is reused; the rest is this one's own."""
         if found.trial == self.name:
             return found
-        return replace(
-            found,
+        mine = self.history
+        return History(
+            rows=[*mine.rows, *found.rows[before:]],
             trial=self.name,
             reused_from=found.trial.removeprefix(self.study),
-            reused_epochs=len(found.rows),
+            reused_epochs=mine.reused_epochs + len(found.rows) - before,
+            train_accuracy={**found.train_accuracy, **mine.train_accuracy},
         )
 
     def _train(self) -> list[dict[str, Any]]:

@@ -115,6 +115,23 @@ def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
     assert _rows(_run(used)) == expected
 
 
+def test_trials_that_overtake_each_other_train_each_epoch_once(actor: Any) -> None:
+    """Of one training, begun by both: the second is faster, and the first goes on from there."""
+    first, second = actor(), actor("t0001")
+    begun = [first.step()]
+    assert begun[0]["epoch"] == 2
+    overtaking = _run(second)
+    assert (overtaking[-1]["reused_epochs"], overtaking[-1]["reused_from"]) == (2, "t0000")
+    reports = begun + _run(first)
+    assert (reports[-1]["reused_epochs"], reports[-1]["reused_from"]) == (4, "t0001")
+    assert _rows(reports) == _rows(overtaking)
+    own, taken = first.history.rows[:2], first.history.rows[2:]
+    assert [row["seconds"] for row in own] == [row["seconds"] for row in begun[0]["rows"]]
+    assert [row["seconds"] for row in taken] == [
+        row["seconds"] for report in overtaking for row in report["rows"] if row["epoch"] > 2
+    ]
+
+
 @pytest.mark.parametrize(("study", "told"), [("study", "t0000"), ("another", "study/t0000")])
 def test_a_longer_trial_continues_where_a_shorter_one_ended(
     actor: Any, study: str, told: str
