@@ -3,10 +3,12 @@
 python benchmarks/memory_format.py
 """
 
+import argparse
 import time
 from collections.abc import Callable
 
 import torch
+from sides import head, row
 from torch import nn
 
 from tune_bio.config import TrialConfig
@@ -18,19 +20,20 @@ BATCH, SIZE, STEPS, ROUNDS = 32, 64, 3, 5
 
 
 def training_step(
-    name: str, memory_format: torch.memory_format, *, half: bool
+    name: str, memory_format: torch.memory_format, *, half: bool = False, compiled: bool = False
 ) -> Callable[[], None]:
     """One step of Adam on a fixed random batch."""
-    config = TrialConfig.of({"model": name, "image_size": SIZE})
+    config = TrialConfig.of({"model": name, "image_size": SIZE, "dropout": 0.0})
     model = build_model(config, 2, 3).to(memory_format=memory_format)
-    optimizer = build_optimizer(config, model.parameters())
+    optimizer = build_optimizer(config, [list(model.parameters())])
+    forward = torch.compile(model) if compiled else model
     images = torch.rand(BATCH, 3, SIZE, SIZE).contiguous(memory_format=memory_format)
     labels = torch.arange(BATCH) % 2
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss = nn.functional.cross_entropy(model(images), labels)
+            loss = nn.functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
 
@@ -45,9 +48,12 @@ def seconds(step: Callable[[], None]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Memory format and bfloat16 on a CPU.")
+    parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
+    quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    print("| model | channels_last | channels_last and bfloat16 |\n|---|---|---|")
-    for name in MODELS:
+    head("model", "channels_last", "channels_last and bfloat16")
+    for name in MODELS[-1:] if quick else MODELS:
         steps = [
             training_step(name, torch.contiguous_format, half=False),
             training_step(name, torch.channels_last, half=False),
@@ -58,7 +64,7 @@ def main() -> None:
         # The variants take turns, so that a slow moment of the machine hits all of them.
         rounds = [[seconds(step) for step in steps] for _ in range(ROUNDS)]
         plain, last, half = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
-        print(f"| {name} | {plain / last:.2f} | {plain / half:.2f} |", flush=True)
+        row(name, f"{plain / last:.2f}", f"{plain / half:.2f}")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,14 @@ def test_marginal_trial() -> None:
     assert [row[0] for row in rows(run("marginal_trial"))] == ["plain Ray Tune", "tune_bio"]
 
 
+def test_what_formats_and_compilation_do_to_a_step() -> None:
+    ((model, *ratios),) = rows(run("memory_format"))
+    assert (model, len(ratios)) == ("cnn", 2)
+    ((model, *_, paid),) = rows(run("compiling"))
+    assert model == "cnn"
+    assert paid == "never" or float(paid.replace(",", "")) > 0
+
+
 def test_driver_load() -> None:
     ((_, _, seconds, computed, share),) = rows(run("driver_load"))
     assert 0 < float(computed) < float(seconds)
