@@ -1,12 +1,13 @@
 """What is set before Ray and PyTorch are imported."""
 
 import gc
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tune_bio.environment import importing
+from tune_bio.environment import _DEFAULTS, importing, prepare_environment
 
 
 def test_the_collector_rests_during_imports_and_passes_over_them_afterwards() -> None:
@@ -16,6 +17,16 @@ def test_the_collector_rests_during_imports_and_passes_over_them_afterwards() ->
     assert gc.isenabled()
     assert gc.get_freeze_count() > before
     gc.unfreeze()
+
+
+def test_what_ray_reads_is_set_and_a_users_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "7")
+    prepare_environment()
+    assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert os.environ["TUNE_GLOBAL_CHECKPOINT_S"] == "7"
 
 
 def test_the_collector_works_again_after_an_import_that_fails() -> None:

@@ -105,3 +105,4 @@ def test_an_optimizer_has_its_hyperparameters(
     (group,) = optimizer.param_groups
     assert group["params"] == [parameter]
     assert {**group, "lr": 0.03, **options} == group
+    assert group["fused"]  # a step is one pass over the parameters

@@ -288,6 +288,29 @@ def test_a_zero_on_record_is_the_zero_of_the_list() -> None:
     assert (found["weight_decay"], source.drawn["weight_decay"]) == (0, 0)
 
 
+def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
+    """As if it had seen them: states, values and what was drawn."""
+    ended = {
+        "completed": (COMPLETE, 0.9), "stopped_early": (PRUNED, 0.6), "diverged": (COMPLETE, 0.0),
+        "failed": (FAIL, None),
+    }  # fmt: skip
+    past = []
+    for position, status in enumerate([*ended, "interrupted"]):
+        params = {"model": "ann", "lr": 0.001 * (position + 1), "weight_decay": 1e-4, "seed": 0}
+        best = 0.0 if status == "diverged" else 0.9
+        steps = () if status == "failed" else ((1, best), (2, 0.6))
+        past.append(PastTrial(f"t{position:04d}", params, status, steps, best))
+    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), dict, past)
+    told = searcher._study.trials
+    assert [(one.state, one.value) for one in told] == list(ended.values())
+    assert told[1].intermediate_values == {2: 0.6}
+    for one, trial in zip(told, past, strict=False):
+        assert one.params == {name: trial.params[name] for name in ("lr", "weight_decay")}
+    again = searcher.suggest("ray0")
+    assert (again["trial"], again["params"]["lr"], again["skip_to"]) == ("t0004", 0.005, 2)
+    assert searcher.suggest("ray1")["trial"] == "t0005"
+
+
 @pytest.mark.parametrize("missing", [["t0001"], ["t0000", "t0001", "t0003"]])
 def test_a_name_on_record_is_never_given_again(missing: list[str]) -> None:
     """Trials that began side by side may have left a gap."""

@@ -39,7 +39,8 @@ def preloading(module: str | None) -> Iterator[None]:
 def without_helpers() -> Iterator[None]:
     """Start a Ray in this block without the processes that only a dashboard or a cluster needs."""
     node: Any = Node
-    starts = {name: getattr(node, name) for name in _HELPERS}
+    # Another version of Ray, where they have other names, starts them all.
+    starts = {name: getattr(node, name) for name in _HELPERS if hasattr(node, name)}
     for name in starts:
         setattr(node, name, _nothing)
     try:
@@ -49,5 +50,5 @@ def without_helpers() -> Iterator[None]:
             setattr(node, name, start)
 
 
-def _nothing(self: Node, **kwargs: Any) -> None:
+def _nothing(self: Node, *arguments: Any, **named: Any) -> None:
     """Start nothing."""

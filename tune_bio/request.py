@@ -78,7 +78,10 @@ def refuse_existing(request: Request) -> None:
 
 def _holds_no_study(folder: Path) -> bool:
     """Whether there is nothing but what is written before a study's manifest: empty tables."""
-    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    try:
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:  # another user's, which may not be looked into
+        return False
     if any(path.suffix != ".parquet" for path in there):
         return False
     from tune_bio.records import is_empty_table

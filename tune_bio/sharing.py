@@ -50,7 +50,7 @@ class SharedFeatures:
 
     def read(self) -> tuple[Features, Features]:
         """The features of train and validation, read in place."""
-        if self.arrays is not None and not self.files.folder.is_dir():
+        if self.arrays is not None and not self.files.used.is_file():  # on another node
             found: tuple[Features, Features] = ray.get(self.arrays)
             return found
         self.files.touch()

@@ -134,7 +134,7 @@ def run_epoch(
     """
     cut = state.features_from
     source = as_source(split.pixels if cut is None else _features(split))
-    labels = torch.from_numpy(np.array(split.labels)).to(state.device)
+    labels = torch.from_numpy(np.array(split.labels))
     draws = generator(state.config.seed, "augment", state.epoch + 1)
     to_logs = class_probabilities(state.config)
     state.model.train(training)
@@ -149,7 +149,7 @@ def run_epoch(
         if training:
             state.set_rate(number, len(batches))
             state.optimizer.zero_grad(set_to_none=True)
-            state.loss(logits, labels[batch.to(state.device)]).backward()
+            state.loss(logits, gather(labels, batch, state.device)).backward()
             state.optimizer.step()
         logs.add(to_logs(logits.detach()))
         on_batch()

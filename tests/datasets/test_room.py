@@ -2,6 +2,7 @@
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ SIZE = 64 * 64 + 128  # with the header
 
 
 def _write(folder: Path, name: str, age: float = 0.0) -> Path:
-    path = folder / f"{name}.npy"
+    path = folder / f"{sha256(name.encode()).hexdigest()}.npy"
     with cache.writing(path, ROWS, ITEM) as write:
         write(np.zeros(ROWS, dtype=ITEM))
     when = time.time() - age
@@ -36,6 +37,34 @@ def test_decoded_images_leave_the_least_recently_used_first(
     monkeypatch.setattr(room, "LARGEST", SIZE)
     last = _write(tmp_path, "last")
     assert {*tmp_path.iterdir()} == {now, another, last}  # a running study may use the others
+
+
+def test_what_somebody_else_keeps_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "fold0.npy"
+    theirs.write_bytes(bytes(2 * SIZE))
+    os.utime(theirs, (0, 0))
+    monkeypatch.setattr(room, "LARGEST", SIZE)
+    _write(tmp_path, "new")
+    assert theirs.exists()
+
+
+def test_what_cannot_be_removed_keeps_nobody_from_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = _write(tmp_path, "old", 2 * RECENT)
+
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path == old:
+            raise PermissionError(path)  # another user's
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(room, "LARGEST", SIZE)
+    assert {old, _write(tmp_path, "new")} == {*tmp_path.iterdir()}
 
 
 def test_reading_is_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def test_a_model_builds_trains_a_step_and_is_evaluated(
     before = state.trained_weights()
 
     images = state.transform.normalize(torch.from_numpy(data.val.pixels))
+    for values in (images, *(p for p in state.model.parameters() if p.ndim == 4)):
+        assert values.is_contiguous(memory_format=torch.channels_last)
     logits = state.model.eval()(images)
     assert logits.shape == (6, 1 if loss == "bce" and classes == 2 else classes)
     logs = class_probabilities(chosen)(logits.detach())

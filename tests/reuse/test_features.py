@@ -4,9 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import PIL
 import pytest
+import tifffile
 import torch
+import torchvision
 
 from tests.fixtures_data import (
     config,
@@ -19,9 +23,10 @@ from tests.fixtures_data import (
 )
 from tune_bio import bundle
 from tune_bio.config import TrialConfig
-from tune_bio.datasets import open_dataset
+from tune_bio.datasets import open_dataset, versions
 from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.transforms import TrialData, prepare
+from tune_bio.devices import as_source, gather
 from tune_bio.models import input_transform
 from tune_bio.models.pretrained import load_backbone
 from tune_bio.models.published import resolve
@@ -72,6 +77,26 @@ def _both(chosen: TrialConfig, dtype: str = "float32") -> tuple[TrialData, Trial
     torch.manual_seed(3)
     backbone, data = lively_backbone(chosen), trial_data(chosen, train=32, val=16)
     return data, featured(chosen, data, backbone, dtype), backbone
+
+
+@pytest.mark.parametrize("model", QUICK)
+def test_features_are_what_the_ordinary_path_computes(model: str) -> None:
+    """In a training step: its batches, and the mode that its model is in."""
+    chosen = _configured(model)
+    plain, kept, backbone = _both(chosen)
+    assert kept.cut is not None
+    state = TrainingState(chosen, plain, backbone=backbone)
+    seen: list[torch.Tensor] = []
+    end = state.model.get_submodule(kept.cut.modules[-1])
+    end.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    state.model.train()
+    for rows in torch.arange(len(plain.train)).split(chosen.batch_size):
+        state.model(state.transform.normalize(gather(as_source(plain.train.pixels), rows, CPU)))
+    expected = torch.cat(seen)
+    expected = expected.permute(0, 2, 3, 1) if kept.cut.channels_last else expected
+    found = torch.from_numpy(np.array(kept.train.features))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    assert expected.std() > 0
 
 
 @pytest.mark.parametrize(("model", "strategy"), CASES)
@@ -237,11 +262,14 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(features, "version", lambda package: f"another {package}")
         others.append(key())
-    for module in (features.torch, features.torchvision):
+    for module in (torch, torchvision, PIL, tifffile, imagecodecs):
         with monkeypatch.context() as patch:
             patch.setattr(module, "__version__", "0")
             others.append(key())
-    monkeypatch.setattr(features.torch.backends.cpu, "get_cpu_capability", lambda: "other")
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "DECODER_VERSION", "mended")
+        others.append(key())
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "other")
     others.append(key())
     assert len({*same_bytes, *others}) == 1 + len(others)
 
@@ -249,7 +277,7 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
 def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = _configured()
     data, backbone = trial_data(chosen, train=70, val=33), lively_backbone(chosen)
-    monkeypatch.setattr(features, "feature_batch", lambda size: 16)
+    monkeypatch.setattr(features, "feature_batch", lambda size, device: 16)
     model, transform = frozen_model(chosen, backbone, 1), input_transform(chosen, data.format)
     whole = featured(chosen, data, backbone)
     assert whole.cut is not None

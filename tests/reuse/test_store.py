@@ -19,6 +19,7 @@ CUT = Cut(("backbone.a", "backbone.b"), ((4, 4), (8,)), (3, 32, 32), channels_la
 ROWS = {"train": 6, "val": 4}
 FEATURES = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
 SIZE = 10 * 8 * 4
+KEY, IN_USE, NEEDED, NEWER, OLDER = (digit * 64 for digit in "01234")
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def kept(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "features")
 
 
-def _write(kept: FeatureStore, key: str = "key", dtype: str = "float32") -> FeatureFiles:
+def _write(kept: FeatureStore, key: str = KEY, dtype: str = "float32") -> FeatureFiles:
     with kept.writing(key, CUT, ROWS, dtype) as write:
         write("val", 0, FEATURES[6:])
         write("train", 4, FEATURES[4:6])  # in whatever order they come
@@ -68,21 +69,21 @@ def test_a_damaged_set_is_not_found_and_can_be_written_again(
         case "changed":
             at = 0 if name == "cut.json" else len(content) - 9
             path.write_bytes(content[:at] + b"7" + content[at + 1 :])
-    assert kept.find("key", ROWS) is None
+    assert kept.find(KEY, ROWS) is None
     _write(kept)
 
 
 def test_a_set_of_other_images_is_not_found(kept: FeatureStore) -> None:
     _write(kept)
-    assert kept.find("key", {"train": 6, "val": 5}) is None
+    assert kept.find(KEY, {"train": 6, "val": 5}) is None
     assert kept.find("other", ROWS) is None
 
 
 def test_what_was_not_finished_is_not_there(kept: FeatureStore) -> None:
-    with pytest.raises(RuntimeError, match="killed"), kept.writing("key", CUT, ROWS, "float32"):
+    with pytest.raises(RuntimeError, match="killed"), kept.writing(KEY, CUT, ROWS, "float32"):
         raise RuntimeError("killed")
-    assert kept.find("key", ROWS) is None
-    assert not list((kept.folder / "key").iterdir())
+    assert kept.find(KEY, ROWS) is None
+    assert not list((kept.folder / KEY).iterdir())
 
 
 def test_a_full_disk_is_told(kept: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,25 +96,49 @@ def test_a_full_disk_is_told(kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
 def test_the_least_recently_used_go_first_and_what_is_needed_or_in_use_stays(
     kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for age, key in enumerate(["in use", "needed", "newer", "older"]):
+    for age, key in enumerate([IN_USE, NEEDED, NEWER, OLDER]):
         _write(kept, key)
         _age(kept, key, (age > 0) * RECENT + 100 * age)
-    size = store._size(kept.folder / "older")
+    size = store._size(kept.folder / OLDER)
     assert size > SIZE
     monkeypatch.setattr(room, "LARGEST", 5 * size)
-    assert kept.room(["needed"]) == 3 * size
-    kept.make_room(size, ["needed"])
-    assert kept.find("older", ROWS) is not None  # it fits as it is
-    kept.make_room(2 * size, ["needed"])
-    assert kept.find("older", ROWS) is None
-    assert kept.find("newer", ROWS) is not None
-    kept.make_room(100 * size, ["needed"])
-    assert {folder.name for folder in kept.folder.iterdir()} == {"in use", "needed"}
+    assert kept.room([NEEDED]) == 3 * size
+    kept.make_room(size, [NEEDED])
+    assert (kept.folder / OLDER).is_dir()  # it fits as it is
+    kept.make_room(2 * size, [NEEDED])
+    assert not (kept.folder / OLDER).exists()
+    assert kept.find(NEWER, ROWS) is not None
+    _age(kept, NEWER, RECENT + 200)  # which finding it has made recent
+    kept.make_room(6 * size, [NEEDED])
+    assert kept.find(NEWER, ROWS) is not None  # it would not be enough
+    _age(kept, NEWER, RECENT + 200)
+    kept.make_room(4 * size, [NEEDED])
+    assert {folder.name for folder in kept.folder.iterdir()} == {IN_USE, NEEDED}
+
+
+def test_what_somebody_else_keeps_there_stays(
+    kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = kept.folder / "their own"
+    theirs.mkdir(parents=True)
+    (theirs / "cut.json").write_bytes(bytes(1000))
+    _age(kept, "their own", 2 * RECENT)
+    monkeypatch.setattr(room, "LARGEST", 100)
+    kept.make_room(90, [])
+    assert theirs.is_dir()
+
+
+def test_a_set_that_was_found_is_in_use(kept: FeatureStore) -> None:
+    _write(kept)
+    _age(kept, KEY, 2 * RECENT)
+    before = kept.room([])
+    assert kept.find(KEY, ROWS) is not None
+    assert kept.room([]) < before
 
 
 def test_use_makes_a_set_recent(kept: FeatureStore) -> None:
     files = _write(kept)
-    _age(kept, "key", 2 * RECENT)
+    _age(kept, KEY, 2 * RECENT)
     before = kept.room([])
     files.touch()
     assert kept.room([]) < before
@@ -125,5 +150,5 @@ def test_a_share_of_the_disk_stays_free(
     monkeypatch.setattr(room.psutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
     assert kept.room([]) == 5_000
     _write(kept)
-    held = store._size(kept.folder / "key")
-    assert kept.room(["key"]) == (10_000 + held) // 2 - held
+    held = store._size(kept.folder / KEY)
+    assert kept.room([KEY]) == (10_000 + held) // 2 - held

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ray
 
+from tune_bio.local_ray import without_helpers
 from tune_bio.records import read_epochs, read_manifest, read_trials
 from tune_bio.search import main
 
@@ -77,11 +78,12 @@ def cluster() -> Iterator[None]:
     with warnings.catch_warnings():
         # Ray's own start leaves sockets and uses deprecated calls; neither is ours to mend.
         warnings.simplefilter("ignore")
-        ray.init(
-            address="local",
-            num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
-            logging_level="ERROR",
-        )  # fmt: skip
+        with without_helpers():
+            ray.init(
+                address="local",
+                num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
+                logging_level="ERROR",
+            )  # fmt: skip
         yield
         ray.shutdown()
 

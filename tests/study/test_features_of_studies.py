@@ -96,6 +96,20 @@ def test_a_study_with_features_gives_the_tables_of_one_without(
 
 
 @pytest.mark.slow
+def test_half_precision_is_what_trials_train_on(on_features: Run, cache_home: Path) -> None:
+    halved = on_features(
+        "--gpus-per-trial", "0", "--feature-dtype", "float16", configs=CONFIGS[:1], name="halved"
+    )
+    full = on_features(configs=CONFIGS[:1], name="full")
+    assert halved.manifest["features"][0]["dtype"] == "float16"
+    kept = [np.load(path).dtype for path in (cache_home / "features").rglob("train.npy")]
+    assert {str(dtype) for dtype in kept} == {"float16", "float32"}
+    losses = halved.epochs["train_loss"], full.epochs["train_loss"]
+    np.testing.assert_allclose(*losses, rtol=1e-2)
+    assert (losses[0] != losses[1]).any()
+
+
+@pytest.mark.slow
 def test_tasks_on_a_cluster_compute_what_the_driver_computes(
     on_features: Run, cache_home: Path
 ) -> None:

@@ -15,10 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import psutil
-import torch
-import torchvision
 
-from tune_bio.datasets.room import Kept, leaving, use
+from tune_bio.datasets.room import Kept, is_key, leaving, use
 from tune_bio.errors import DataError
 from tune_bio.files import remove_abandoned, replacing
 
@@ -26,10 +24,6 @@ Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 
 LARGE = 1 / 4  # of the memory that is free: arrays beyond it are kept in files
-# PyTorch resizes 8-bit images by other code, which rounds otherwise, where the CPU has no AVX2.
-TRANSFORM_VERSION = " ".join(
-    ("1", torchvision.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability())
-)
 
 
 def default_folder() -> Path:
@@ -77,8 +71,10 @@ def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
-    for unused in leaving(_kept(path.parent), _nbytes(shape, dtype), path.parent):
-        unused.unlink(missing_ok=True)
+    with failing_clearly(path):
+        for unused in leaving(_kept(path.parent), _nbytes(shape, dtype), path.parent):
+            with suppress(OSError):  # another user's, or another study was faster
+                unused.unlink()
     with writing_anywhere(path, shape, dtype) as write:
         written = 0
 
@@ -142,7 +138,9 @@ def _nbytes(shape: Shape, dtype: np.dtype[Any]) -> int:
 
 def _kept(folder: Path) -> list[Kept]:
     found = []
-    for path in folder.glob("*.npy"):
+    for path in folder.glob("*.npy") if folder.is_dir() else ():
+        if not is_key(path.stem):
+            continue  # somebody else's
         with suppress(OSError):  # another study has just removed it
             stat = path.stat()
             found.append(Kept(path, stat.st_size, stat.st_mtime))

@@ -1,6 +1,7 @@
 """How much lies in a folder of the cache: what was not used for the longest time goes first."""
 
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ import psutil
 SHARE = 1 / 2
 LARGEST = 20 * 2**30  # bytes; a cache that nobody looks after is not to fill a large disk
 RECENT = 3600.0  # seconds: what was used since may be another running study's
+
+
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Kept:
         return time.time() - self.used < RECENT
 
 
+def is_key(name: str) -> bool:
+    """Whether this is how we name what we keep: anything else is somebody else's."""
+    return _KEY.fullmatch(name) is not None
+
+
 def limit(folder: Path, held: int) -> int:
     """Bytes that a folder of the cache, which holds so many, may hold at most."""
     existing = next(f for f in (folder, *folder.parents) if f.exists())
@@ -42,10 +51,13 @@ def leaving(
 ) -> Iterator[Path]:
     """What has to leave `folder`, which holds `kept`, so that `size` bytes more may be kept.
 
-    As much as may go: what is `needed`, by name, stays, and so does what is recent.
+    As much as may go: what is `needed`, by name, stays, and so does what is recent. Nothing has to
+    where that would not be enough in any case.
     """
     held = sum(one.size for one in kept)
     most = limit(folder, held)
+    if size > most:
+        return
     for one in sorted(kept, key=lambda one: one.used):
         if held + size <= most:
             return

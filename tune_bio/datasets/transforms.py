@@ -4,6 +4,7 @@ Trials never see a `Dataset`: they get `TrialData`, which has no test member.
 """
 
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,7 @@ class Transform:
         """(n, C, S, S) from 0 to 1, to (n, channels, S, S) as the model wants them."""
         if images.shape[1] != self.channels:
             images = _with_channels(images, self.channels)
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        mean, std = (_by_channel(values, images.device) for values in (self.mean, self.std))
         # channels_last: up to 1.75 times as fast on a CPU (benchmarks/memory_format.py).
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
@@ -158,6 +158,13 @@ def prepare(dataset: Dataset, geometry: Geometry) -> TrialData:
         positive=dataset.positive,
         format=PixelFormat.of(train),
     )
+
+
+@lru_cache
+def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(channels, 1, 1); copied to a GPU once, since it waits for each such copy."""
+    with torch.inference_mode(False):  # whichever mode asks first
+        return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 def _with_channels(images: torch.Tensor, channels: int) -> torch.Tensor:

@@ -13,7 +13,6 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-import torchvision
 
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.features import Cut, Features
@@ -21,6 +20,7 @@ from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.transforms import Transform
+from tune_bio.datasets.versions import pixel_versions
 from tune_bio.devices import as_tensor, gather, precision
 from tune_bio.fingerprints import code_version
 from tune_bio.models import Classifier, build_model, input_transform
@@ -104,7 +104,8 @@ class FeatureSet:
     @property
     def blocks(self) -> list[Block]:
         """Both splits in blocks of whole batches, so that who computes them changes no byte."""
-        batch = feature_batch(self.part.geometry.image_size)
+        kind = "cuda" if self.maker.device == "gpu" else "cpu"
+        batch = feature_batch(self.part.geometry.image_size, kind)
         step = batch * max(1, BLOCK_BYTES // (batch * row_bytes(self.cut, self.maker.dtype)))
         return [
             Block(split, start, min(start + step, n))
@@ -126,8 +127,7 @@ def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: Make
         input_transform(config, dataset.pixel_format(geometry)).to_json(),
         [dataset.train.pixel_digest, dataset.val.pixel_digest],
         asdict(maker),
-        torch.backends.cpu.get_cpu_capability(),
-        [torch.__version__, torchvision.__version__, version("timm")],
+        [*pixel_versions(), version("timm")],
         code_version(),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -168,8 +168,8 @@ def compute(
         ArithmeticError: a feature is not finite, or beyond what `dtype` can hold.
     """
     kind = torch.float16 if dtype == "float16" else torch.float32
-    made = []
-    for batch in torch.arange(len(pixels)).split(feature_batch(transform.geometry.image_size)):
+    made, at_once = [], feature_batch(transform.geometry.image_size, device.type)
+    for batch in torch.arange(len(pixels)).split(at_once):
         images = transform.normalize(gather(as_tensor(pixels), batch, device))
         with precision(device, training=False):
             made.append(prefix(model, cut, images).to("cpu", kind))
@@ -179,9 +179,9 @@ def compute(
     return features
 
 
-def feature_batch(size: int) -> int:
+def feature_batch(size: int, device: str = "cpu") -> int:
     """How many images of `size` px go through the frozen part at once."""
-    return evaluation_batch(size)
+    return evaluation_batch(size, device)
 
 
 def row_bytes(cut: Cut, dtype: str) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tune_bio.datasets import cache
 from tune_bio.datasets.features import Cut, Features
-from tune_bio.datasets.room import Kept, leaving, limit, use
+from tune_bio.datasets.room import Kept, is_key, leaving, limit, use
 from tune_bio.files import write_text
 from tune_bio.fingerprints import file_sha256
 
@@ -68,6 +68,7 @@ class FeatureStore:
                 file_sha256(folder / f"{split}.npy") == stored["sha256"][split] for split in SPLITS
             )
             fits = [len(found) for found in files.read()] == [rows[split] for split in SPLITS]
+            files.touch()  # no other study is to remove it while this one gets ready
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
         return files if whole and fits else None
@@ -90,7 +91,12 @@ class FeatureStore:
                 )
                 for split, path in paths.items()
             }
-            yield lambda split, position, features: writers[split](position, features)
+
+            def write(split: str, position: int, features: Features) -> None:
+                writers[split](position, features)
+                use(folder)  # which tells the age of an unfinished set
+
+            yield write
         hashes = {split: file_sha256(path) for split, path in paths.items()}
         with cache.failing_clearly(folder):
             stored = {"cut": cut.to_json(), "sha256": hashes}
@@ -111,7 +117,8 @@ class FeatureStore:
         return [Kept(folder, _size(folder), _used_at(folder)) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
-        return [f for f in self.folder.iterdir() if f.is_dir()] if self.folder.is_dir() else []
+        """Of all sets, whole or not; what else somebody keeps here is not ours to remove."""
+        return [f for f in self.folder.glob("*") if is_key(f.name) and f.is_dir()]
 
 
 def _size(folder: Path) -> int:

@@ -36,10 +36,10 @@ class Disk:
         free = shutil.disk_usage(self._records.folder).free
         return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
 
-    def clean(self) -> None:
-        """Remove what is least useful, where there is too much."""
+    def clean(self, *, at_once: bool = False) -> None:
+        """Remove what is least useful, where there is too much; not again at once, unless so."""
         started = time.monotonic()
-        if started < self._clean_after:
+        if started < self._clean_after and not at_once:
             return
         rows = list(self._records.trials.values())
         searched = [row for row in rows if row["replicate"] == 0]

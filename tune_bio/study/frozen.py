@@ -15,6 +15,7 @@ from tune_bio.cluster import available_nodes
 from tune_bio.config import TrialConfig
 from tune_bio.datasets.features import Cut
 from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.room import in_use
 from tune_bio.featuring import Made, make_features
 from tune_bio.models import input_transform
 from tune_bio.models.cutting import NoCutError
@@ -127,7 +128,8 @@ def _make(
     made: dict[FeatureSet, FeatureFiles] = {}
     failed = []
     images, done = sum(wanted.images for wanted in found.missing), 0
-    with reading(console, "computing features") as tell:
+    used = [files.used for files in found.kept.values()]
+    with reading(console, "computing features") as tell, in_use(used):
         for wanted in found.missing:
 
             def told(ready: int, before: int = done) -> None:
@@ -139,6 +141,7 @@ def _make(
             done += wanted.images
             if reason is None:
                 made[wanted] = store.at(wanted.key, wanted.cut)
+                used.append(made[wanted].used)
             else:
                 failed.append(f"features of {wanted.part}: {reason}; {ORDINARY}")
     return made, failed

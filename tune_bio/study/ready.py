@@ -1,11 +1,15 @@
 """What trials will share, got ready in the driver: it is done while Ray starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
+from tune_bio.datasets.cache import mapped_file
 from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.regrouped import whole
+from tune_bio.datasets.room import in_use
 from tune_bio.datasets.transforms import TrialData, prepare
 from tune_bio.featuring import Made, by_tasks, in_driver
 from tune_bio.models.pretrained import Arrays, as_tensors, load_backbone
@@ -38,7 +42,8 @@ def get_ready(plan: Plan, console: Console, abandoned: Callable[[], bool] = lamb
         backbone = as_tensors(backbones[config.model, config.weights])
         return in_driver(wanted, data[Geometry.of(config)], backbone, processors(plan))
 
-    frozen = make_frozen(plan, console, compute, abandoned) if alone(plan) else None
+    with in_use(_files(data.values())):
+        frozen = make_frozen(plan, console, compute, abandoned) if alone(plan) else None
     return Ready(data, backbones, frozen)
 
 
@@ -47,5 +52,12 @@ def share_ready(ready: Ready, plan: Plan, console: Console) -> tuple[Shared, Fro
     shared = share(ready.data, ready.backbones)
     frozen = ready.frozen
     if frozen is None:
-        frozen = make_frozen(plan, console, lambda w: by_tasks(w, shared, plan.allotment))
+        with in_use(shared.files):
+            frozen = make_frozen(plan, console, lambda w: by_tasks(w, shared, plan.allotment))
     return frozen.attached(shared), frozen
+
+
+def _files(data: Iterable[TrialData]) -> list[Path]:
+    """Where the images lie that are too many for memory."""
+    pixels = [whole(split.pixels) for each in data for split in (each.train, each.val)]
+    return [path for path in map(mapped_file, pixels) if path is not None]

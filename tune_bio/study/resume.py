@@ -89,6 +89,12 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
                     "put back the file that the study has written, or begin another with --name",
                 )
             found = found[name]
+    for name in ("num_trials", "max_epochs"):
+        if not isinstance(manifest["settings"][name], int):
+            raise ResultsError(
+                f"{folder / MANIFEST}: settings.{name} is no number",
+                "put back the file that the study has written, or begin another with --name",
+            )
     return manifest
 
 

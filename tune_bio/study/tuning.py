@@ -72,13 +72,14 @@ def search(
         stall_timeout=settings.stall_timeout,
         keep_rungs=settings.scheduler != "median",
     )
+    disk = Disk(records, settings, all_confirm=plan.selects_nothing)
     recorder = Recorder(
         records,
         view,
         settings,
         context.rungs,
         _operation_counter(plan),
-        Disk(records, settings, all_confirm=plan.selects_nothing).clean,
+        disk.clean,
         splits,
     )
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
@@ -90,6 +91,7 @@ def search(
                 _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
     finally:
         recorder.finish()
+    disk.clean(at_once=True)
     return interruption
 
 
