@@ -70,7 +70,11 @@ def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_list_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"settings": plan_of(max_epochs=30).settings.model_dump()}
+    before = {
+        "settings": plan_of(max_epochs=30).settings.model_dump(),
+        "space": {"sha256": "", "pinned": {}}, "data": {"fingerprint": ""}, "started": "",
+        "test_set_opened": [],
+    }  # fmt: skip
     monkeypatch.setattr(resume, "read_manifest", lambda folder: before)
     plan = plan_of(max_epochs=5)
     plan.request = SimpleNamespace(folder=tmp_path)
