@@ -142,14 +142,14 @@ def test_killed_at_any_moment_it_goes_on_and_trains_no_epoch_twice(
 ) -> None:
     """The driver is killed with SIGKILL, twice, in the midst of training."""
     slow = {"model": "cnn", "width": 64, "batch_size": 2, "dropout": 0.2}
-    lengths = [{**slow, "lr": 1e-3, "epochs": epochs} for epochs in (4, 12, 60)]
-    configs = [*lengths, {**slow, "lr": 1e-4, "epochs": 60}]
+    lengths = [{**slow, "lr": 1e-3, "epochs": epochs} for epochs in (4, 12, 120)]
+    configs = [*lengths, {**slow, "lr": 1e-4, "epochs": 120}]
     listed = tmp_path / "study.json"
     listed.write_text(json.dumps(configs))
     folder = tmp_path / "results" / "study"
     command = [
         sys.executable, "-m", "tune_bio.search", str(space), "--name", "study", "--max-epochs",
-        "60", "--results", str(folder.parent), "--configs", str(listed), "--quiet",
+        "120", "--results", str(folder.parent), "--configs", str(listed), "--quiet",
         "--scheduler", "asha", "--grace-period", "2",
     ]  # fmt: skip
     seen: list[pd.DataFrame] = []
@@ -176,7 +176,7 @@ def test_killed_at_any_moment_it_goes_on_and_trains_no_epoch_twice(
             for epoch, seconds in zip(own["epoch"], own["seconds"], strict=True):
                 assert times[trial, epoch] == seconds, "an epoch before the checkpoint was trained"
     (tmp_path / "results").rename(tmp_path / "killed")
-    whole = study("--max-epochs", "60", configs=configs[1:])
+    whole = study("--max-epochs", "120", configs=configs[1:])
     expected = _rows(whole.epochs).set_index(["trial_id", "epoch"])
     for trial, alone in (("t0001", "t0000"), ("t0002", "t0001"), ("t0003", "t0002")):
         found = _rows(epochs[epochs["trial_id"] == trial].drop(columns="trial_id"))
@@ -258,7 +258,7 @@ def _checkpointed(folder: Path) -> dict[str, int]:
 @pytest.mark.slow
 def test_a_killed_search_keeps_its_ids_and_draws(study: Run, space: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "study"
-    flags = ["--num-trials", "5", "--max-epochs", "12", "--set", "batch_size=4"]
+    flags = ["--num-trials", "5", "--max-epochs", "60", "--set", "batch_size=2"]
     command = [
         sys.executable, "-m", "tune_bio.search", str(space), "--name", "study", "--quiet",
         "--results", str(folder.parent), *flags,
