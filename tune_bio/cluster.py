@@ -5,9 +5,10 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import psutil
@@ -15,7 +16,7 @@ import ray
 
 from tune_bio.environment import prepare_environment, token_path
 from tune_bio.errors import ResourceError
-from tune_bio.local_ray import preloading, without_helpers
+from tune_bio.local_ray import starting
 from tune_bio.settings import SearchSettings
 
 # Where Linux shows drivers of GPUs: NVIDIA (also on its boards), AMD, and that of Windows below it.
@@ -146,24 +147,14 @@ def connected(
         return
     if address is not None:
         _refuse_silence(address)
-    (node,) = local_nodes()
-    start_here = {
-        "num_cpus": int(node.cpus),
-        "num_gpus": int(node.gpus),
-        "include_dashboard": dashboard,
-        "dashboard_host": "127.0.0.1",  # the Jobs API runs any code: never beyond this machine
-    }
+    here = {} if address else _this_machine(dashboard=dashboard)
     try:
-        with ExitStack() as starting:
-            if address is None:
-                starting.enter_context(preloading(warm))
-                if not dashboard:
-                    starting.enter_context(without_helpers())
+        with nullcontext() if address else starting(warm, dashboard=dashboard):
             context = ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **({} if address else start_here),  # type: ignore[arg-type]
+                **here,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
@@ -176,6 +167,16 @@ def connected(
         yield _dashboard(context) if dashboard else None
     finally:
         ray.shutdown()
+
+
+def _this_machine(*, dashboard: bool) -> dict[str, Any]:
+    (node,) = local_nodes()
+    return {
+        "num_cpus": int(node.cpus),
+        "num_gpus": int(node.gpus),
+        "include_dashboard": dashboard,
+        "dashboard_host": "127.0.0.1",  # the Jobs API runs any code: never beyond this machine
+    }
 
 
 def _dashboard(context: object) -> str | None:

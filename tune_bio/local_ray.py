@@ -5,7 +5,7 @@ Ray has no setting for the latter, so this reaches into it; tests hold it there.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ray._private.node import Node
@@ -20,6 +20,13 @@ _KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "3600000"}
 # usage statistics alone, and those are off. Ray waits for the server when it starts (a second and
 # more), and for the autoscaler when it ends (a second).
 _HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
+
+
+@contextmanager
+def starting(module: str | None, *, dashboard: bool) -> Iterator[None]:
+    """Start a Ray in this block: its workers import a module; helpers come with the dashboard."""
+    with preloading(module), nullcontext() if dashboard else without_helpers():
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures_data import config, few_examples
+from tune_bio.reuse import prefixes
 from tune_bio.reuse.prefixes import (
     PrefixStore,
     Surroundings,
@@ -98,9 +99,18 @@ def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPat
     keys = {store().key(config())}
     monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "mended")
     keys.add(store().key(config()))
-    monkeypatch.setattr("torch.__version__", "another")
-    keys.add(store().key(config()))
-    assert len(keys) == 3
+    for library in ("torch", "torchvision", "PIL", "tifffile", "imagecodecs"):
+        monkeypatch.setattr(f"{library}.__version__", "another")
+        keys.add(store().key(config()))
+    for library in ("timm", "numpy", "scikit-learn"):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "tune_bio.reuse.prefixes.version", lambda name, lib=library: str(name == lib)
+            )
+            prefixes._versions.cache_clear()
+            keys.add(store().key(config()))
+    prefixes._versions.cache_clear()
+    assert len(keys) == 2 + 5 + 3
 
 
 def test_configurations_of_one_prefix_are_grouped_from_the_shortest_on() -> None:

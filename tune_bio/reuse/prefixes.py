@@ -15,10 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tune_bio import checkpoints
 from tune_bio.config import LENGTH_BOUND_SCHEDULES, TrialConfig
+from tune_bio.datasets.versions import pixel_versions
 from tune_bio.fingerprints import code_version
 from tune_bio.models.freezing import phase
 from tune_bio.space import Pair
@@ -26,7 +25,7 @@ from tune_bio.space import Pair
 CHECKPOINTS = "checkpoints"
 KEY_DIGITS = 24  # of 64: no two of a billion trainings share them
 _OWNER = "of-"
-LIBRARIES = ("torchvision", "timm", "pillow", "tifffile", "imagecodecs")  # networks, and pixels
+LIBRARIES = ("timm", "numpy", "scikit-learn")  # networks, and metrics
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class PrefixStore:
             about.threads,
             device,
             code_version(),
-            torch.__version__,
+            *pixel_versions(),
             *_versions(),
-            torch.backends.cpu.get_cpu_capability(),
         ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return digest[:KEY_DIGITS]

@@ -25,12 +25,11 @@ FREE = (
     "controls", "prevalence",
 )  # fmt: skip
 
-
 # Of the manifest, what a study needs to go on.
-_NEEDED = (
-    ("settings", "num_trials"), ("settings", "max_epochs"), ("space", "sha256"),
-    ("space", "pinned"), ("data", "fingerprint"), ("started",), ("test_set_opened",),
-)  # fmt: skip
+_NEEDED = {
+    "settings.num_trials": int, "settings.max_epochs": int, "space.sha256": str,
+    "space.pinned": dict, "data.fingerprint": str, "started": str, "test_set_opened": list,
+}  # fmt: skip
 
 
 def records_of(plan: Plan) -> Records:
@@ -80,20 +79,14 @@ def refuse_other_study(plan: Plan) -> None:
 
 def _manifest_of(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
-    for names in _NEEDED:
+    for name, kind in _NEEDED.items():
         found: Any = manifest
-        for name in names:
-            if not isinstance(found, dict) or name not in found:
-                raise ResultsError(
-                    f"{folder / MANIFEST} has no {'.'.join(names)}",
-                    "put back the file that the study has written, or begin another with --name",
-                )
-            found = found[name]
-    for name in ("num_trials", "max_epochs"):
-        if not isinstance(manifest["settings"][name], int):
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(found, kind):
             raise ResultsError(
-                f"{folder / MANIFEST}: settings.{name} is no number",
-                "put back the file that the study has written, or begin another with --name",
+                f"{folder / MANIFEST} is not as the study has written it ({name})",
+                "put the file back, or begin another study with --name",
             )
     return manifest
 

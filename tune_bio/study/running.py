@@ -6,6 +6,7 @@ while Ray starts.
 
 import signal
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tune_bio.analysis.outputs import write_outputs
 from tune_bio.analysis.study_records import StudyRecords, read_study
 from tune_bio.datasets.room import in_use
 from tune_bio.errors import DataError
-from tune_bio.progress import showing
+from tune_bio.progress import View, showing
 from tune_bio.records import Records, Row, read_predictions, write_manifest
 from tune_bio.reuse.cleaning import sweep
 from tune_bio.study.concluding import conclude
@@ -75,16 +76,7 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     again = resplits(plan)
     shared = shared.with_splits(shared_splits(again))
     after = AfterSearch(plan, shared, records, console, again)
-    view_of_trials = showing(
-        console,
-        records,
-        plan.settings,
-        plan.searched,
-        plan.trials + following(plan).trials,
-        quiet=plan.request.quiet,
-        ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
-    )
-    with in_use(shared.files), view_of_trials as view:
+    with in_use(shared.files), _view(plan, records, console) as view:
         described = {number: one.described for number, one in again.items()}
         interruption = search(plan, shared, records, view, past, after.jobs, described)
     manifest["search_seconds"] = after.search_seconds
@@ -101,6 +93,18 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
     }
     write_manifest(folder, manifest)
     return Ran(records, judged, interruption, unfinished)
+
+
+def _view(plan: Plan, records: Records, console: Console) -> AbstractContextManager[View]:
+    return showing(
+        console,
+        records,
+        plan.settings,
+        plan.searched,
+        plan.trials + following(plan).trials,
+        quiet=plan.request.quiet,
+        ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
+    )
 
 
 def tell(plan: Plan, ran: Ran, console: Console) -> Outcome:

@@ -63,15 +63,7 @@ def search(
     if left <= 0:
         jobs = list(then())
         left = len(jobs)
-    context = TrialContext(
-        shared=shared,
-        allotment=plan.allotment,
-        metric=settings.metric,
-        rungs=frozenset(rungs(settings)),
-        store=PrefixStore(records.folder, _surroundings(plan)),
-        stall_timeout=settings.stall_timeout,
-        keep_rungs=settings.scheduler != "median",
-    )
+    context = _context(plan, shared, records.folder)
     disk = Disk(records, settings, all_confirm=plan.selects_nothing)
     recorder = Recorder(
         records,
@@ -124,6 +116,19 @@ def _once(past: Sequence[PastTrial]) -> list[PastTrial]:
     """Of trials of a list that were one training, the one that came farthest: Tune saw no other."""
     groups = group([TrialConfig.of(trial.params) for trial in past])
     return [max((past[at] for at in members), key=lambda one: one.reached) for members in groups]
+
+
+def _context(plan: Plan, shared: Shared, folder: Path) -> TrialContext:
+    settings = plan.settings
+    return TrialContext(
+        shared=shared,
+        allotment=plan.allotment,
+        metric=settings.metric,
+        rungs=frozenset(rungs(settings)),
+        store=PrefixStore(folder, _surroundings(plan)),
+        stall_timeout=settings.stall_timeout,
+        keep_rungs=settings.scheduler != "median",
+    )
 
 
 def _surroundings(plan: Plan) -> Surroundings:
