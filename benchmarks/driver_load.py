@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sides import SPACE, head, row, tell_load, tune_bio, write_npz
 
-from tune_bio.records import read_trials
+from tune_bio.records.tables import read_trials
 
 # A search-space file is code that runs in the command's own process, so it can look at its clock.
 LOOKING = """

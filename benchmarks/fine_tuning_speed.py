@@ -26,12 +26,13 @@ from sides import head, row, tell_load
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tune_bio.config import TrialConfig
-from tune_bio.datasets import open_arrays
-from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.transforms import PreparedSplit, TrialData, prepare
-from tune_bio.seeding import generator
-from tune_bio.training import TrainingState, train_epoch
+from tune_bio.common.seeding import generator
+from tune_bio.datasets.opening import open_arrays
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import PreparedSplit, TrialData, prepare
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.fit import train_epoch
+from tune_bio.training.state import TrainingState
 
 SIZE, BATCH, LR, STEPS, EVALUATED = 64, 32, 1e-4, 5, 16
 CONFIG = {"model": "squeezenet1_0", "image_size": SIZE, "batch_size": BATCH, "lr": LR,

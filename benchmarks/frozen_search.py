@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from sides import Ran, head, plain_ray_tune, real_data, row, tell_load, tune_bio, use_torch_home
 
-from tune_bio.records import read_trials
+from tune_bio.records.tables import read_trials
 
 COMMON = {
     "model": "squeezenet1_0", "weights": "imagenet", "freeze": "backbone",

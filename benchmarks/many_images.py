@@ -22,7 +22,7 @@ import psutil
 from PIL import Image
 from sides import head, row
 
-from tune_bio.datasets.parallel import in_order
+from tune_bio.datasets.decoding.parallel import in_order
 
 SIDE = 64
 CLASSES = ("ill", "well")

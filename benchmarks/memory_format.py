@@ -11,9 +11,9 @@ import torch
 from sides import head, row
 from torch import nn
 
-from tune_bio.config import TrialConfig
-from tune_bio.models import build_model
-from tune_bio.optim import build_optimizer
+from tune_bio.models.build import build_model
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.optimizer import build_optimizer
 
 MODELS = ("resnet18", "squeezenet1_0", "timm:tf_efficientnet_lite0", "cnn")
 BATCH, SIZE, STEPS, ROUNDS = 32, 64, 3, 5

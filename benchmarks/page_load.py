@@ -21,12 +21,12 @@ from sides import head, row, tell_load
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.analysis.made_studies import made_study  # noqa: E402
-from tests.analysis.test_page_in_browser import CHROMIUM  # noqa: E402
+from tests.analysis.page.test_page_in_browser import CHROMIUM  # noqa: E402
+from tests.analysis.study_factory import made_study  # noqa: E402
 from tune_bio.analysis.conclusions import draw_conclusions  # noqa: E402
-from tune_bio.analysis.page import write_page  # noqa: E402
+from tune_bio.analysis.page.write_page import write_page  # noqa: E402
 from tune_bio.analysis.study_records import read_study  # noqa: E402
-from tune_bio.records import read_predictions  # noqa: E402
+from tune_bio.records.tables import read_predictions  # noqa: E402
 
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 DRAWN = "Number(document.documentElement.dataset.drawn)"

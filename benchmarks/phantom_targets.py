@@ -18,16 +18,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tune_bio.config import TrialConfig
-from tune_bio.datasets import Dataset, Opening, split_collection
-from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.images import Images
-from tune_bio.datasets.synthetic import read_phantom
-from tune_bio.datasets.transforms import prepare
-from tune_bio.metrics import auroc
-from tune_bio.models.pretrained import load_backbone
-from tune_bio.models.published import resolve
-from tune_bio.training import Tensors, TrainingState, fit, predict
+from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.opening import split_collection
+from tune_bio.datasets.phantom.source import read_phantom
+from tune_bio.datasets.sources.collection import Opening
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import prepare
+from tune_bio.models.weights.pretrained import load_backbone
+from tune_bio.models.weights.published import resolve
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.fit import fit, predict
+from tune_bio.training.metrics import auroc
+from tune_bio.training.state import Tensors, TrainingState
 
 Scores = tuple[float, float]  # AUROC on validation and on test
 SIZE = Geometry(64)

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tune_bio.records import read_trials
+from tune_bio.records.tables import read_trials
 from tune_bio.search import main as search
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "transfer.py"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from sides import Ran, head, real_data, row, tell_load, tune_bio
 
-from tune_bio.records import read_epochs, read_predictions, read_trials
+from tune_bio.records.tables import read_epochs, read_predictions, read_trials
 
 EPOCHS = (10, 20, 30, 40, 50, 60)
 COMMON = {

@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
-from tune_bio import metrics
-from tune_bio.config import TrialConfig
 from tune_bio.controls import permutation_p, shuffled_labels
-from tune_bio.datasets import open_dataset
-from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset
-from tune_bio.datasets.transforms import TrialData, prepare
-from tune_bio.models import Classifier
-from tune_bio.training import TrainingState, fit, predict
+from tune_bio.datasets.opening import open_dataset
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import TrialData, prepare
+from tune_bio.models.classifier import Classifier
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training import metrics
+from tune_bio.training.fit import fit, predict
+from tune_bio.training.state import TrainingState
 
 LEVEL = 0.05
 CONFIG = TrialConfig.of({"model": "ann", "width": 32, "image_size": 16, "lr": 1e-3})

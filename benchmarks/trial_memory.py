@@ -17,15 +17,15 @@ import numpy as np
 import psutil
 import torch
 
-from tune_bio.config import TrialConfig
-from tune_bio.environment import prepare_environment
-from tune_bio.models.pretrained import load_backbone
-from tune_bio.models.published import resolve
-from tune_bio.training import Tensors
+from tune_bio.models.weights.pretrained import load_backbone
+from tune_bio.models.weights.published import resolve
+from tune_bio.ray_tune.environment import prepare_environment
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.state import Tensors
 
 IMAGES = 320  # three fifths of them to train on, more than any batch
 MIB = 2**20
-TRAINABLE = "tune_bio.trainable"  # what a worker imports
+TRAINABLE = "tune_bio.ray_tune.trainable"  # what a worker imports
 LITE = {"model": "timm:tf_efficientnet_lite0", "weights": "imagenet"}
 CONFIGURATIONS: tuple[dict[str, Any], ...] = (
     {"model": "ann", "width": 64, "image_size": 64},
@@ -62,11 +62,12 @@ def one_epoch(params: dict[str, Any]) -> dict[str, float]:
     """Bytes of a process that trains one epoch: before, at its peak, and as estimated."""
     prepare_environment()
     importlib.import_module(TRAINABLE)
-    from tune_bio.datasets import open_arrays
-    from tune_bio.datasets.geometry import Geometry
-    from tune_bio.datasets.transforms import prepare
-    from tune_bio.study.memory import PROCESS, estimate
-    from tune_bio.training import TrainingState, train_epoch
+    from tune_bio.datasets.opening import open_arrays
+    from tune_bio.datasets.transforms.geometry import Geometry
+    from tune_bio.datasets.trial_data import prepare
+    from tune_bio.study.planning.memory import PROCESS, estimate
+    from tune_bio.training.fit import train_epoch
+    from tune_bio.training.state import TrainingState
 
     torch.set_num_threads(1)
     config = TrialConfig.of({"epochs": 1, **params})

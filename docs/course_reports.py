@@ -7,7 +7,7 @@ data. Texts and figures are theirs, as printed; what a row trains is given as fa
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tune_bio.config import Params
+from tune_bio.space.trial_config import Params
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from typing import Any
 import reports_page
 from course_reports import REPORTS, WEIGHTS_AND_BATCH, Report
 
+from tune_bio.common.files import write_text
 from tune_bio.errors import TuneBioError
-from tune_bio.files import write_text
-from tune_bio.models.published import resolve
-from tune_bio.records import read_manifest
-from tune_bio.space import Pair, load_search_space
-from tune_bio.survey import survey
+from tune_bio.models.weights.published import resolve
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.space.branches import survey
+from tune_bio.space.search_space import Pair, load_search_space
 
 ROOT = Path(__file__).parents[1]
 TARGET = Path(__file__).with_name("reports.md")

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from course_reports import Claim, Report, Row
 
-from tune_bio.analysis.markdown import markdown_table
-from tune_bio.analysis.report_table import clock, count, mean_and_spread
 from tune_bio.analysis.statistics import effects, mean_over_seeds
 from tune_bio.analysis.study_records import PARAMS, StudyRecords, read_study
-from tune_bio.config import Params
+from tune_bio.analysis.summary.markdown_table import markdown_table
+from tune_bio.analysis.tables.trial_table import clock, count, mean_and_spread
 from tune_bio.errors import StatisticsError
-from tune_bio.records import read_predictions
+from tune_bio.records.tables import read_predictions
+from tune_bio.space.trial_config import Params
 
 NOT_RUN = "not run"
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.datasets.made_audits import clean, folder_of, smooth
-from tests.datasets.made_sources import noise, save
+from tests.datasets.audit.audit_factory import clean, folder_of, smooth
+from tests.datasets.source_factory import noise, save
 from tune_bio.audit import main
-from tune_bio.datasets.auditing import sheet
+from tune_bio.datasets.audit import contact_sheet
 
 N = 5_856  # images of the published chest X-ray set
 
@@ -138,14 +138,14 @@ def test_test_images_are_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         arrays |= {f"{split}_images": each, f"{split}_labels": (part[1] == "ill").astype(int)}
     np.savez(tmp_path / "data.npz", **arrays)
     shown: list[str] = []
-    pixels_of = sheet._pixels
+    pixels_of = contact_sheet._pixels
 
     def watched(*arguments: Any) -> Any:
         found = pixels_of(*arguments)
         shown.extend(found)
         return found
 
-    monkeypatch.setattr(sheet, "_pixels", watched)
+    monkeypatch.setattr(contact_sheet, "_pixels", watched)
     assert _run(tmp_path / "data.npz", "--sheet", tmp_path / "sheet.png") == 1
     assert shown == ["train/000000", "train/000001", "train/000002"]
     assert (tmp_path / "sheet.png").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.test_page_in_browser import CHROMIUM
+from tests.analysis.page.test_page_in_browser import CHROMIUM
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -1,4 +1,4 @@
-"""The floors of the house: what may import what, and what importing costs."""
+"""The layers of the package: what may import what, and what importing costs."""
 
 import ast
 import subprocess
@@ -11,73 +11,65 @@ import pytest
 import tune_bio
 
 PACKAGE = Path(tune_bio.__file__).parent
-RAY_FLOOR = 4
-NO_RAY = {"analysis"}  # reads the records, which know nothing of Ray
-FLOORS = (
-    ("errors", "files", "environment", "validation", "naming", "config", "settings"),
-    (
-        "space", "survey", "seeding", "metrics", "curves", "thresholds", "predictions", "records",
-        "results",
-        "request", "fingerprints", "datasets", "models",
-    ),
-    ("optim", "schedules", "devices"),
-    ("training", "training_state", "checkpoints", "bundle", "evaluation", "controls", "reuse"),
-    (
-        "trainable", "worker", "searchers", "schedulers", "sharing", "recorder", "progress",
-        "cluster", "local_ray", "launch", "failures", "shuffling", "driver_only", "featuring",
-        "jobs", "past", "actors", "drawing", "signs_of_life",
-    ),
-    ("analysis",),
+LAYERS = (
+    ("errors", "common"),
+    ("space",),
+    ("datasets", "records"),
+    ("models", "console"),
+    ("training",),
+    ("reuse", "inference", "controls", "analysis"),
+    ("ray_tune",),
     ("study",),
-    # __init__ is the face: it hands out what lies below.
-    ("options", "search", "audit", "report", "command_line", "notebook", "__init__"),
-)  # fmt: skip
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    ("api", "search", "audit", "report"),
+    ("__init__",),
+)
+RAY = {"ray_tune"}  # no other folder imports Ray
+LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 
 
-def _name(path: Path) -> str:
+def _module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {_module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+FACES = {name: path for name, path in MODULES.items() if path.name == "__init__.py"}
 
 
-def _room(module: str) -> str:
+def _top_level_name(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
 def _imports(module: str) -> set[str]:
     """Every module that `module` imports anywhere in its code, by full name."""
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            inside = names & MODULES.keys()
-            found |= inside
-            if len(inside) < len(names):
-                found.add(str(node.module))
-    return found
+            submodules = names & MODULES.keys()
+            imported |= submodules
+            if len(submodules) < len(names):
+                imported.add(str(node.module))
+    return imported
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_from_its_own_floor_or_lower(module: str) -> None:
-    assert _room(module) in FLOOR, f"decide on which floor {module} stands, and list it here"
-    floor = FLOOR[_room(module)]
+def test_a_module_imports_from_its_own_layer_or_a_lower_one(module: str) -> None:
+    own = _top_level_name(module)
+    assert own in LAYER, f"add {own} to a layer"
     for imported in _imports(module):
-        package = imported.split(".")[0]
-        if package == "tune_bio":
-            assert FLOOR[_room(imported)] <= floor, f"{module} reaches up to {imported}"
-        if package == "ray":
-            assert floor >= RAY_FLOOR, f"{module} stands too low to know Ray"
-            assert _room(module) not in NO_RAY, f"{module} must not know Ray"
+        if imported.split(".")[0] == "tune_bio":
+            lower = LAYER[_top_level_name(imported)] <= LAYER[own]
+            assert lower, f"{module} imports {imported}, which lies in a higher layer"
+        if imported.split(".")[0] == "ray":
+            assert own in RAY, f"{module} imports Ray"
 
 
-def test_every_room_that_is_listed_exists() -> None:
-    assert {_room(module) for module in MODULES} == FLOOR.keys()
+def test_every_name_of_a_layer_exists() -> None:
+    assert {_top_level_name(module) for module in MODULES} == LAYER.keys()
 
 
 def test_no_two_modules_import_each_other() -> None:
@@ -85,10 +77,18 @@ def test_no_two_modules_import_each_other() -> None:
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+@pytest.mark.parametrize("module", sorted(FACES.keys() - {"tune_bio"}))
+def test_a_face_has_a_docstring_and_names_and_no_logic(module: str) -> None:
+    tree = ast.parse(FACES[module].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign)
+    assert all(isinstance(node, allowed) for node in tree.body[1:])
+
+
 @pytest.mark.parametrize(
     "module", ["tune_bio", "tune_bio.search", "tune_bio.audit", "tune_bio.report"]
 )
-def test_the_face_and_the_command_line_cost_nothing_to_import(module: str) -> None:
+def test_importing_a_command_loads_neither_torch_nor_ray(module: str) -> None:
     script = f"import {module}, sys; print([m for m in ('torch', 'ray') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

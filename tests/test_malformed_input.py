@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.fixtures_data import is_one_line
+from tests.data_factory import is_one_line
 from tune_bio.search import main
 
 SPACE = """

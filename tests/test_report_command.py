@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.made_studies import made_study
-from tune_bio.command_line import EXIT_BAD_INPUT, EXIT_OK
+from tests.analysis.study_factory import made_study
+from tune_bio.console.parser import EXIT_BAD_INPUT, EXIT_OK
 from tune_bio.report import main
-from tune_bio.request import locked
+from tune_bio.study.request import locked
 
 RECORDS = ("*.parquet", "experiment.json")
 

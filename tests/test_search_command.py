@@ -12,7 +12,7 @@ import pytest
 import ray
 from PIL import Image
 
-from tests.datasets.made_audits import smooth
+from tests.datasets.audit.audit_factory import smooth
 from tune_bio.search import main
 
 SPACE = """

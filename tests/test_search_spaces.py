@@ -8,12 +8,12 @@ import ray
 import torch
 import torchvision
 
-from tune_bio.config import Params
-from tune_bio.models import published
+from tune_bio.models.weights import published
 from tune_bio.search import main
-from tune_bio.space import load_search_space
-from tune_bio.study.plan import finish
-from tune_bio.survey import grid, survey
+from tune_bio.space.branches import grid, survey
+from tune_bio.space.search_space import load_search_space
+from tune_bio.space.trial_config import Params
+from tune_bio.study.planning.plan import finish
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(FOLDER.glob("*.py"))

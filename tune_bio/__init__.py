@@ -8,16 +8,16 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from tune_bio.config import TrialConfig
 from tune_bio.errors import TuneBioError
-from tune_bio.settings import SearchSettings
-from tune_bio.space import Trial
+from tune_bio.space.search_space import Trial
+from tune_bio.space.settings import SearchSettings
+from tune_bio.space.trial_config import TrialConfig
 
 if TYPE_CHECKING:
-    from tune_bio.bundle import TrainedModel, load_model
-    from tune_bio.evaluation import Evaluation, evaluate
-    from tune_bio.notebook import SearchResult, run_search
-    from tune_bio.results import Results, load_results
+    from tune_bio.api import SearchResult, run_search
+    from tune_bio.inference.exported_model import TrainedModel, load_model
+    from tune_bio.inference.external_validation import Evaluation, evaluate
+    from tune_bio.records.results import Results, load_results
 
 __version__ = version("tune_bio")
 __all__ = [
@@ -38,14 +38,14 @@ __all__ = [
 
 # What needs PyTorch, Ray or pandas, and where it lies.
 _LATE = {
-    "Evaluation": "evaluation",
-    "Results": "results",
-    "SearchResult": "notebook",
-    "TrainedModel": "bundle",
-    "evaluate": "evaluation",
-    "load_model": "bundle",
-    "load_results": "results",
-    "run_search": "notebook",
+    "Evaluation": "inference.external_validation",
+    "Results": "records.results",
+    "SearchResult": "api",
+    "TrainedModel": "inference.exported_model",
+    "evaluate": "inference.external_validation",
+    "load_model": "inference.exported_model",
+    "load_results": "records.results",
+    "run_search": "api",
 }
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tune_bio.command_line import EXIT_FAILED, EXIT_OK, Parser, told
-from tune_bio.environment import importing
+from tune_bio.common.files import write_text
+from tune_bio.common.imports import importing
+from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, Parser, told
 from tune_bio.errors import ResultsError, UsageError
-from tune_bio.files import write_text
-from tune_bio.settings import SearchSettings
+from tune_bio.space.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from tune_bio.datasets.checks import Audited, Finding
+    from tune_bio.datasets.audit.audit import Audited
+    from tune_bio.datasets.audit.findings import Finding
 
 
 EPILOG = """\
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.names_only:
         return _names_only(options, console)
     audited = _audited(options, console)
-    from tune_bio.datasets.auditing.telling import show
+    from tune_bio.datasets.audit.console import show
 
     show(audited.audit, console)
     if options.json is not None:
@@ -66,9 +67,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _audited(options: argparse.Namespace, console: Console) -> "Audited":
     with importing():
-        from tune_bio.datasets.auditing.telling import show_findings
-        from tune_bio.datasets.checks import audit_source
-        from tune_bio.progress import reading
+        from tune_bio.console.progress import reading
+        from tune_bio.datasets.audit.audit import audit_source
+        from tune_bio.datasets.audit.console import show_findings
 
     def tell(findings: "Sequence[Finding]") -> None:
         if findings:
@@ -88,8 +89,8 @@ def _audited(options: argparse.Namespace, console: Console) -> "Audited":
 
 def _names_only(options: argparse.Namespace, console: Console) -> int:
     with importing():
-        from tune_bio.datasets.auditing.telling import show_findings
-        from tune_bio.datasets.checks import audit_names, has_names
+        from tune_bio.datasets.audit.audit import audit_names, has_names
+        from tune_bio.datasets.audit.console import show_findings
 
     if not has_names(options.source):
         raise UsageError(
@@ -106,7 +107,7 @@ def _names_only(options: argparse.Namespace, console: Console) -> int:
 
 
 def _save_sheet(path: Path, audited: "Audited", console: Console) -> None:
-    from tune_bio.datasets.auditing.sheet import save_sheet
+    from tune_bio.datasets.audit.contact_sheet import save_sheet
 
     if not save_sheet(path, audited.audit, audited.dataset, audited.geometry):
         console.print("no image to look at was found: no sheet is written")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tune_bio.command_line import EXIT_OK, Parser, told
-from tune_bio.environment import importing
+from tune_bio.common.imports import importing
+from tune_bio.console.parser import EXIT_OK, Parser, told
 from tune_bio.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
 def _read(folder: Path) -> "Told":
     from tune_bio.analysis.conclusions import draw_conclusions
     from tune_bio.analysis.study_records import read_study
-    from tune_bio.records import read_predictions
+    from tune_bio.records.tables import read_predictions
 
     study, predictions = read_study(folder), read_predictions(folder)
     return study, predictions, draw_conclusions(study, predictions)
@@ -85,8 +85,8 @@ def _tell(
     console: Console,
 ) -> None:
     """Write everything that is made of a study's records, and say so."""
-    from tune_bio.analysis.figures import draw_all
-    from tune_bio.analysis.outputs import write_outputs
+    from tune_bio.analysis.figures.draw_all import draw_all
+    from tune_bio.analysis.write_all import write_outputs
 
     drawn: list[Path] = []
     if not study.ranking.empty:
@@ -98,7 +98,7 @@ def _tell(
 
 
 def _compare(studies: "dict[Path, Told]", path: Path, console: Console) -> None:
-    from tune_bio.analysis.page import write_comparison
+    from tune_bio.analysis.page.write_page import write_comparison
 
     distinct = len({folder.name for folder in studies}) == len(studies)
     named = {

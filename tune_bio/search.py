@@ -8,15 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tune_bio.command_line import EXIT_FAILED, EXIT_OK, told
-from tune_bio.config import Params, parse_assignment
-from tune_bio.environment import importing, prepare_environment
+from tune_bio.common.imports import importing
+from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, told
+from tune_bio.console.search_options import search_parser
 from tune_bio.errors import UsageError
-from tune_bio.launch import launched
-from tune_bio.options import search_parser
-from tune_bio.request import Request, check_folder
-from tune_bio.settings import SearchSettings
-from tune_bio.space import SearchSpace, load_search_space
+from tune_bio.ray_tune.environment import prepare_environment
+from tune_bio.ray_tune.launch import launched
+from tune_bio.space.pins import parse_assignment
+from tune_bio.space.search_space import SearchSpace, load_search_space
+from tune_bio.space.settings import SearchSettings
+from tune_bio.space.trial_config import Params
+from tune_bio.study.request import Request, check_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(space, settings, request, console, options.address)
     with launched(settings, options.address, dashboard=options.dashboard) as nodes:
-        from tune_bio.study import run_study
+        from tune_bio.study.run import run_study
 
         outcome = run_study(
             space,
@@ -63,9 +65,9 @@ def _dry_run(
     address: str | None,
 ) -> int:
     with importing():
-        from tune_bio.cluster import available_nodes
-        from tune_bio.study import check
-        from tune_bio.study.telling import show
+        from tune_bio.ray_tune.connection import available_nodes
+        from tune_bio.study.console import show
+        from tune_bio.study.run import check
 
     nodes = available_nodes(address)
     show(check(space, settings, request, nodes, console, download=False), console)

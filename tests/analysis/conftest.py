@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.made_studies import made_study
+from tests.analysis.study_factory import made_study
 from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.page import write_page
 from tune_bio.analysis.page.gallery import LARGEST_IN_ALL
+from tune_bio.analysis.page.write_page import write_page
 from tune_bio.analysis.study_records import read_study
-from tune_bio.records import read_predictions
+from tune_bio.records.tables import read_predictions
 
 
 @pytest.fixture(scope="session")

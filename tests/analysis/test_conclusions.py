@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_bio.analysis.ablation_table import ablation_table
 from tune_bio.analysis.conclusions import draw_conclusions
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.wording import in_words
+from tune_bio.analysis.summary.ablation_table import ablation_table
+from tune_bio.analysis.summary.conclusions_text import in_words
 
 PATIENTS = 120
 

@@ -8,18 +8,19 @@ import pandas as pd
 import pytest
 
 from tests.analysis.figures.conftest import write_study
-from tests.analysis.made_studies import made_study
+from tests.analysis.study_factory import made_study
 from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
-from tune_bio.analysis.confirmation_table import confirmation_table
-from tune_bio.analysis.figures import draw_all
 from tune_bio.analysis.figures.comparisons import Difference, _largest, _levels
+from tune_bio.analysis.figures.draw_all import draw_all
 from tune_bio.analysis.figures.style import short
 from tune_bio.analysis.page.answer import answer
-from tune_bio.analysis.page.dots import Group, plot
-from tune_bio.analysis.report_table import by_configuration
+from tune_bio.analysis.page.dot_plot import Group, plot
 from tune_bio.analysis.study_records import StudyRecords, read_study
-from tune_bio.analysis.tables import summary_parts
-from tune_bio.records import read_manifest, read_predictions, write_manifest
+from tune_bio.analysis.summary.confirmation_table import confirmation_table
+from tune_bio.analysis.summary.summary import summary_parts
+from tune_bio.analysis.tables.trial_table import by_configuration
+from tune_bio.records.manifest_file import read_manifest, write_manifest
+from tune_bio.records.tables import read_predictions
 
 Read = Callable[..., tuple[StudyRecords, Conclusions]]
 

@@ -12,12 +12,12 @@ from PIL import Image
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import roc_auc_score
 
-from tests.fixtures_data import as_images, few_examples
-from tune_bio import metrics
+from tests.data_factory import as_images, few_examples
 from tune_bio.controls import CONTROLS, Control, best_pixel, flags, run_controls, views
-from tune_bio.datasets import open_dataset
-from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.opening import open_dataset
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.training import metrics
 
 
 def controls_of(data: Dataset, geometry: Geometry | None = None) -> dict[str, Control]:
@@ -260,7 +260,7 @@ def test_few_images_at_once_change_nothing(
 
 
 def test_of_many_images_a_part_is_fitted_on_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_bio.controls.running.FITTED_ON", 50)
+    monkeypatch.setattr("tune_bio.controls.fit_controls.FITTED_ON", 50)
     monkeypatch.setattr(best_pixel, "IMAGES", 40)
     train, val = noise(300, 8, seed=0), noise(40, 8, seed=1)
     train.labels[:] = 0

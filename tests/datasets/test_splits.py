@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures_data import as_images, examples, few_examples, is_one_line, outcome
+from tests.data_factory import as_images, examples, few_examples, is_one_line, outcome
 from tune_bio.datasets.images import Images
-from tune_bio.datasets.splits import complete, cut_one, fold_of, part_of
-from tune_bio.datasets.together import groups_of
+from tune_bio.datasets.splits import complete, cut_one, fold_of, groups_of, part_of
 from tune_bio.errors import DataError, InputError
 
 SIDES = ("train", "val", "test")

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from tests.fixtures_data import MODELS, config, is_one_line, same, trial_data
-from tune_bio.config import TrialConfig
-from tune_bio.datasets.images import PixelFormat
+from tests.data_factory import MODELS, config, is_one_line, same, trial_data
+from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.errors import ConfigError
-from tune_bio.models import build_model, input_transform
-from tune_bio.optim import class_probabilities
-from tune_bio.training import TrainingState, predict, train_epoch
+from tune_bio.models.build import build_model, input_transform
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.fit import predict, train_epoch
+from tune_bio.training.losses import class_probabilities
+from tune_bio.training.state import TrainingState
 
 
 @pytest.mark.parametrize("channels", [1, 3])

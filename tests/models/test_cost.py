@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from tests.fixtures_data import config, foreign_backbone, trial_data
-from tune_bio.config import TrialConfig
-from tune_bio.models import build_model
+from tests.data_factory import config, foreign_backbone, trial_data
+from tune_bio.models.build import build_model
 from tune_bio.models.cost import cost
-from tune_bio.training import TrainingState
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.state import TrainingState
 
 ANN = TrialConfig.of({"model": "ann", "width": "32-16", "image_size": 10})
 GAP = TrialConfig.of({"model": "cnn_gap", "width": "4-8", "image_size": 16})

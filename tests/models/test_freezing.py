@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.fixtures_data import config, foreign_backbone, is_one_line, same, trial_data
+from tests.data_factory import config, foreign_backbone, is_one_line, same, trial_data
 from tune_bio.errors import ConfigError
-from tune_bio.models import Classifier, build_model
+from tune_bio.models.build import build_model
+from tune_bio.models.classifier import Classifier
 from tune_bio.models.freezing import frozen_groups, phase
-from tune_bio.training import TrainingState, train_epoch
+from tune_bio.training.fit import train_epoch
+from tune_bio.training.state import TrainingState
 
 SMALL_FAMILIES = (
     "resnet18", "squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures_data import config, few_examples
+from tests.data_factory import config, few_examples
 from tune_bio.reuse import prefixes
 from tune_bio.reuse.prefixes import (
     PrefixStore,
@@ -18,7 +18,7 @@ from tune_bio.reuse.prefixes import (
     owners,
     prefix_identity,
 )
-from tune_bio.schedules import Step, lr_factor
+from tune_bio.training.lr_schedules import Step, lr_factor
 
 AROUND = Surroundings("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
 
@@ -97,7 +97,7 @@ def test_whatever_changes_the_bits_changes_the_key() -> None:
 
 def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {store().key(config())}
-    monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "mended")
+    monkeypatch.setattr("tune_bio.reuse.code_version.code_version", lambda: "mended")
     keys.add(store().key(config()))
     for library in ("torch", "torchvision", "PIL", "tifffile", "imagecodecs"):
         monkeypatch.setattr(f"{library}.__version__", "another")

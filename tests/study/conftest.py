@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import ray
 
-from tune_bio.local_ray import without_helpers
-from tune_bio.records import read_epochs, read_manifest, read_trials
+from tune_bio.ray_tune.ray_internals import without_helpers
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.records.tables import read_epochs, read_trials
 from tune_bio.search import main
 
 SPACE = """

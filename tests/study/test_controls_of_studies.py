@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_bio.records import read_evaluations, read_predictions
+from tune_bio.records.tables import read_evaluations, read_predictions
 from tune_bio.study import controls
 
 Run = Callable[..., Any]

@@ -12,7 +12,7 @@ import torchvision
 
 from tests.study.conftest import Finished
 from tune_bio.analysis.study_records import read_study
-from tune_bio.models import published
+from tune_bio.models.weights import published
 from tune_bio.search import main
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))

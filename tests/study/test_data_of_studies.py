@@ -12,23 +12,24 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tests.fixtures_data import config, is_one_line
-from tune_bio.bundle import load_model
-from tune_bio.cluster import Node
-from tune_bio.datasets import cache, open_dataset
-from tune_bio.datasets.geometry import Geometry
-from tune_bio.datasets.transforms import prepare
+from tests.data_factory import config, is_one_line
+from tune_bio.datasets.cache import arrays
+from tune_bio.datasets.opening import open_dataset
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import prepare
 from tune_bio.errors import ConfigError, DataError
-from tune_bio.metrics import evaluate
-from tune_bio.request import Request
+from tune_bio.inference.exported_model import load_model
+from tune_bio.ray_tune.object_store import share
+from tune_bio.ray_tune.resources import Node
 from tune_bio.search import main
-from tune_bio.settings import SearchSettings
-from tune_bio.sharing import share
-from tune_bio.space import load_search_space
+from tune_bio.space.search_space import load_search_space
+from tune_bio.space.settings import SearchSettings
+from tune_bio.study.console import introduce
 from tune_bio.study.manifest import describe_plan
-from tune_bio.study.plan import Plan, geometry_of
-from tune_bio.study.preflight import preflight
-from tune_bio.study.telling import introduce
+from tune_bio.study.planning.plan import Plan, geometry_of
+from tune_bio.study.planning.preflight import preflight
+from tune_bio.study.request import Request
+from tune_bio.training.metrics import evaluate
 
 SPACE = """
 def search_space(trial):
@@ -150,7 +151,7 @@ def test_a_large_split_is_shared_by_its_file(
 ) -> None:
     dataset = open_dataset(str(folder_of(tmp_path / "data")))
     in_memory = prepare(dataset, Geometry(16))
-    monkeypatch.setattr(cache, "LARGE", 0)
+    monkeypatch.setattr(arrays, "LARGE", 0)
     shared = share({Geometry(16): prepare(dataset, Geometry(16))}, {})
     kept = [array for array in shared.data[Geometry(16)].arrays if isinstance(array, Path)]
     assert len(kept) == 2
@@ -229,7 +230,7 @@ def test_a_study_on_mapped_files_gives_the_bits_of_one_in_memory(
     listed = [{"model": "cnn", "width": 8, "epochs": 2, "batch_size": 8}]
     first = study(*flags, name="memory", configs=listed)
     assert not (cache_home / "splits").exists()
-    monkeypatch.setattr(cache, "LARGE", 0)
+    monkeypatch.setattr(arrays, "LARGE", 0)
     second = study(*flags, name="mapped", configs=listed)
     assert len(list((cache_home / "splits").iterdir())) >= 2
     timed = ["seconds", "images_per_second"]

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tune_bio.records import read_epochs, read_manifest, read_trials
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.records.tables import read_epochs, read_trials
 
 SLOW = {"model": "cnn", "width": 64, "batch_size": 2, "lr": 0.001, "epochs": 400}
 QUICK = {"model": "ann", "width": 16, "lr": 0.003, "epochs": 2}

@@ -13,11 +13,11 @@ import torch
 import torchvision
 
 import tune_bio
-from tune_bio import featuring
-from tune_bio.datasets import room
+from tune_bio.datasets.cache import eviction
+from tune_bio.ray_tune import feature_tasks
 from tune_bio.search import main
-from tune_bio.study import frozen, ready
-from tune_bio.study.frozen import Frozen
+from tune_bio.study import frozen_features, prepare
+from tune_bio.study.frozen_features import Frozen
 
 Run = Callable[..., Any]
 
@@ -73,7 +73,7 @@ def test_a_study_with_features_gives_the_tables_of_one_without(
     kept = {path.parent.name for path in (cache_home / "features").rglob("cut.json")}
     assert kept == {set_of["key"] for set_of in told}
     with monkeypatch.context() as patch:
-        patch.setattr(ready, "make_frozen", _no_features)
+        patch.setattr(prepare, "make_frozen", _no_features)
         without = on_features(name="without")
     pd.testing.assert_frame_equal(with_them.trials[COUNTS], without.trials[COUNTS])
     pd.testing.assert_frame_equal(with_them.trials[TABLES], without.trials[TABLES], atol=1e-3)
@@ -88,7 +88,7 @@ def test_a_study_with_features_gives_the_tables_of_one_without(
     evaluated = tune_bio.evaluate(with_them.folder, with_them.manifest["data"]["source"])
     assert set(evaluated.metrics) == {name.removeprefix("val_") for name in model.validation}
 
-    monkeypatch.setattr(frozen, "make_features", _refused)
+    monkeypatch.setattr(frozen_features, "make_features", _refused)
     again = on_features(name="again")
     assert [set_of["computed"] for set_of in again.manifest["features"]] == [False, False]
     assert again.manifest["left_out"] == []
@@ -127,12 +127,12 @@ def test_tasks_on_a_cluster_compute_what_the_driver_computes(
 def test_a_set_that_does_not_fit_or_fails_is_told_and_its_trials_run_on_images(
     on_features: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "LARGEST", 500_000)
+    monkeypatch.setattr(eviction, "LARGEST", 500_000)
 
     def no_memory(*arguments: Any) -> Any:
         raise MemoryError("no memory for it")
 
-    monkeypatch.setattr(featuring, "frozen_model", no_memory)
+    monkeypatch.setattr(feature_tasks, "frozen_model", no_memory)
     finished = on_features(
         "--gpus-per-trial", "0", "--feature-dtype", "float16", configs=[CONFIGS[0], CONFIGS[1]]
     )
@@ -173,6 +173,6 @@ def test_no_more_sets_than_trials_are_computed() -> None:
         trials=2,
         finish=lambda params: {**BASE, **params},
     )
-    chosen, notes = frozen._most_shared(plan)
+    chosen, notes = frozen_features._most_shared(plan)
     assert [part.stages for part in chosen] == [3, 2]
     assert notes[0].startswith("features of 1 of 3 frozen parts")

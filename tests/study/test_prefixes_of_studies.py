@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.study.conftest import Finished
-from tune_bio.records import read_predictions
+from tune_bio.records.tables import read_predictions
 
 Run = Callable[..., Finished]
 CLOCK = ["seconds", "images_per_second"]

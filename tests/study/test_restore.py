@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tune_bio.config import TrialConfig
 from tune_bio.errors import ConfigError
-from tune_bio.fingerprints import config_id
-from tune_bio.past import PastTrial
-from tune_bio.records import Records
-from tune_bio.settings import SearchSettings
+from tune_bio.ray_tune.jobs import longest_per_training
+from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.tables import Records
+from tune_bio.space.settings import SearchSettings
+from tune_bio.space.trial_config import TrialConfig, config_id
 from tune_bio.study import resume
-from tune_bio.study.plan import finish
+from tune_bio.study.planning.plan import finish
 from tune_bio.study.resume import refuse_other_study, restore
-from tune_bio.study.tuning import _once
 
 LISTED = tuple(
     {"model": "ann", "lr": lr, "epochs": epochs, "image_size": 16}
@@ -88,5 +87,5 @@ def test_lengths_of_one_training_are_told_to_the_scheduler_once() -> None:
         curve = tuple((epoch, 0.5) for epoch in range(1, steps + 1))
         return PastTrial(f"t{at:04d}", params, "completed", curve, 0.5)
 
-    told = _once([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
+    told = longest_per_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
     assert [one.trial for one in told] == ["t0002", "t0003"]

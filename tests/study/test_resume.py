@@ -19,8 +19,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.study.conftest import Finished
-from tune_bio.analysis.optuna_study import OPTUNA_LOG
-from tune_bio.records import MANIFEST, Records, read_epochs, read_predictions, read_trials
+from tune_bio.analysis.optuna_log import OPTUNA_LOG
+from tune_bio.records.manifest_file import MANIFEST
+from tune_bio.records.tables import Records, read_epochs, read_predictions, read_trials
 
 Run = Callable[..., Finished]
 CLOCK = ["seconds", "images_per_second"]

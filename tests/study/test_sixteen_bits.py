@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tune_bio.config import TrialConfig
-from tune_bio.datasets import Dataset, open_dataset
-from tune_bio.datasets.geometry import Geometry
+from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.pixels import PixelFormat
-from tune_bio.datasets.transforms import TrialData, prepare
-from tune_bio.devices import as_tensor
-from tune_bio.models import input_transform
-from tune_bio.training import fit
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import TrialData, prepare
+from tune_bio.models.build import input_transform
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.devices import as_tensor
+from tune_bio.training.fit import fit
 
 PATIENTS, SIDE = 120, 24  # two images of each patient
 TWELVE_BITS = 4095

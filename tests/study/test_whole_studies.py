@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_bio.study import memory
+from tune_bio.study.planning import memory
 
 Run = Callable[..., Any]
 

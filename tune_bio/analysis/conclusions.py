@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from tune_bio.analysis.comparing import SettingVersus, Versus, as_models, as_settings
+from tune_bio.analysis.finalist_comparison import SettingVersus, Versus, as_models, as_settings
 from tune_bio.analysis.grid_effects import as_effects, trainings
 from tune_bio.analysis.statistics import (
     ChangeEffect,
@@ -23,8 +23,8 @@ from tune_bio.analysis.statistics import (
     noise_floor,
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords, probabilities
-from tune_bio.config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
 from tune_bio.errors import StatisticsError
+from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
 
 LENGTHS = ("epochs", "patience")
 T = TypeVar("T")

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from tune_bio.analysis.report_table import hyperparameters_of
 from tune_bio.analysis.statistics import Effect, effects
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.config import in_few_digits
+from tune_bio.analysis.tables.trial_table import hyperparameters_of
 from tune_bio.errors import AliasError
+from tune_bio.space.trial_config import in_few_digits
 
 # At which epoch they are judged, the effects, and what is to be said of them.
 Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]

@@ -9,16 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tune_bio.config import METRIC_MODES, Params
 from tune_bio.errors import ResultsError
-from tune_bio.records import (
-    MANIFEST,
-    read_epochs,
-    read_evaluations,
-    read_manifest,
-    read_timeline,
-    read_trials,
-)
+from tune_bio.records.manifest_file import MANIFEST, read_manifest
+from tune_bio.records.tables import read_epochs, read_evaluations, read_timeline, read_trials
+from tune_bio.space.trial_config import METRIC_MODES, Params
 
 PARAMS = "params."
 LOG_SCALED = ("lr", "weight_decay")  # hyperparameters that are drawn on a logarithmic axis

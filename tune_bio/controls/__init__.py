@@ -5,9 +5,9 @@ on labels that mean nothing; `flags` judges plain values.
 """
 
 from tune_bio.controls.control import Control, Predictor
+from tune_bio.controls.fit_controls import CONTROLS, run_controls
 from tune_bio.controls.flags import Flag
-from tune_bio.controls.running import CONTROLS, run_controls
-from tune_bio.controls.shuffled import permutation_p, shuffled_labels
+from tune_bio.controls.shuffled_labels import permutation_p, shuffled_labels
 
 __all__ = [
     "CONTROLS",

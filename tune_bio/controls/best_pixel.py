@@ -5,10 +5,10 @@ import numpy.typing as npt
 
 from tune_bio.controls.sampling import draw_balanced
 from tune_bio.controls.views import OnePixel, chunks_at
-from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.pixels import Pixels
-from tune_bio.metrics import Labels
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.training.metrics import Labels
 
 IMAGES, FEWEST = 2_000, 100  # 2,000 are enough for an AUROC to about 0.013
 VALUES = 2**27  # that are held and compared at once

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from tune_bio.datasets.images import Images
-from tune_bio.metrics import Labels, Probabilities
+from tune_bio.training.metrics import Labels, Probabilities
 
 Predictor = Callable[[Images], Probabilities]
 
@@ -21,7 +21,7 @@ class Control:
     name: `majority`, `pixels`, `border`, `metadata` or `best_pixel`.
     looks_at: a sentence on what it looks at, and on how many images it was fitted.
     probabilities: (n, classes) float64, of the validation images in their order.
-    metrics: those of `tune_bio.metrics.evaluate` on validation.
+    metrics: those of `tune_bio.training.metrics.evaluate` on validation.
     predict: class probabilities (n, classes) of other images of the same kind, as the test set's.
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from tune_bio.metrics import Probabilities
+from tune_bio.training.metrics import Probabilities
 
 Kind = Literal[
     "perfect_test",

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from tune_bio.common.seeding import derive
 from tune_bio.datasets.pixels import Rows
-from tune_bio.metrics import Labels
-from tune_bio.seeding import derive
+from tune_bio.training.metrics import Labels
 
 
 def draw(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.pixels import CHUNK, Pixels
+from tune_bio.datasets.transforms.geometry import Geometry
 
 Table = npt.NDArray[np.float64]
 CELLS = 32  # an image is divided into so many cells a side, where it has as many pixels

@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets import cache
-from tune_bio.datasets.geometry import Geometry
+from tune_bio.common.hashing import array_sha256
+from tune_bio.datasets.cache import arrays
+from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.datasets.pixels import Facts, Header, PixelFormat, Pixels, Rows
-from tune_bio.datasets.versions import pixel_versions
-from tune_bio.fingerprints import array_sha256
+from tune_bio.datasets.transforms.geometry import Geometry
 
 __all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", "joined"]
 
@@ -110,7 +110,7 @@ class Images:
         """(n, S, S, C): these images alone; memory-mapped, read-only, where they are many."""
         side, channels, dtype = geometry.image_size, self.source.channels, self.source.dtype
         shape = (len(self), side, side, channels)
-        if not cache.is_large(shape, dtype):
+        if not arrays.is_large(shape, dtype):
             pixels = np.empty(shape, dtype=dtype)
             filled = 0
             for chunk in self.source.transformed(self.rows, geometry):
@@ -118,13 +118,13 @@ class Images:
                 filled += len(chunk)
             return pixels
         path = self.source.cache_folder / "splits" / f"{self._key(geometry)}.npy"
-        kept = cache.load(path, shape, dtype)
+        kept = arrays.load(path, shape, dtype)
         if kept is not None:
             return kept
-        with cache.writing(path, shape, dtype) as write:
+        with arrays.writing(path, shape, dtype) as write:
             for chunk in self.source.transformed(self.rows, geometry):
                 write(chunk)
-        return cache.load_written(path, shape, dtype)
+        return arrays.load_written(path, shape, dtype)
 
     @cached_property
     def pixel_digest(self) -> str:

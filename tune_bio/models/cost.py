@@ -10,13 +10,13 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from tune_bio.config import TrialConfig
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.errors import ResourceError
-from tune_bio.models import build_model, input_transform
+from tune_bio.models.build import build_model, input_transform
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.freezing import freeze, trained_names
-from tune_bio.models.shapes import META, shapes_only
+from tune_bio.models.meta_device import META, shapes_only
+from tune_bio.space.trial_config import TrialConfig
 
 
 @dataclass(frozen=True)

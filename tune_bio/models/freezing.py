@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from tune_bio.config import TrialConfig
 from tune_bio.errors import ConfigError
 from tune_bio.models.classifier import Classifier
+from tune_bio.space.trial_config import TrialConfig
 
 
 def frozen_groups(config: TrialConfig, epoch: int, groups: int) -> int:

@@ -15,12 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tune_bio import checkpoints
-from tune_bio.config import LENGTH_BOUND_SCHEDULES, TrialConfig
-from tune_bio.datasets.versions import pixel_versions
-from tune_bio.fingerprints import code_version
+from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.models.freezing import phase
-from tune_bio.space import Pair
+from tune_bio.reuse import checkpoints
+from tune_bio.reuse.code_version import code_version
+from tune_bio.space.search_space import Pair
+from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, TrialConfig
 
 CHECKPOINTS = "checkpoints"
 KEY_DIGITS = 24  # of 64: no two of a billion trainings share them

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import ray
 
-from tune_bio.config import TrialConfig
 from tune_bio.controls import Control, Flag, permutation_p, run_controls, shuffled_labels
 from tune_bio.controls.flags import (
     control_near_model,
@@ -21,17 +19,18 @@ from tune_bio.controls.flags import (
     shuffled_above_chance,
     validation_above_train,
 )
-from tune_bio.datasets.geometry import Geometry
 from tune_bio.datasets.images import Images
+from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError, StatisticsError
-from tune_bio.failures import reason_of
-from tune_bio.metrics import Probabilities, auroc
-from tune_bio.predictions import Described
-from tune_bio.records import Records, Row
-from tune_bio.sharing import Shared
-from tune_bio.shuffling import start_shuffled
-from tune_bio.study.opening import estimates
-from tune_bio.study.plan import Plan
+from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.shuffled_training import ShuffledTraining, TrainingError, start_shuffled
+from tune_bio.records.predictions import Described
+from tune_bio.records.schema import Row
+from tune_bio.records.tables import Records
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.study.evaluation import estimates
+from tune_bio.study.planning.plan import Plan
+from tune_bio.training.metrics import Probabilities, auroc
 
 BLIND = ("border", "metadata", "best_pixel")  # they see no anatomy
 
@@ -43,7 +42,7 @@ class ShuffledRun:
     config: TrialConfig
     seed: int
     val: Images
-    result: "ray.ObjectRef[Any]"
+    training: ShuffledTraining
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ def begin_shuffled(
         train, val = shuffled_labels(plan.dataset.train, plan.dataset.val, seed)
     except DataError as error:
         return Shuffled((), str(error))
-    result = start_shuffled(shared, plan.allotment, config, train.labels, val.labels)
-    return ShuffledRun(config, seed, val, result)
+    training = start_shuffled(shared, plan.allotment, config, train.labels, val.labels)
+    return ShuffledRun(config, seed, val, training)
 
 
 def end_shuffled(plan: Plan, shared: Shared, run: ShuffledRun | Shuffled) -> Shuffled:
@@ -76,10 +75,9 @@ def end_shuffled(plan: Plan, shared: Shared, run: ShuffledRun | Shuffled) -> Shu
     found: list[float] = []
     while isinstance(run, ShuffledRun):
         try:
-            probabilities: Probabilities = ray.get(run.result)
-        except ray.exceptions.RayError as error:
-            reason = f"the training on shuffled labels failed: {reason_of(error)}"
-            return Shuffled(tuple(found), reason)
+            probabilities = run.training.probabilities()
+        except TrainingError as error:
+            return Shuffled(tuple(found), f"the training on shuffled labels failed: {error}")
         if not np.isfinite(probabilities).all():
             return Shuffled(tuple(found), "the training on shuffled labels diverged")
         found.append(_p_value(plan, run, probabilities))

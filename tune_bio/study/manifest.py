@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tune_bio.datasets import Dataset, Images
-from tune_bio.datasets.geometry import Geometry
-from tune_bio.fingerprints import array_sha256
-from tune_bio.records import read_manifest
-from tune_bio.study.plan import Plan, describe_space
+from tune_bio.common.hashing import array_sha256
+from tune_bio.datasets.images import Dataset, Images
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.study.planning.plan import Plan, describe_space
 
 EXAMPLES = 20  # images or patients that the manifest names of each finding
 PACKAGES = (

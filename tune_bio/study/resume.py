@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_bio.config import METRIC_MODES, WORST, Params, TrialConfig
-from tune_bio.drawing import RecordedSource
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
-from tune_bio.jobs import position_of, replicate_of
-from tune_bio.past import PastTrial
-from tune_bio.records import MANIFEST, Records, Row, config_of, read_manifest
+from tune_bio.records.manifest_file import MANIFEST, read_manifest
+from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.schema import Row
+from tune_bio.records.tables import Records, config_of
+from tune_bio.records.trial_names import position_of, replicate_of
 from tune_bio.reuse.prefixes import prefix_identity
-from tune_bio.space import DeadEnd
+from tune_bio.space.search_space import DeadEnd
+from tune_bio.space.trial_config import METRIC_MODES, WORST, Params, TrialConfig
+from tune_bio.space.value_sources import RecordedSource
 from tune_bio.study.manifest import describe_dataset
-from tune_bio.study.plan import Plan
+from tune_bio.study.planning.plan import Plan
 
 # What may be another when a study goes on; of the two lengths, more.
 FREE = (

@@ -1,45 +1,30 @@
 """The search itself: Ray Tune over a plan, its outcome in the records."""
 
-import contextlib
-import os
-import shutil
-import signal
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from ray import tune
-from ray.tune.search import Searcher
 
-from tune_bio.actors import few_processes
-from tune_bio.config import Params, TrialConfig
-from tune_bio.fingerprints import array_sha256
-from tune_bio.jobs import Job, job, trial_name
+from tune_bio.common.hashing import array_sha256
+from tune_bio.console.progress import View
 from tune_bio.models.cost import cost
-from tune_bio.past import PastTrial
-from tune_bio.predictions import Described
-from tune_bio.progress import View
-from tune_bio.recorder import Recorder
-from tune_bio.records import Records
-from tune_bio.reuse.prefixes import PrefixStore, Surroundings, group
-from tune_bio.schedulers import build_scheduler
-from tune_bio.searchers import ThenSearcher, build_searcher
-from tune_bio.settings import rungs
-from tune_bio.sharing import Shared
-from tune_bio.study.disk import Disk
-from tune_bio.study.following import following
-from tune_bio.study.plan import Plan
-from tune_bio.trainable import TrialActor, TrialContext
-
-
-@dataclass
-class Interruption:
-    """The signal that ended the search, where one did."""
-
-    number: int | None = None
+from tune_bio.ray_tune.jobs import Job, jobs_for, longest_per_training
+from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.recorder import Recorder
+from tune_bio.ray_tune.schedulers import build_scheduler
+from tune_bio.ray_tune.searchers import ThenSearcher, build_searcher
+from tune_bio.ray_tune.trainable import TrialContext
+from tune_bio.ray_tune.tuner import Interruption, run_tuner, sigterm_as_interrupt
+from tune_bio.records.predictions import Described
+from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.tables import Records
+from tune_bio.records.trial_names import trial_name
+from tune_bio.reuse.prefixes import PrefixStore, Surroundings
+from tune_bio.space.settings import rungs
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.study.checkpoint_budget import Disk
+from tune_bio.study.planning.plan import Plan, following
 
 
 def search(
@@ -76,11 +61,14 @@ def search(
     )
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
     searcher = ThenSearcher(first, left, then)
+    scheduler = build_scheduler(
+        settings, past if plan.listed is None else longest_per_training(past)
+    )
+    most = left + following(plan).trials + 1  # one more question brings `then` about
     try:
-        with _scratch() as scratch, _signals() as interruption, few_processes():
+        with sigterm_as_interrupt() as interruption:
             if left > 0:
-                most = left + following(plan).trials + 1  # one more question brings `then` about
-                _tuner(plan, context, searcher, recorder, scratch, most, past).fit()
+                run_tuner(context, settings, searcher, scheduler, recorder, num_samples=most)
     finally:
         recorder.finish()
     disk.clean(at_once=True)
@@ -91,31 +79,7 @@ def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
     """One job for each set of listed configurations that share a prefix and have not all ended."""
     assert plan.listed is not None
     named = [(trial_name(at), plan.finish(params)) for at, params in enumerate(plan.listed)]
-    return joined(named, past)
-
-
-def joined(named: Sequence[tuple[str, Params]], past: Sequence[PastTrial] = ()) -> list[Job]:
-    """One job for each set of trials that share a prefix and have not all ended."""
-    before = {trial.trial: trial for trial in past}
-    jobs = []
-    for positions in group([TrialConfig.of(params) for _, params in named]):
-        members = [named[at] for at in positions]
-        open_ends = [
-            int(params["epochs"])
-            for trial, params in members
-            if trial not in before or not before[trial].ended
-        ]
-        if open_ends:
-            longest = before.get(members[-1][0])
-            reached = longest.reached if longest else 0
-            jobs.append(job(members, skip_to=min(open_ends[0], reached)))
-    return jobs
-
-
-def _once(past: Sequence[PastTrial]) -> list[PastTrial]:
-    """Of trials of a list that were one training, the one that came farthest: Tune saw no other."""
-    groups = group([TrialConfig.of(trial.params) for trial in past])
-    return [max((past[at] for at in members), key=lambda one: one.reached) for members in groups]
+    return jobs_for(named, past)
 
 
 def _context(plan: Plan, shared: Shared, folder: Path) -> TrialContext:
@@ -142,45 +106,6 @@ def _surroundings(plan: Plan) -> Surroundings:
     )
 
 
-def _tuner(
-    plan: Plan,
-    context: TrialContext,
-    searcher: Searcher,
-    recorder: Recorder,
-    scratch: Path,
-    trials: int,
-    past: Sequence[PastTrial],
-) -> tune.Tuner:
-    settings, allotment = plan.settings, plan.allotment
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialActor, context=context),
-        {"cpu": allotment.cpus, "gpu": allotment.gpus},
-    )
-    return tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            metric=settings.metric,
-            mode=settings.mode,
-            search_alg=searcher,
-            scheduler=build_scheduler(settings, past if plan.listed is None else _once(past)),
-            num_samples=trials,
-            max_concurrent_trials=allotment.concurrent,
-            time_budget_s=settings.time_budget,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.config["trial"]),
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch),
-            verbose=0,
-            callbacks=[recorder],
-            # Checkpoints are our own: small, readable by anybody, and never unpickled.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0, fail_fast=False),
-        ),
-    )
-
-
 def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
     """`multiply_adds` for this data; preflight has counted each architecture already."""
     classes, channels = len(plan.dataset.classes), plan.dataset.channels
@@ -190,36 +115,3 @@ def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
         return cost(free, classes, channels).multiply_adds
 
     return count
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Where Tune keeps its own state, which nobody reads afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="tune_bio_"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Interruption]:
-    """Let SIGTERM end the search as Ctrl-C does: trials stop, records are written.
-
-    Tune handles SIGINT alone, and Ray's own handler for SIGTERM exits on the spot.
-    """
-    interruption = Interruption()
-
-    def terminate(number: int, frame: object) -> None:
-        interruption.number = number
-        os.kill(os.getpid(), signal.SIGINT)
-
-    try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield interruption
-        return
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGTERM, before)

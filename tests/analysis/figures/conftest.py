@@ -9,14 +9,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures import FIGURES, Material, material_of
+from tune_bio.analysis.figures.draw_all import FIGURES, material_of
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import styled
 from tune_bio.analysis.study_records import read_study
-from tune_bio.config import TrialConfig
-from tune_bio.curves import summarize
-from tune_bio.metrics import auroc
-from tune_bio.records import Described, Records, read_predictions, write_manifest
-from tune_bio.settings import SearchSettings
+from tune_bio.records.curve_summary import summarize
+from tune_bio.records.manifest_file import write_manifest
+from tune_bio.records.predictions import Described
+from tune_bio.records.tables import Records, read_predictions
+from tune_bio.space.settings import SearchSettings
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.metrics import auroc
 
 CLASSES = ("正常", "肺炎")
 CONFIGS: list[dict[str, Any]] = [

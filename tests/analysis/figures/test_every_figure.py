@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from tune_bio.analysis.figures import FIGURES, Material, draw_all, fonts, material_of, save_drawn
+from tune_bio.analysis.figures import fonts
+from tune_bio.analysis.figures.draw_all import FIGURES, draw_all, material_of, save_drawn
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import SMALL, WIDTH, limits, new_canvas
 
 FOUR = ("正常", "细菌性肺炎", "病毒性肺炎", "a class whose name is far too long to be written out")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures import FIGURES, Material
 from tune_bio.analysis.figures.cost import front
+from tune_bio.analysis.figures.draw_all import FIGURES
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.statistics import Importances
 from tune_bio.analysis.statistics.importance import Association
 

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
 
-from tune_bio.analysis.figures import FIGURES, Material
 from tune_bio.analysis.figures.calibration import reliability
 from tune_bio.analysis.figures.discrimination import Curve, bands
+from tune_bio.analysis.figures.draw_all import FIGURES
+from tune_bio.analysis.figures.figure_data import Material
 
 Drawn = Callable[[Material, str], Figure]
 ByGid = Callable[[Figure, str], Any]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tests.analysis.statistics.cases import Case, study
+from tests.analysis.statistics.sample_factory import Case, study
 from tune_bio.analysis.statistics import Comparison, compare, holm
 from tune_bio.analysis.statistics.scoring import METRICS
 from tune_bio.errors import StatisticsError

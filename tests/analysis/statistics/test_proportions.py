@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from tests.fixtures_data import examples
+from tests.data_factory import examples
 from tune_bio.analysis.statistics.proportions import wilson
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from tests.analysis.statistics.cases import Case, cases, study
-from tests.fixtures_data import examples
+from tests.analysis.statistics.sample_factory import Case, cases, study
+from tests.data_factory import examples
 from tune_bio.analysis.statistics.roc import auroc_interval, clustered_delong
 
 

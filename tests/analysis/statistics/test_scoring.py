@@ -11,11 +11,11 @@ from scipy import special
 from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score, brier_score_loss
 
-from tests.analysis.statistics.cases import Case, cases, study
-from tests.fixtures_data import examples
-from tune_bio import metrics
+from tests.analysis.statistics.sample_factory import Case, cases, study
+from tests.data_factory import examples
 from tune_bio.analysis.statistics.scoring import METRICS, recalibration, score, scorer
 from tune_bio.errors import StatisticsError
+from tune_bio.training import metrics
 
 
 @examples

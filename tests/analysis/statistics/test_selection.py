@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.analysis.statistics.cases import study
+from tests.analysis.statistics.sample_factory import study
 from tune_bio.analysis.statistics import Selection, corrected_selection
 from tune_bio.analysis.statistics.scoring import METRICS, score
 from tune_bio.errors import StatisticsError

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import (
     GREY,
     SPLIT_COLORS,

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
-from tune_bio.analysis.figures.style import (
-    BLUE,
-    GREY,
-    TALLEST,
-    cut_to,
-    new_figure,
-    write_row,
-)
-from tune_bio.naming import called
+from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.style import BLUE, GREY, TALLEST, cut_to, new_figure, write_row
+from tune_bio.common.labels import called
 
 _ROW, _REST = 0.26, 0.75  # inches
 _CHARACTERS = 62

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import SPLIT_NAMES, cut_to, new_figure
 from tune_bio.analysis.statistics.sample import Sample
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import (
     DARK,
     SMALL,
@@ -18,7 +18,7 @@ from tune_bio.analysis.figures.style import (
     log_scaled,
     new_figure,
 )
-from tune_bio.naming import called
+from tune_bio.common.labels import called
 
 COSTS = {
     "seconds": "seconds of training",

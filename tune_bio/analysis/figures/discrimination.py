@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import (
     GREY,
     SERIES,

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import (
     DARK,
     STATUS_COLORS,
@@ -18,7 +18,7 @@ from tune_bio.analysis.figures.style import (
     short,
 )
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
-from tune_bio.naming import called
+from tune_bio.common.labels import called
 
 _COLUMNS = 2
 _PANEL, _REST = 1.35, 0.4  # inches

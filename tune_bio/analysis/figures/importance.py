@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import BLUE, DARK, SMALL, cut_to, new_figure
 
 CLEAR = 0.05  # p-values below are drawn full, the others are what chance gives too

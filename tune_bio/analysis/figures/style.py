@@ -22,9 +22,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from tune_bio.analysis.figures.fonts import families
-from tune_bio.config import Value, in_few_digits
-from tune_bio.files import replacing
-from tune_bio.naming import bare
+from tune_bio.common.files import replacing
+from tune_bio.common.labels import bare
+from tune_bio.space.trial_config import Value, in_few_digits
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442",

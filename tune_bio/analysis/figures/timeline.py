@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.material import Material
+from tune_bio.analysis.figures.figure_data import Material
 from tune_bio.analysis.figures.style import (
     BLUE,
     DARK,
@@ -20,8 +20,8 @@ from tune_bio.analysis.figures.style import (
     limits,
     new_figure,
 )
-from tune_bio.naming import called
-from tune_bio.settings import SearchSettings, rungs
+from tune_bio.common.labels import called
+from tune_bio.space.settings import SearchSettings, rungs
 
 _ROW, _REST = 0.105, 2.5  # inches
 _START_UP = 0.2  # of all the time, at most, is shown empty

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.report_table import configuration, estimate
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.wording import difference
-from tune_bio.naming import counted, metric_name, moment
+from tune_bio.analysis.summary.conclusions_text import difference
+from tune_bio.analysis.tables.trial_table import configuration, estimate
+from tune_bio.common.labels import counted, metric_name, moment
 
 
 def question(manifest: dict[str, Any]) -> str:

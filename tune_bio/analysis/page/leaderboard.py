@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.config import in_few_digits
-from tune_bio.naming import metric_name
+from tune_bio.common.labels import metric_name
+from tune_bio.space.trial_config import in_few_digits
 
 
 @dataclass(frozen=True)

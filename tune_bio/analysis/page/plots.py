@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tune_bio.analysis.report_table import configuration
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS, StudyRecords
-from tune_bio.naming import metric_name
+from tune_bio.analysis.tables.trial_table import configuration
+from tune_bio.common.labels import metric_name
 
 CURVES = ("val_auroc", "val_loss", "train_loss", "val_accuracy", "train_accuracy")
 FEW_VALUES = 4

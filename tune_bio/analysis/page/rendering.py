@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune_bio.analysis.page.markdown import inline
+from tune_bio.analysis.page.markdown_html import inline
 from tune_bio.errors import ResultsError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tune_bio.analysis.page.markdown import block
+from tune_bio.analysis.page.markdown_html import block
 
 if TYPE_CHECKING:
     from markupsafe import Markup

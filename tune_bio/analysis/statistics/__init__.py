@@ -13,10 +13,10 @@ from tune_bio.analysis.statistics.importance import (
     importances,
 )
 from tune_bio.analysis.statistics.intervals import Estimate
-from tune_bio.analysis.statistics.model import evaluate_model
-from tune_bio.analysis.statistics.noise import NoiseFloor, noise_floor
+from tune_bio.analysis.statistics.model_evaluation import evaluate_model
+from tune_bio.analysis.statistics.noise_floor import NoiseFloor, noise_floor
+from tune_bio.analysis.statistics.over_seeds import Difference, compare_settings, mean_over_seeds
 from tune_bio.analysis.statistics.selection import Selection, corrected_selection
-from tune_bio.analysis.statistics.settings import Difference, compare_settings, mean_over_seeds
 
 __all__ = [
     "Association",

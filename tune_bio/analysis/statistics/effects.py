@@ -13,8 +13,8 @@ from statsmodels.stats.libqsturng import qsturng
 from tune_bio.analysis.statistics.arrays import Floats
 from tune_bio.analysis.statistics.comparison import holm
 from tune_bio.analysis.statistics.intervals import LEVEL, ROUNDING
-from tune_bio.config import in_few_digits
 from tune_bio.errors import AliasError, StatisticsError
+from tune_bio.space.trial_config import in_few_digits
 
 POWER = 0.8
 MOST_SEEDS = 10_000

@@ -1,0 +1,349 @@
+"""report.html: what it tells, and that nothing in it runs or is fetched but its own scripts."""
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.analysis.study_factory import made_study
+from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.figures.draw_all import draw_all
+from tune_bio.analysis.page.dot_plot import FAR_OFF, Group, by_setting, plot
+from tune_bio.analysis.page.markdown_html import block, inline
+from tune_bio.analysis.page.rendering import as_json
+from tune_bio.analysis.page.rerun_command import command_of
+from tune_bio.analysis.page.sections import sections
+from tune_bio.analysis.page.write_page import write_comparison, write_page
+from tune_bio.analysis.study_records import StudyRecords, read_study
+from tune_bio.analysis.summary.summary import summary_parts
+from tune_bio.console.search_options import search_parser
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.records.tables import read_predictions
+
+HOSTILE = "<script>alert(1)</script>"
+LARGEST = 6_000_000  # bytes, of a study of 500 trials and 60 epochs
+
+
+class Page(HTMLParser):
+    """Texts by section, scripts by kind, and every address that the page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sections: dict[str, str] = {}
+        self.scripts: list[str] = []
+        self.data: dict[str, Any] = {}
+        self.addresses: list[str] = []
+        self.policy = ""
+        self._section, self._inside, self._id = "", "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self._inside = tag
+        self._id = given.get("id") or ""
+        if tag == "section":
+            self._section = self._id
+        if given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"] or ""
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+        if tag == "section":
+            self._section = ""
+
+    def handle_data(self, text: str) -> None:
+        if self._inside == "script" and self._id:
+            self.data[self._id] = json.loads(text)
+        elif self._inside == "script":
+            self.scripts.append(text)
+        else:
+            self.sections[self._section] = self.sections.get(self._section, "") + text
+
+
+def written(folder: Path) -> tuple[str, Page]:
+    study = read_study(folder)
+    path = write_page(study, draw_conclusions(study, read_predictions(folder)), folder)
+    text = path.read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def test_question_answer_and_command_of_a_confirmed_study(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", confirmed=2, left_out=["resnet18: a reason"])
+    _, page = written(folder)
+    assert "Which of them is best?" in page.sections[""]
+    told = page.sections["answer"]
+    assert "Of 6 configurations" in told
+    assert "(t0005) is best" in told
+    assert "On the test set, opened once, at the end" in told
+    assert "an AUROC of 0.810 (0.760 to 0.860)" in told
+    assert "the next best configuration on the test set" in told
+    assert "python -m tune_bio.search space.py --num-trials 6" in page.sections["again"]
+    assert "resnet18: a reason" in page.sections["left-out"]
+    assert "Noise floor." in page.sections["what-can-be-said"]
+    assert "t0005r" in page.sections["metrics"]
+    assert "t0005" in page.sections["confirmation"]
+    assert page.sections["methods"].count("Partition.") == 1
+
+
+def test_the_leaderboard_has_every_trial_the_best_first_and_the_plots_the_same_order(
+    tmp_path: Path,
+) -> None:
+    text, page = written(made_study(tmp_path / "study", trials=7, failed=2))
+    rows = re.findall(r'aria-pressed="false">(t\d+)<', text)
+    assert rows == ["t0004", "t0003", "t0002", "t0001", "t0000", "t0005", "t0006"]
+    plots = page.data["plots"]
+    assert plots["trials"] == rows
+    assert plots["score"][5:] == [None, None]
+    assert [len(curve) for curve in plots["curves"]["val_auroc"]] == [4] * 5 + [0, 0]
+    study = read_study(tmp_path / "study")
+    curve = study.epochs[study.epochs["trial_id"] == "t0004"].sort_values("epoch")["val_loss"]
+    assert plots["curves"]["val_loss"][0] == pytest.approx(curve.tolist(), rel=1e-3)
+    assert {"model", "lr", "batch_size"} < {panel["name"] for panel in plots["panels"]}
+
+
+def test_nothing_is_fetched_and_no_other_script_runs(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", confirmed=1)
+    draw_all(read_study(folder), folder / "figures")
+    _, page = written(folder)
+    assert len(page.addresses) > 5
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    directives = dict(part.strip().split(" ", 1) for part in page.policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert "unsafe" not in directives["script-src"]
+    digests = [hashlib.sha256(script.encode()).digest() for script in page.scripts]
+    assert directives["script-src"].split() == [
+        f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests
+    ]
+    assert len(digests) == 4
+
+
+def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
+    folder = made_study(
+        tmp_path / "study",
+        classes=("well", HOSTILE),
+        confirmed=1,
+        failed=1,
+        name=HOSTILE,
+        question=f"Which? {HOSTILE} **<img src=x>**",
+        left_out=[HOSTILE],
+        command=["search.py", HOSTILE],
+        flags=[{"kind": "one_class", "message": HOSTILE}],
+        audit={"findings": [{"severity": "note", "message": HOSTILE}]},
+    )
+    text, page = written(folder)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "<b>look" not in text
+    assert page.sections["answer"].count(HOSTILE) == 2, "a flag, and the name of a class"
+    assert f"30 {HOSTILE}" in page.sections["data"]
+    assert json.loads(page.sections["again"].partition("experiment.json")[2])["name"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ({"trials": 1, "epochs": 0, "ended": False}, "There is no answer"),
+        ({"trials": 0, "ended": False}, "Trials on record: none."),
+        ({"trials": 3, "failed": 3}, "Why trials failed is told below."),
+        ({"ended": False}, "This study has not ended"),
+        ({"interrupted": True, "best_trial": None}, "This study was interrupted"),
+        ({"trials": 1}, "The test set has not been opened."),
+        ({"classes": tuple("abcdef"), "confirmed": 2}, "an AUROC of 0.810"),
+    ],
+)
+def test_studies_of_every_state(tmp_path: Path, made: dict[str, Any], told: str) -> None:
+    text, page = written(made_study(tmp_path / "study", **made))
+    assert told in page.sections["answer"]
+    assert "python -m tune_bio.search" in page.sections["again"]
+    assert text.count("<main") == text.count("</html>") == 1
+
+
+def test_figures_are_embedded_in_order_with_unknown_ones_last(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study")
+    draw_all(read_study(folder), folder / "figures")
+    drawn = (folder / "figures" / "trials_over_time.png").read_bytes()
+    (folder / "figures" / "another_thing.png").write_bytes(drawn)
+    (folder / "figures" / "huge.png").write_bytes(bytes(2_000_000))
+    text, page = written(folder)
+    captions = page.sections["figures"]
+    assert captions.index("trials_over_time.png") < captions.index("another_thing.png")
+    assert "Another thing." in captions
+    assert "Too large for this page: figures/huge.png" in " ".join(captions.split())
+    assert text.count(base64.b64encode(drawn).decode()) == 2
+    assert text.count('<figure class="static">') == 2, "those that the page draws by itself"
+
+
+def test_a_grid_that_was_replicated_whole_has_a_row_a_configuration(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", trials=4, confirmed=4)
+    manifest = read_manifest(folder)
+    manifest["space"]["listed"] = 4
+    manifest["settings"]["finalists"] = "all"
+    (folder / "experiment.json").write_text(json.dumps(manifest))
+    found = by_setting(read_study(folder))
+    assert found is not None
+    assert found.by == "configuration"
+    assert len(found.rows) == 4
+    assert [len(row.dots) for row in found.rows] == [3] * 4
+    assert found.kinds == {"seed"}
+    assert all(len(row.tests) == 1 for row in found.rows)
+    _, page = written(folder)
+    assert "Compared as wholes: configuration " in page.sections["answer"]
+
+
+def _study(folder: Path) -> StudyRecords:
+    return read_study(made_study(folder, confirmed=1))
+
+
+def test_the_dots_of_a_search_are_its_trials_by_setting(tmp_path: Path) -> None:
+    found = by_setting(_study(tmp_path / "study"))
+    assert found is not None
+    assert found.by == "model"
+    assert [row.label for row in found.rows] == ["ann", "cnn_gap", "cnn"], "the best first"
+    assert [row.note.partition(" ·")[0] for row in found.rows] == [
+        "2 trials, 2 seeds", "2 trials", "2 trials",
+    ]  # fmt: skip
+
+
+@given(
+    scores=st.lists(st.floats(0, 1), min_size=1, max_size=30),
+    ascending=st.booleans(),
+)
+def test_dots_stand_in_the_order_of_their_scores(scores: list[float], ascending: bool) -> None:
+    import pandas as pd
+
+    series = pd.Series(scores, index=[f"t{k}" for k in range(len(scores))])
+    found = plot([Group("all", series, series.iloc[:0])], ascending=ascending, by="study")
+    places = [dot.x for dot in found.rows[0].dots]
+    assert all(0 <= place <= 100 for place in places)
+    ranked = [place for _, place in sorted(zip(scores, places, strict=True))]
+    assert ranked == sorted(ranked)
+    assert all(0 <= place <= 100 for place, _ in found.ticks)
+
+
+def test_a_diverged_trial_does_not_press_the_others_together() -> None:
+    import pandas as pd
+
+    losses = pd.Series([0.5 + 0.01 * k for k in range(20)] + [1e6 * FAR_OFF])
+    found = plot([Group("all", losses, losses.iloc[:0])], ascending=True, by="study")
+    places = [dot.x for dot in found.rows[0].dots]
+    assert places[10] - places[0] > 30
+    assert found.rows[0].dots[-1].kind == "beyond"
+
+
+@given(st.dictionaries(st.text(), st.lists(st.text(), max_size=3), max_size=3))
+def test_no_text_ends_the_script_that_it_stands_in(value: object) -> None:
+    text = str(as_json(value))
+    assert "<" not in text
+    assert json.loads(text) == value
+
+
+TEXT = st.text(alphabet="ab*`<>&\"'|-#[]()!:/ \\\n")
+
+
+@given(TEXT)
+def test_markdown_makes_its_own_elements_and_escapes_all_else(text: str) -> None:
+    words = "strong|em|code|pre|p|ul|ol|li|h\\d|hr|br|blockquote"
+    own = rf"</?({words}|table|thead|tbody|tr|th|td|div)\b[^<>]*>"
+    for html in (str(inline(text)), str(block(text, "h"))):
+        assert "<" not in re.sub(own, "", html)
+        assert "href" not in html
+        assert "src" not in html
+
+
+def test_tables_of_the_summary_have_heads_by_row_and_column() -> None:
+    html = block("| a | b |\n| --- | --- |\n| x | 0.8 (0.7 to 0.9) |\n| y | **z** |", "h-there")
+    assert html.count('<th scope="col">') == 2
+    assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["x", "y"]
+    assert '<td class="short">0.8 (0.7 to 0.9)</td>' in html
+    assert 'aria-labelledby="h-there"' in html
+
+
+def test_every_section_of_the_summary_is_on_the_page(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", confirmed=1, failed=1, left_out=["a thing"])
+    study = read_study(folder)
+    conclusions = draw_conclusions(study, read_predictions(folder))
+    parts = [*summary_parts(study, conclusions), "## Another section\n\nWhat it **tells**."]
+    headings = re.findall("^## (.+)$", "\n\n".join(parts), re.MULTILINE)
+    found = sections(parts)
+    told = [one.heading for group in (found.early, found.middle, found.late) for one in group]
+    assert sorted(told) == sorted(set(headings) - {"Best trials of the search"})
+    assert found.early[0].heading == "Confirmation"
+    assert found.middle[-1].html == "<p>What it <strong>tells</strong>.</p>\n"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        ({"command": ["/x/search.py", "a b.py", "--resume", "--seed", "3"]}, "'a b.py' --seed 3"),
+        ({"command": ["/x/bin/tune_bio", "space.py"]}, "space.py"),
+        ({"command": ["ipykernel_launcher.py", "-f", "x"]}, "space.py --name study"),
+    ],
+)
+def test_the_command_is_the_one_on_record_or_asks_for_the_same(
+    tmp_path: Path, manifest: dict[str, Any], expected: str
+) -> None:
+    folder = made_study(tmp_path / "study", **manifest)
+    command = command_of(read_manifest(folder))
+    assert command.removeprefix("python -m tune_bio.search ").startswith(expected)
+    search_parser().parse_args(shlex.split(command)[3:])
+
+
+def test_a_command_is_assembled_from_settings_and_pins(tmp_path: Path) -> None:
+    folder = made_study(tmp_path / "study", command=["a_notebook"])
+    manifest = read_manifest(folder)
+    manifest["settings"] |= {"data": "scans/", "num_trials": 7, "controls": False}
+    manifest["space"]["pinned"] = {"image_size": 32}
+    options = search_parser().parse_args(shlex.split(command_of(manifest))[3:])
+    assert (options.data, options.num_trials, options.controls) == ("scans/", 7, False)
+    assert options.set == ["image_size=32"]
+
+
+def test_studies_side_by_side(tmp_path: Path) -> None:
+    folders = [
+        made_study(tmp_path / "one", confirmed=1),
+        made_study(tmp_path / "two", trials=3),
+        made_study(tmp_path / "three", trials=2, failed=2, question=HOSTILE),
+    ]
+    studies = {
+        folder.name: (
+            study := read_study(folder),
+            draw_conclusions(study, read_predictions(folder)),
+        )
+        for folder in folders
+    }
+    text = write_comparison(studies, tmp_path / "comparison.html").read_text()
+    assert "<script>alert" not in text
+    assert "0.810 (0.760 to 0.860)" in text
+    assert "2 seeds" in text
+    heads = re.findall(r'<th scope="col">(.*?)</th>', text)
+    assert heads == ["", "one", "two", "three"]
+    assert len(text) < 100_000, "no plots' library: it draws nothing interactive"
+
+
+def test_other_test_images_are_pointed_out(tmp_path: Path) -> None:
+    folders = [made_study(tmp_path / name) for name in ("one", "two")]
+    manifest = read_manifest(folders[1])
+    manifest["data"]["splits"]["test"] = {**manifest["data"]["splits"]["test"], "sha256": "00"}
+    (folders[1] / "experiment.json").write_text(json.dumps(manifest))
+    studies = {
+        folder.name: (
+            study := read_study(folder),
+            draw_conclusions(study, read_predictions(folder)),
+        )
+        for folder in folders
+    }
+    text = write_comparison(studies, tmp_path / "comparison.html").read_text()
+    assert "different test images" in text
+
+
+def test_a_large_study_is_no_large_file(large_page: Path) -> None:
+    assert 1_000_000 < large_page.stat().st_size < LARGEST

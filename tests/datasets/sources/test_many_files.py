@@ -1,0 +1,124 @@
+"""20,000 image files: decoded once, and never in memory as a whole where splits are mapped."""
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tune_bio.datasets.cache import arrays
+from tune_bio.datasets.decoding.parallel import in_order
+from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.opening import open_dataset
+from tune_bio.datasets.sources import file_index, file_source
+from tune_bio.datasets.transforms.geometry import Geometry
+
+pytestmark = pytest.mark.slow
+
+N, SIDE = 20_000, 64
+PATIENTS = N // 4
+SAME, LARGER = Geometry(SIDE), Geometry(128)  # what is decoded outweighs what is known of the files
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grey PNGs in two classes, four of each patient, whose name tells the patient."""
+    root = tmp_path_factory.mktemp("many")
+    for name in ("ill", "well"):
+        (root / name).mkdir()
+
+    def save(number: int) -> None:
+        pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+        patient = number // 4
+        path = root / ("ill", "well")[patient % 2] / f"case{patient:05d}-{number % 4}.png"
+        Image.fromarray(pixels).save(path, compress_level=1)
+
+    for _ in in_order(save, range(N)):
+        pass
+    return root
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The names of the files that are read, and of those that are decoded."""
+    found: dict[str, list[str]] = {"read": [], "decoded": []}
+
+    def reading(read: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
+        def counted(path: Path) -> bytes:
+            found["read"].append(str(path))
+            return read(path)
+
+        return counted
+
+    decode = file_source.decode
+
+    def decoding(data: bytes, name: str) -> Any:
+        found["decoded"].append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(file_index, "read_bytes", reading(file_index.read_bytes))
+    monkeypatch.setattr(file_source, "read_bytes", reading(file_source.read_bytes))
+    monkeypatch.setattr(file_source, "decode", decoding)
+    monkeypatch.setattr(file_index, "SETTLED_NS", 0)  # these files were made this moment
+    return found
+
+
+def opened(folder: Path, geometry: Geometry = SAME) -> Dataset:
+    return open_dataset(
+        str(folder), patient_pattern=r"(case\d+)-", geometries=lambda size: [geometry]
+    )
+
+
+def test_the_second_opening_reads_no_file_and_finds_the_same(
+    folder: Path, counts: dict[str, list[str]]
+) -> None:
+    first = opened(folder)
+    assert len(set(counts["decoded"])) == len(counts["decoded"]) == N
+    # Once for the index, once to decode: the bytes of a whole folder are not held in between.
+    assert len(counts["read"]) == 2 * N
+    assert len(set(counts["read"])) == N
+    counts["read"].clear()
+    counts["decoded"].clear()
+    second = opened(folder)
+    assert [len(split) for split in first.splits.values()] == [12_000, 4_000, 4_000]
+    for one, other in zip(first.splits.values(), second.splits.values(), strict=True):
+        assert one.fingerprint == other.fingerprint
+        assert one.names.tolist() == other.names.tolist()
+        assert np.array_equal(one.at(SAME), other.at(SAME))
+    assert counts == {"read": [], "decoded": []}
+
+
+def test_pixels_are_those_of_the_files_and_patients_stay_on_one_side(folder: Path) -> None:
+    dataset = opened(folder)
+    assert dataset.patients_known
+    assert dataset.patients_on_two_sides == 0
+    each = [set(split.patients.tolist()) for split in dataset.splits.values()]
+    assert len(set.union(*each)) == sum(map(len, each)) == PATIENTS
+    for split in dataset.splits.values():
+        images = split.at(SAME)
+        for i in (0, len(split) // 2, len(split) - 1):
+            assert np.array_equal(
+                images[i, ..., 0], np.asarray(Image.open(folder / split.names[i]))
+            )
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_splits_in_files_are_never_in_memory_as_a_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    """Both ways, since a measurement that sees no difference would prove nothing."""
+    monkeypatch.setattr(arrays, "LARGE", 0 if mapped else 1)
+    tracemalloc.start()
+    try:
+        dataset = opened(folder, LARGER)
+        splits = [split.at(LARGER) for split in (dataset.train, dataset.val)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    size = sum(split.nbytes for split in splits)
+    assert size == 16_000 * 128 * 128
+    assert all(isinstance(split, np.memmap) == mapped for split in splits)
+    assert peak < size / 3 if mapped else peak > size

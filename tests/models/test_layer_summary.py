@@ -1,0 +1,49 @@
+"""The steps of the small networks."""
+
+from typing import Any
+
+import pytest
+
+from tune_bio.models.cost import cost
+from tune_bio.models.layer_summary import layers
+from tune_bio.space.trial_config import TrialConfig
+
+NETWORKS: list[dict[str, Any]] = [
+    {"model": "ann", "width": "32-16", "dropout": 0.5},
+    {"model": "cnn", "width": "8-16", "head_width": 12, "dropout": "0.1-0.2-0.3"},
+    {"model": "cnn", "width": 8, "head_width": 0},
+    {"model": "cnn_gap", "width": "8-16", "dropout": 0.0},
+]
+
+
+@pytest.mark.parametrize("params", NETWORKS)
+@pytest.mark.parametrize(("classes", "channels"), [(2, 1), (5, 3)])
+def test_every_parameter_is_in_one_step(
+    params: dict[str, Any], classes: int, channels: int
+) -> None:
+    config = TrialConfig.of({**params, "image_size": 16})
+    found = layers(config, classes, channels)
+    assert found[0].shape == (channels, 16, 16)
+    assert found[-1].shape == (classes,)
+    counted = cost(config, classes, channels).parameters
+    assert sum(layer.parameters for layer in found) == counted
+
+
+def test_what_keeps_the_shape_stands_with_what_it_follows() -> None:
+    config = TrialConfig.of(
+        {"model": "cnn_gap", "width": "8-16", "dropout": 0.25, "image_size": 16, "loss": "bce"}
+    )
+    assert [(layer.name, layer.kind, layer.shape) for layer in layers(config, 2, 1)] == [
+        ("Input", "input", (1, 16, 16)),
+        ("Convolution 3x3, ReLU", "convolution", (8, 16, 16)),
+        ("Max pooling 2x2", "pooling", (8, 8, 8)),
+        ("Convolution 3x3, ReLU, Dropout 0.25", "convolution", (16, 8, 8)),
+        ("Max pooling 2x2", "pooling", (16, 4, 4)),
+        ("Global average pooling", "pooling", (16, 1, 1)),
+        ("Flatten, Dropout 0.25", "other", (16,)),
+        ("Linear", "linear", (1,)),
+    ]
+
+
+def test_a_large_network_is_not_taken_apart() -> None:
+    assert layers(TrialConfig.of({"model": "resnet18"}), 2, 3) == ()

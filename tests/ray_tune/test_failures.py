@@ -1,0 +1,48 @@
+"""Why a trial failed, in one line that says what to try."""
+
+from pathlib import Path
+
+import pytest
+import ray.exceptions
+import torch
+
+from tests.data_factory import is_one_line
+from tune_bio.errors import ConfigError
+from tune_bio.ray_tune.failures import explain
+
+CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB"
+CPU = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "told"),
+    [(64, "try batch_size=32"), (48, "try batch_size=32"), (5, "try batch_size=4"),
+     (3, "try batch_size=2"), (2, "lower image_size")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError(CUDA), RuntimeError(CPU), MemoryError("out of memory")]
+)
+def test_out_of_memory_tells_the_batch_size_to_try(
+    tmp_path: Path, error: Exception, batch_size: int, told: str
+) -> None:
+    line = explain(error, tmp_path, batch_size)
+    assert line.startswith("out of memory: ")
+    assert told in line
+    assert ("try batch_size" in line) == (batch_size > 2)
+
+
+def test_rays_own_end_of_a_process_tells_it_too(tmp_path: Path) -> None:
+    line = explain(ray.exceptions.OutOfMemoryError("memory pressure"), tmp_path, 64)
+    assert line.startswith("out of memory: Ray ended the process")
+    assert "try batch_size=32" in line
+
+
+def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path) -> None:
+    error = ConfigError("this is wrong", "do that")
+    assert explain(error, tmp_path, 8) == "this is wrong: do that"
+
+
+def test_any_other_error_is_named_in_one_line(tmp_path: Path) -> None:
+    line = explain(KeyError("missing"), tmp_path, 8)
+    assert line.startswith("KeyError: 'missing'")
+    assert is_one_line(ValueError(line))

@@ -1,0 +1,59 @@
+"""What trials read in place: from files, and where there are none, from the object store."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.errors import DataError
+from tune_bio.ray_tune.connection import connected
+from tune_bio.ray_tune.object_store import SharedFeatures
+from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
+
+CUT = Cut(("backbone",), ((8,),), (3, 32, 32), channels_last=False)
+TRAIN, VAL = np.ones((6, 8), np.float32), np.zeros((4, 8), np.float32)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    with connected(None):
+        yield
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FeatureFiles:
+    store = FeatureStore(tmp_path)
+    with store.writing("0" * 64, CUT, {"train": 6, "val": 4}, "float32") as write:
+        write("train", 0, TRAIN)
+        write("val", 0, VAL)
+    return store.at("0" * 64, CUT)
+
+
+def test_features_are_mapped_where_the_file_is_seen(local_ray: None, files: FeatureFiles) -> None:
+    others = ray.put((TRAIN + 1, VAL + 1))
+    train, val = SharedFeatures(files, others).read()
+    assert isinstance(train, np.memmap)
+    np.testing.assert_array_equal(train, TRAIN)
+    np.testing.assert_array_equal(val, VAL)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["no folder", "an empty folder"])
+def test_another_node_reads_them_from_the_object_store(
+    local_ray: None, files: FeatureFiles, left: bool
+) -> None:
+    shutil.rmtree(files.folder)
+    if left:
+        files.folder.mkdir()
+    train, val = SharedFeatures(files, ray.put((TRAIN, VAL))).read()
+    np.testing.assert_array_equal(train, TRAIN)
+    np.testing.assert_array_equal(val, VAL)
+
+
+def test_features_that_are_gone_are_told_in_one_line(files: FeatureFiles) -> None:
+    shutil.rmtree(files.folder)
+    with pytest.raises(DataError, match="start the study again"):
+        SharedFeatures(files).read()

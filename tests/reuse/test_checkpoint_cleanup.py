@@ -1,0 +1,60 @@
+"""What goes first when checkpoints take too much of the disk."""
+
+import os
+from pathlib import Path
+
+from tune_bio.reuse.checkpoint_cleanup import clean, sweep, used
+from tune_bio.reuse.prefixes import CHECKPOINTS
+
+
+def _make(study: Path, key: str, trial: str, epochs: tuple[int, ...], age: int) -> Path:
+    folder = study / CHECKPOINTS / key
+    for epoch in epochs:
+        (folder / str(epoch)).mkdir(parents=True)
+        for name in ("optimizer", "last", "best"):
+            (folder / str(epoch) / f"{name}.safetensors").write_bytes(b"x" * 1000)
+        (folder / str(epoch) / "state.json").write_bytes(b"x" * 10)
+    (folder / f"of-{trial}").touch()
+    os.utime(folder, (1e9 - age, 1e9 - age))
+    return folder
+
+
+def _left(study: Path) -> list[str]:
+    files = (study / CHECKPOINTS).glob("*/*/*.safetensors")
+    return sorted(f"{p.parent.parent.name}{p.parent.name}.{p.stem[0]}" for p in files)
+
+
+def test_what_has_several_names_counts_once(tmp_path: Path) -> None:
+    folder = _make(tmp_path, "a", "t0", (1,), age=0)
+    (folder / "2").mkdir()
+    os.link(folder / "1" / "best.safetensors", folder / "2" / "best.safetensors")
+    assert used(tmp_path) == 3010
+
+
+def test_within_the_limit_nothing_goes(tmp_path: Path) -> None:
+    _make(tmp_path, "a", "t0", (1, 3), age=0)
+    assert clean(tmp_path, 7000, running=[], best=[]) == 6020
+    assert len(_left(tmp_path)) == 6
+
+
+def test_rungs_go_first_then_old_optimizers_then_weights(tmp_path: Path) -> None:
+    for key, trial, age in (("a", "t0", 3), ("b", "t1", 2), ("c", "t2", 1)):
+        _make(tmp_path, key, trial, (1, 3), age)
+
+    def after(limit: int) -> list[str]:
+        left = clean(tmp_path, limit, running=["t2"], best=["t0"])
+        assert left == used(tmp_path)
+        return _left(tmp_path)
+
+    whole = set(_left(tmp_path))
+    assert whole - set(after(17_500)) == {"a1.o"}
+    assert whole - set(after(12_500)) == {"a1.l", "a1.o", "b1.l", "b1.o", "c1.l", "c1.o"}
+    assert after(8_500) == ["a1.b", "a3.b", "b1.b", "b3.b", "c1.b", "c3.b", "c3.l", "c3.o"]
+    assert after(0) == ["a1.b", "a3.b", "c1.b", "c3.b", "c3.l", "c3.o"]
+
+
+def test_halves_of_checkpoints_are_swept(tmp_path: Path) -> None:
+    folder = _make(tmp_path, "a", "t0", (1,), age=0)
+    (folder / ".2.77.tmp").mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "of-t0"]

@@ -1,0 +1,142 @@
+"""What report.html tells, from the records: values for the template, none of them HTML."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tune_bio.analysis.conclusions import Conclusions
+from tune_bio.analysis.page.answer import answer, question
+from tune_bio.analysis.page.dot_plot import by_setting
+from tune_bio.analysis.page.gallery import gallery
+from tune_bio.analysis.page.leaderboard import leaderboard, ordered
+from tune_bio.analysis.page.plots import plots
+from tune_bio.analysis.page.rerun_command import command_of
+from tune_bio.analysis.page.sections import sections
+from tune_bio.analysis.study_records import StudyRecords
+from tune_bio.analysis.summary.summary import summary_parts
+from tune_bio.common.labels import duration, metric_name, moment
+
+EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet has all
+
+
+@dataclass(frozen=True)
+class Table:
+    """Heads and cells, as texts."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "Table | None":
+        """A frame's cells, told; None of an empty one."""
+        if frame.empty:
+            return None
+        rows = tuple(tuple(map(_cell, row)) for row in frame.itertuples(index=False))
+        return cls(tuple(map(str, frame.columns)), rows)
+
+
+def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) -> dict[str, Any]:
+    """Every value of the template report.html.
+
+    Args:
+        study, conclusions: what is told.
+        folder: of the study, where its figures lie.
+    """
+    manifest, order = study.manifest, ordered(study)
+    figures, static, left = gallery(folder / "figures")
+    content = {
+        "name": manifest["name"],
+        "question": question(manifest),
+        "answer": answer(study, conclusions),
+        "state": _state(study),
+        "notes": manifest["data"]["notes"],
+        "flags": [flag["message"] for flag in manifest.get("flags", [])],
+        "facts": _facts(study),
+        "metric": metric_name(study.metric),
+        "patients_known": study.patients_known,
+        "dots": by_setting(study),
+        "board": leaderboard(study, order),
+        "sections": sections(summary_parts(study, conclusions)),
+        "evaluations": _evaluations(study),
+        "figures": figures,
+        "static": static,
+        "figures_left": left,
+        "command": command_of(manifest),
+        "versions": manifest.get("versions", {}),
+        "space": manifest["space"],
+        "manifest": json.dumps(manifest, indent=1, ensure_ascii=False),
+    }
+    if not study.epochs.empty:
+        content["plots"] = plots(study, order)
+    return content
+
+
+def _state(study: StudyRecords) -> str:
+    """What a reader must know of how it ended; empty where all is well."""
+    if not study.ended:
+        return "This study has not ended: it is running, or was killed. What follows is on record."
+    if study.manifest.get("interrupted"):
+        return "This study was interrupted; --resume goes on with it."
+    return ""
+
+
+def _facts(study: StudyRecords) -> list[tuple[str, str]]:
+    data, both = study.manifest["data"], pd.concat([study.trials, study.replicates])
+    images = " / ".join(f"{split['images']:,}" for split in data["splits"].values())
+    who = " / ".join(f"{split['patients']:,}" for split in data["splits"].values())
+    parts = " / ".join(data["splits"])
+    facts = [
+        ("Data", str(data["source"])),
+        (f"Images ({parts})", images),
+        ("Patients", who if data["patients_known"] else "unknown"),
+        ("Classes", ", ".join(data["classes"])),
+        ("Trials", f"{len(study.trials)}" + _again(study)),
+        ("Epochs trained", f"{both['epochs_trained'].fillna(0).sum():,.0f}"),
+        ("Flags", str(len(study.manifest.get("flags", [])) or "none")),
+        ("Time", duration(study.manifest["seconds"])),
+    ]
+    if study.manifest.get("started"):
+        facts.append(("Started", moment(study.manifest["started"])))
+    return facts
+
+
+def _again(study: StudyRecords) -> str:
+    return f", and {len(study.replicates)} behind the search" if len(study.replicates) else ""
+
+
+def _evaluations(study: StudyRecords) -> list[tuple[str, Table]]:
+    """Every metric of the middle replicates, the winner's first."""
+    found = study.evaluations
+    if found.empty:
+        return []
+    trials = [one["median"] for one in study.confirmed][:EVALUATED]
+    tables = []
+    for trial in trials:
+        rows = found[found["trial"] == trial]
+        if table := Table.of(_metrics(rows)):
+            tables.append((trial, table))
+    return tables
+
+
+def _metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """A metric a row: on validation, on test, what chance gives, how the interval was made."""
+    table: dict[str, dict[str, object]] = {}
+    for row in rows.to_dict("records"):
+        split = "validation" if row["split"] == "val" else "test"
+        entry = table.setdefault(str(row["metric"]), {"metric": metric_name(str(row["metric"]))})
+        interval = "" if pd.isna(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
+        entry[split] = "-" if pd.isna(row["value"]) else f"{row['value']:.3f}{interval}"
+        entry[f"chance, {split}"] = row["chance"]
+        entry["interval"] = row["method"]
+    frame = pd.DataFrame(list(table.values()))
+    wanted = ["metric", "validation", "test", "chance, test", "interval"]
+    return frame[[name for name in wanted if name in frame]]
+
+
+def _cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

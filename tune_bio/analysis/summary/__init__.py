@@ -1,0 +1,1 @@
+"""summary.md: conclusions, tables and methods as text."""

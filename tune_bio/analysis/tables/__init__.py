@@ -1,0 +1,1 @@
+"""Tables for people: CSV, Markdown and LaTeX."""

@@ -1,0 +1,1 @@
+"""Files written whole, hashing, seeds, labels: what every folder uses."""

@@ -1,0 +1,52 @@
+"""A predictor that sees no pixel: what is known of an image's file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from tune_bio.common.seeding import derive
+from tune_bio.controls.control import class_probabilities, fit_alone
+from tune_bio.controls.views import Table
+from tune_bio.datasets.images import Images
+from tune_bio.training.metrics import Probabilities
+
+
+@dataclass(frozen=True)
+class OnMetadata:
+    """A fitted model on some of the facts that a source knows; what another lacks is missing."""
+
+    columns: tuple[str, ...]
+    model: BaseEstimator
+    classes: int
+
+    def __call__(self, images: Images) -> Probabilities:
+        """Class probabilities, (n, classes)."""
+        return class_probabilities(self.model, _table(images, self.columns), self.classes)
+
+
+def fitted(images: Images, classes: int, seed: int) -> OnMetadata:
+    """Gradient boosted trees on the facts that differ between the images; of none, the majority."""
+    facts = images.facts()
+    columns = tuple(name for name, values in facts.items() if len(np.unique(values)) > 1)
+    model = _trees(seed) if columns else DummyClassifier(strategy="prior")
+    fit_alone(model, _table(images, columns), images.labels)
+    return OnMetadata(columns, model, classes)
+
+
+def _trees(seed: int) -> BaseEstimator:
+    return HistGradientBoostingClassifier(
+        max_iter=50,
+        max_leaf_nodes=8,
+        early_stopping=False,
+        random_state=derive(seed, "trees") % 2**32,
+    )
+
+
+def _table(images: Images, columns: tuple[str, ...]) -> Table:
+    facts = images.facts() if columns else {}
+    missing = np.full(len(images), np.nan)
+    table = [facts.get(name, missing) for name in columns]
+    return np.stack(table, axis=1) if table else np.zeros((len(images), 1))

@@ -1,0 +1,1 @@
+"""The cache of decoded images, and the eviction of old entries."""

@@ -1,0 +1,1 @@
+"""The phantom: deterministic synthetic images."""

@@ -1,0 +1,1 @@
+"""Sources of images: folders, arrays, MedMNIST files, metadata tables."""

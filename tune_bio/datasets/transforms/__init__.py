@@ -1,0 +1,1 @@
+"""Geometry, normalisation and augmentation of images."""

@@ -1,0 +1,103 @@
+"""Images prepared for one trial: its train and validation splits as arrays."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_bio.datasets.feature_arrays import Cut, Features
+from tune_bio.datasets.images import Dataset
+from tune_bio.datasets.pixels import PixelFormat, Pixels, Rows
+from tune_bio.datasets.row_view import Regrouped, whole
+from tune_bio.datasets.transforms.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """Resized pixels (n, S, S, C) and labels (n,) int64; arrays may be read-only.
+
+    `features` are those of the images where they are kept, (n, *cut.row).
+    """
+
+    pixels: Pixels | Regrouped[Pixels]
+    labels: npt.NDArray[np.int64]
+    features: Features | Regrouped[Features] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """All that a trial may see: train and validation at one geometry.
+
+    Where both splits have features, `cut` tells which part of the network has made them, and
+    `features_key` names their bytes.
+    """
+
+    train: PreparedSplit
+    val: PreparedSplit
+    classes: tuple[str, ...]
+    positive: int
+    format: PixelFormat
+    cut: Cut | None = None
+    features_key: str = ""
+    split_key: str = ""
+
+    @property
+    def reuse_tag(self) -> str:
+        """Names what the pixels' numbers mean, the features and the re-split.
+
+        The same files have other numbers beside files of another depth or colour. A trial on
+        features is not that on images, bit by bit, and on another split it is another.
+        """
+        pixels = self.format
+        parts = [f"{self.train.pixels.dtype.name} {pixels.channels} {pixels.low} {pixels.high}"]
+        if self.train.features is not None:
+            parts += [self.train.features.dtype.name, self.features_key]
+        if self.split_key:
+            parts.append(f"split {self.split_key}")
+        return " ".join(parts)
+
+    def with_features(self, cut: Cut, train: Features, val: Features, key: str = "") -> "TrialData":
+        """The same images with features of theirs."""
+        return replace(
+            self,
+            train=replace(self.train, features=train),
+            val=replace(self.val, features=val),
+            cut=cut,
+            features_key=key,
+        )
+
+
+def regroup(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
+    """The same images and features in another split, in place.
+
+    Args:
+        data: as the study has split it.
+        train, val: positions in its train followed by its validation.
+        key: tells this split from others.
+    """
+    first, second = data.train, data.val
+    labels = np.concatenate([first.labels, second.labels])
+
+    def part(rows: Rows) -> PreparedSplit:
+        pixels = Regrouped(whole(first.pixels), whole(second.pixels), rows)
+        if first.features is None or second.features is None:
+            return PreparedSplit(pixels, labels[rows])
+        features = Regrouped(whole(first.features), whole(second.features), rows)
+        return PreparedSplit(pixels, labels[rows], features)
+
+    return replace(data, train=part(train), val=part(val), split_key=key)
+
+
+def prepare(dataset: Dataset, geometry: Geometry) -> TrialData:
+    """Train and validation of `dataset` at one geometry."""
+    train, val = dataset.train.at(geometry), dataset.val.at(geometry)
+    return TrialData(
+        train=PreparedSplit(train, dataset.train.labels),
+        val=PreparedSplit(val, dataset.val.labels),
+        classes=dataset.classes,
+        positive=dataset.positive,
+        format=PixelFormat.of(train),
+    )

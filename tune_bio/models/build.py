@@ -1,0 +1,123 @@
+"""Models; `build_model` is the face."""
+
+import difflib
+import functools
+
+import torch
+from torch import nn
+
+from tune_bio.common.seeding import global_seed
+from tune_bio.datasets.pixels import PixelFormat
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.transforms.transform import Transform
+from tune_bio.errors import ConfigError
+from tune_bio.models.ann import ann
+from tune_bio.models.classifier import Classifier
+from tune_bio.models.cnn import cnn
+from tune_bio.models.freezing import refuse_missing_stages
+from tune_bio.models.meta_device import META, shapes_only
+from tune_bio.models.zoo import registry
+from tune_bio.space.trial_config import SMALL_MODELS, TrialConfig
+
+__all__ = [
+    "Classifier",
+    "build_model",
+    "build_probe",
+    "check_freeze",
+    "check_model",
+    "input_transform",
+]
+
+
+def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
+    """The untrained model of a configuration, its random weights drawn from `config.seed`.
+
+    Args:
+        config: names the model and its hyperparameters.
+        classes: number of classes; two under `bce` make one logit, otherwise one logit a class.
+        channels: of the images, 1 or 3.
+
+    Raises:
+        ConfigError: unknown model, images that it cannot take, or stages that it does not have.
+    """
+    check_model(config.model, config.image_size)
+    outputs = 1 if config.loss == "bce" and classes == 2 else classes
+    with global_seed(config.seed, "weights"):
+        model = _build(config, outputs, channels)
+    refuse_missing_stages(model, config)
+    return model.to(memory_format=torch.channels_last)
+
+
+def build_probe(config: TrialConfig, classes: int, channels: int) -> Classifier:
+    """The same model, its head with the same numbers and its backbone with none, on meta.
+
+    For a head that trains on features: nothing is drawn or held that it does not need.
+    """
+    with shapes_only():
+        model = build_model(config, classes, channels)
+    model.backbone.to(META)  # buffers that were computed
+    model.head.to_empty(device="cpu")
+    _draw_head(model.head, config.seed)
+    return model
+
+
+def check_model(name: str, image_size: int | None = None) -> None:
+    """Raise ConfigError for an unknown model, or images (side in pixels) that it cannot take."""
+    if name not in SMALL_MODELS and not registry.knows(name):
+        small = difflib.get_close_matches(name, SMALL_MODELS, n=1)
+        near = small[0] if small else registry.nearest(name)
+        hint = f"did you mean {near!r}? " if near else ""
+        raise ConfigError(
+            f"unknown model {name!r}",
+            f"{hint}known: {', '.join(SMALL_MODELS)}, torchvision's classification models, and "
+            "timm's as timm:NAME",
+        )
+    if image_size is not None and name not in SMALL_MODELS:
+        registry.refuse_unfit(name, image_size)
+
+
+def check_freeze(config: TrialConfig) -> None:
+    """Raise ConfigError where the strategy needs stages that the model does not have."""
+    if config.frozen_stages or config.freeze == "gradual":
+        _check_stages(config.model, config.image_size, config.freeze)
+
+
+def input_transform(config: TrialConfig, pixel_format: PixelFormat) -> Transform:
+    """How images of this format become the input of the configuration's model."""
+    geometry, channels = Geometry.of(config), pixel_format.channels
+    if config.model in SMALL_MODELS:
+        return Transform(geometry, pixel_format, channels, (0.5,) * channels, (0.5,) * channels)
+    return Transform(geometry, pixel_format, 3, *registry.statistics(config.model))
+
+
+@functools.cache
+def _check_stages(model: str, image_size: int, freeze: str) -> None:
+    params = {"model": model, "weights": "imagenet", "freeze": freeze, "image_size": image_size}
+    with shapes_only():
+        build_model(TrialConfig.of(params), classes=2, channels=1)
+
+
+def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
+    name, size = config.model, config.image_size
+    if name == "ann":
+        return ann(channels * size * size, outputs, config.widths, config.dropouts)
+    if name not in SMALL_MODELS:
+        model = registry.cut(name, registry.build(name, size), size, outputs, config.dropouts[-1])
+        model.stages = registry.stages(name, model.backbone)
+        _draw_head(model.head, config.seed)
+        return model
+    layers = (config.widths, config.dropouts, config.head_width)
+    try:
+        return cnn(channels, size, outputs, *layers, averaged=name == "cnn_gap")
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} does not fit: {error}", "set a larger image_size or fewer widths"
+        ) from error
+
+
+def _draw_head(head: nn.Module, seed: int) -> None:
+    """Draw the head's numbers anew, whatever the backbone has drawn before."""
+    with global_seed(seed, "head"):
+        for module in head.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.reset_parameters()

@@ -1,0 +1,1 @@
+"""Pretrained weights: where they are published, and how they are loaded."""

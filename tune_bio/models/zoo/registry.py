@@ -1,0 +1,111 @@
+"""The model zoo: torchvision's and timm's networks, cut into a backbone and a new head.
+
+What is known of a network is learnt from the network itself, built without numbers: which sizes
+of image it takes, how many features it gives, which stages it has.
+"""
+
+import difflib
+import functools
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from tune_bio.errors import ConfigError
+from tune_bio.models.classifier import Classifier
+from tune_bio.models.meta_device import output_shape, shapes_only
+from tune_bio.models.zoo import timm_models, torchvision_models, torchvision_stages
+
+State = dict[str, torch.Tensor]
+
+# Every network of the zoo halves its maps five times or cuts patches of 14 to 32 px: below this
+# the last map would stand for less than a pixel.
+SMALLEST = 32
+# Sizes that users have, and for which published networks were made: offered where one is refused.
+_OFFERED = (32, 48, 64, 75, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
+
+
+def knows(name: str) -> bool:
+    """Whether the zoo has this network."""
+    return name in torchvision_models.names() or timm_models.knows(name)
+
+
+def nearest(name: str) -> str | None:
+    """The name of a network that resembles `name`, if one does."""
+    names = (
+        timm_models.names() if name.startswith(timm_models.PREFIX) else torchvision_models.names()
+    )
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+
+
+def statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, by channel, of the inputs that the weights expect."""
+    return timm_models.statistics(name) if _is_timm(name) else torchvision_models.statistics(name)
+
+
+def build(name: str, size: int) -> nn.Module:
+    """The network with its published head, for images of `size` px."""
+    return timm_models.build(name, size) if _is_timm(name) else torchvision_models.build(name, size)
+
+
+def cut(name: str, network: nn.Module, size: int, outputs: int, dropout: float) -> Classifier:
+    """Make a `Classifier` of `build(name, size)`, with a new head."""
+    if _is_timm(name):
+        return timm_models.cut(name, network, size, outputs, dropout)
+    return torchvision_models.cut(network, outputs, dropout)
+
+
+def stages(name: str, backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The backbone's parameter names by stage, the stem first; empty for a family without."""
+    return timm_models.stages(backbone) if _is_timm(name) else torchvision_stages.stages(backbone)
+
+
+def published_size(name: str, state: Mapping[str, torch.Tensor]) -> int:
+    """The side in pixels for which published weights were made."""
+    return (
+        timm_models.native_size(name) if _is_timm(name) else torchvision_models.size_of(name, state)
+    )
+
+
+def adapt(name: str, network: nn.Module, state: State) -> State:
+    """Published weights, or those of a backbone, brought to the network's image size."""
+    if _is_timm(name):
+        return timm_models.adapt(network, state)
+    return torchvision_models.adapt(name, network, state)
+
+
+@functools.cache
+def refusal(name: str, size: int) -> str | None:
+    """Why the network cannot take images of `size` px; None where it can."""
+    if size < SMALLEST:
+        return f"the zoo's networks need {SMALLEST} px or more"
+    try:
+        with shapes_only():
+            network = build(name, size)
+        output_shape(network, size)
+    except Exception as error:  # a network tells in its own way what it cannot do
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first.rstrip(".")[:120]
+    return None
+
+
+def size_that_fits(name: str, wanted: int) -> int | None:
+    """The smallest common size from `wanted` on (else any) that the network takes."""
+    native = (
+        timm_models.native_size(name) if _is_timm(name) else torchvision_models.native_size(name)
+    )
+    larger = [size for size in sorted({*_OFFERED, native}) if size > wanted]
+    return next((size for size in [*larger, native] if refusal(name, size) is None), None)
+
+
+def refuse_unfit(name: str, size: int) -> None:
+    """Raise ConfigError where the network cannot take images of `size` px."""
+    reason = refusal(name, size)
+    if reason is not None:
+        fitting = size_that_fits(name, size)
+        remedy = f"set image_size={fitting}" if fitting else "use another model"
+        raise ConfigError(f"image_size={size} does not fit {name} ({reason})", remedy)
+
+
+def _is_timm(name: str) -> bool:
+    return name.startswith(timm_models.PREFIX)

@@ -1,0 +1,1 @@
+"""Many trials on processes and nodes: the only folder that imports Ray."""

@@ -1,0 +1,180 @@
+"""What trials share through Ray's object store: images and weights, once a node.
+
+Trials get references and read the arrays in place, without a copy. Arrays that are files already,
+since they are large, are mapped from there. The test split is never put here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from tune_bio.datasets.cache.arrays import mapped_file
+from tune_bio.datasets.feature_arrays import Features
+from tune_bio.datasets.pixels import PixelFormat, Rows
+from tune_bio.datasets.row_view import whole
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.datasets.trial_data import PreparedSplit, TrialData, regroup
+from tune_bio.errors import DataError
+from tune_bio.models.weights.pretrained import Arrays, as_tensors
+from tune_bio.ray_tune.connection import available_nodes
+from tune_bio.reuse.feature_store import FeatureFiles
+from tune_bio.reuse.frozen_features import Part
+from tune_bio.space.search_space import Pair
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.state import Tensors
+
+Array = npt.NDArray[Any]
+SharedArray = Path | ray.ObjectRef[Any]
+
+
+@dataclass(frozen=True)
+class _SharedData:
+    """`TrialData` with references, or files, in the place of its arrays."""
+
+    arrays: tuple[SharedArray, ...]
+    classes: tuple[str, ...]
+    positive: int
+    format: PixelFormat
+
+
+@dataclass(frozen=True)
+class SharedFeatures:
+    """A feature set: its files, and references for nodes that do not see them."""
+
+    files: FeatureFiles
+    arrays: "ray.ObjectRef[tuple[Features, Features]] | None" = None
+
+    def read(self) -> tuple[Features, Features]:
+        """The features of train and validation, read in place."""
+        if self.arrays is not None and not self.files.used.is_file():  # on another node
+            found: tuple[Features, Features] = ray.get(self.arrays)
+            return found
+        self.files.touch()
+        try:
+            return self.files.read()
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the features in {self.files.folder} cannot be read ({error})",
+                "start the study again; they are computed again",
+            ) from error
+
+
+@dataclass(frozen=True)
+class SharedSplit:
+    """Another split of the same images: positions in train followed by validation."""
+
+    train: Rows
+    val: Rows
+    key: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """References to everything that a trial may need; small, and sent to every actor."""
+
+    data: Mapping[Geometry, _SharedData]
+    backbones: Mapping[Pair, "ray.ObjectRef[Arrays]"]
+    features: Mapping[Part, SharedFeatures] = field(default_factory=dict)
+    splits: Mapping[int, "ray.ObjectRef[SharedSplit]"] = field(default_factory=dict)
+
+    def trial_data(self, config: TrialConfig, split: int = 0) -> TrialData:
+        """Train and validation at the configuration's geometry, read in place.
+
+        With the features of its frozen part, where they are kept. `split` is the number of a
+        re-split; 0 is the study's own.
+        """
+        data = self._as_split(config)
+        if split == 0:
+            return data
+        other = ray.get(self.splits[split])
+        return regroup(data, other.train, other.val, other.key)
+
+    def _as_split(self, config: TrialConfig) -> TrialData:
+        shared = self.data[Geometry.of(config)]
+        pixels, labels, val_pixels, val_labels = map(_read, shared.arrays)
+        data = TrialData(
+            PreparedSplit(pixels, labels),
+            PreparedSplit(val_pixels, val_labels),
+            shared.classes,
+            shared.positive,
+            shared.format,
+        )
+        kept = self._features(config)
+        if kept is None:
+            return data
+        train, val = kept.read()
+        return data.with_features(kept.files.cut, train, val, key=kept.files.folder.name)
+
+    def backbone(self, config: TrialConfig) -> Tensors | None:
+        """The pretrained backbone of the configuration; None where it has or needs none."""
+        probe = config.freeze == "backbone" and self._features(config) is not None
+        if config.weights == "none" or probe:
+            return None
+        return as_tensors(ray.get(self.backbones[config.model, config.weights]))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the cache that trials read: images, and what tells the use of features."""
+        arrays = [array for data in self.data.values() for array in data.arrays]
+        images = [array for array in arrays if isinstance(array, Path)]
+        return [*images, *(kept.files.used for kept in self.features.values())]
+
+    def with_features(self, features: Mapping[Part, SharedFeatures]) -> "Shared":
+        """The same, with these features of frozen parts."""
+        return replace(self, features=features)
+
+    def with_splits(self, splits: Mapping[int, SharedSplit]) -> "Shared":
+        """The same, with these re-splits."""
+        return replace(self, splits={number: ray.put(one) for number, one in splits.items()})
+
+    def _features(self, config: TrialConfig) -> SharedFeatures | None:
+        part = Part.of(config)
+        return None if part is None else self.features.get(part)
+
+
+def share(data: Mapping[Geometry, TrialData], backbones: Mapping[Pair, Arrays]) -> Shared:
+    """Put images and weights into the object store."""
+    return Shared(
+        data={geometry: _share_data(prepared) for geometry, prepared in data.items()},
+        backbones={pair: ray.put(arrays) for pair, arrays in backbones.items()},
+    )
+
+
+def share_features(files: FeatureFiles) -> SharedFeatures:
+    """Share a feature set: by its files, and through the object store where there are nodes."""
+    files.touch()
+    if len(available_nodes()) == 1:
+        return SharedFeatures(files)
+    # Other nodes may not see the file; on this one it is mapped, and not held twice.
+    train, val = files.read()
+    return SharedFeatures(files, ray.put((np.asarray(train), np.asarray(val))))
+
+
+def _share_data(data: TrialData) -> _SharedData:
+    train, val = whole(data.train.pixels), whole(data.val.pixels)
+    arrays = (train, data.train.labels, val, data.val.labels)
+    shared = tuple(map(_share_array, arrays))
+    return _SharedData(shared, data.classes, data.positive, data.format)
+
+
+def _share_array(array: Array) -> SharedArray:
+    return mapped_file(array) or ray.put(array)
+
+
+def _read(shared: SharedArray) -> Array:
+    if not isinstance(shared, Path):
+        array: Array = ray.get(shared)
+        return array
+    try:
+        mapped: Array = np.load(shared, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise DataError(
+            f"the images in {shared} cannot be read on this node ({error.strerror})",
+            "give a folder that all nodes share, with --cache-dir",
+        ) from error
+    return mapped

@@ -1,0 +1,232 @@
+"""The one trainable that Ray Tune runs: a class whose actor is used for one trial after another.
+
+A step trains to the next stop (or for about a second, whichever comes first) and returns rows;
+nothing here writes a table. Where a checkpoint of the same training lies on the way to the stop,
+the step continues from it instead of training as far.
+"""
+
+import faulthandler
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from tune_bio.errors import ResultsError
+from tune_bio.ray_tune.jobs import members_of
+from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.resources import Allotment
+from tune_bio.ray_tune.watchdog import SignsOfLife, stall_file
+from tune_bio.reuse import checkpoints
+from tune_bio.reuse.checkpoints import History
+from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore, owners
+from tune_bio.space.trial_config import METRIC_MODES, WORST, TrialConfig
+from tune_bio.training.fit import EpochResult, fit, train_accuracy_at_best
+from tune_bio.training.state import TrainingState
+
+STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
+CHECKPOINT_SECONDS = 15.0  # between rungs
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What is the same for all trials of a study.
+
+    `store` lies in an absolute folder, since workers run in another directory; `rungs` are the
+    epochs at which the scheduler compares; `stall_timeout` is in seconds. Checkpoints at rungs
+    are kept only where `keep_rungs`: a scheduler that compares at every epoch would fill the disk.
+    """
+
+    shared: Shared
+    allotment: Allotment
+    metric: str
+    rungs: frozenset[int]
+    store: PrefixStore
+    stall_timeout: float
+    keep_rungs: bool = True
+
+
+class TrialActor(tune.Trainable):
+    """Trains `config["params"]` as trial `config["trial"]`.
+
+    Other trials may share this training (see `jobs.py`): it stops where each of them ends.
+    """
+
+    def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
+        self.context = context
+        # Ray sets OMP_NUM_THREADS from its own count, which torch may have read too early.
+        torch.set_num_threads(max(1, int(context.allotment.cpus)))
+        self.gpu = _gpu_name() if context.allotment.gpus else None
+        self.device = torch.device("cuda" if self.gpu else "cpu")
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in this process; nothing of the last one is left."""
+        self.config = new_config
+        config = TrialConfig.of(new_config["params"])
+        context, members = self.context, members_of(new_config)
+        self.data = context.shared.trial_data(config, new_config.get("split", 0))
+        self.state = TrainingState(
+            config,
+            self.data,
+            metric=context.metric,
+            backbone=context.shared.backbone(config),
+            device=self.device,
+        )
+        self.key = context.store.key(config, self.data.reuse_tag, self.gpu or "cpu")
+        self.owners = {member.trial for member in members}
+        context.store.claim(self.key, sorted(self.owners))
+        self.study = f"{context.store.folder.name}/"
+        self.name = self.study + new_config["trial"]
+        self.history = History(rows=[], trial=self.name)
+        self.ends = {member.epochs for member in members}
+        self.stops = sorted({*context.rungs, *self.ends})
+        self.signs = SignsOfLife(
+            stall_file(context.store.folder, new_config["trial"]), context.stall_timeout
+        )
+        self.epochs: Iterator[EpochResult] = fit(
+            config, self.data, self.state, on_batch=self.signs.give
+        )
+        self.saved_at = time.monotonic()
+        self.saved: Path | None = None
+        self.provisional: Path | None = None
+        self.reported_best = 0
+        self.skip_to: int = new_config.get("skip_to", 0)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Go on until there is something to say, and say it."""
+        with self.signs:
+            rows = self._reuse() or self._train()
+            decisive = self.state.finished or self.state.epoch in self.stops
+            report = self._report(rows, decisive)
+        if decisive or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self._save()
+        return report
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        checkpoints.save(Path(checkpoint_dir) / "checkpoint", self.state, self.history)
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        self.history = checkpoints.load(Path(str(checkpoint)) / "checkpoint", self.state)
+
+    def cleanup(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+    def _reuse(self) -> list[dict[str, Any]]:
+        """Continue from the longest checkpoint up to the next stop; the rows of what it skips.
+
+        A resumed trial goes on from its last checkpoint, whatever rungs lie before it.
+        """
+        state, before = self.state, self.state.epoch
+        if before not in (0, *self.stops):
+            return []
+        until = max(self._next_stop(), self.skip_to)
+        self.skip_to = 0
+        for path in self.context.store.found(self.key, before, until):
+            try:
+                found = checkpoints.load(path, state)
+            except ResultsError as error:
+                _log.warning("%s", error)  # the next longest one, or training, takes its place
+                continue
+            self.history, self.saved = self._own(found, before), path
+            return list(found.rows[before:])
+        return []
+
+    def _own(self, found: History, before: int) -> History:
+        """What another trial has trained after `before` is reused; the rest is this one's own."""
+        if found.trial == self.name:
+            return found
+        mine = self.history
+        return History(
+            rows=[*mine.rows, *found.rows[before:]],
+            trial=self.name,
+            reused_from=found.trial.removeprefix(self.study),
+            reused_epochs=mine.reused_epochs + len(found.rows) - before,
+            train_accuracy={**found.train_accuracy, **mine.train_accuracy},
+        )
+
+    def _train(self) -> list[dict[str, Any]]:
+        started, stop = time.monotonic(), self._next_stop()
+        rows = []
+        for result in self.epochs:
+            rows.append(result.row())
+            if result.epoch == stop or time.monotonic() - started >= STEP_SECONDS:
+                break
+        self.history = replace(self.history, rows=[*self.history.rows, *rows])
+        return rows
+
+    def _next_stop(self) -> int:
+        return next((stop for stop in self.stops if stop > self.state.epoch), self.state.epoch)
+
+    def _save(self) -> None:
+        """Save a checkpoint, and remove the one before where that was only for safety."""
+        epoch, store = self.state.epoch, self.context.store
+        path, provisional = store.at(self.key, epoch), self.provisional
+        needed = self.state.finished or epoch in self.ends
+        try:
+            checkpoints.save(path, self.state, self.history, self.saved)
+        except OSError as error:
+            if needed:
+                raise
+            # As on a full disk: the training itself needs none of it.
+            _log.warning("no checkpoint of %s after epoch %d: %s", self.name, epoch, error)
+            self.saved_at = time.monotonic()
+            return
+        self.saved_at, self.saved = time.monotonic(), path
+        # Another trial of the same training may go on from it, or have its best epoch in it.
+        alone = owners(store.folder / CHECKPOINTS / self.key) <= self.owners
+        if provisional is not None and provisional != path and alone:
+            shutil.rmtree(provisional, ignore_errors=True)
+        kept = needed or (self.context.keep_rungs and epoch in self.context.rungs)
+        self.provisional = None if kept else path
+
+    def _report(self, rows: list[dict[str, Any]], decisive: bool) -> dict[str, Any]:
+        state, metric = self.state, self.context.metric
+        mode = METRIC_MODES[metric]
+        value = rows[-1].get(metric) if rows and not state.diverged else None
+        report: dict[str, Any] = {
+            "epoch": state.epoch,
+            # The scheduler compares the value at this epoch; a maximum over epochs would favour
+            # noisy trials.
+            metric: WORST[mode] if value is None else value,
+            "best": WORST[mode] if state.best is None else state.best.value,
+            "done": state.finished,
+            # Tune sets "done" also where the scheduler stops a trial; this one stays.
+            "finished": state.finished,
+            "diverged": state.diverged,
+            "rows": rows,
+            "key": self.key,
+            "reused_from": self.history.reused_from,
+            "reused_epochs": self.history.reused_epochs,
+            "node": ray.util.get_node_ip_address(),
+            "gpu": self.gpu,
+            "parameters": sum(p.numel() for p in state.model.parameters()),
+            "trainable_parameters": state.trainable_parameters,
+        }
+        if decisive and state.best is not None and state.best.epoch != self.reported_best:
+            self.reported_best = state.best.epoch
+            report["probabilities"] = state.best.probabilities
+            report["train_accuracy_at_best"] = self._train_accuracy(state.best.epoch)
+        return report
+
+    def _train_accuracy(self, epoch: int) -> float:
+        """Of the best epoch's weights; a pass over the training images, unless it is known."""
+        known = self.history.train_accuracy
+        if str(epoch) not in known:
+            accuracy = train_accuracy_at_best(self.state, self.data, self.signs.give)
+            known = {**known, str(epoch): accuracy}
+            self.history = replace(self.history, train_accuracy=known)
+        return known[str(epoch)]
+
+
+def _gpu_name() -> str | None:
+    """The name of this process's GPU; None where PyTorch sees none (as with simulated ones)."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

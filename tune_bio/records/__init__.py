@@ -1,0 +1,1 @@
+"""The records that a study leaves: Parquet tables, predictions, manifest, trial names."""

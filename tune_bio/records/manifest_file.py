@@ -1,0 +1,42 @@
+"""experiment.json, a study's manifest: written whole, read with checks."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_bio.common.files import write_text
+from tune_bio.errors import ResultsError
+from tune_bio.records.schema import FOLDER_REMEDY
+
+MANIFEST = "experiment.json"
+
+LEAKAGE = "LEAKAGE"  # how a data set's note begins where a leak was allowed
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write experiment.json, whole; what is not a finite number is null, as JSON has no other."""
+    text = json.dumps(_finite(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / MANIFEST, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """experiment.json; raises ResultsError."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(
+            f"{folder / MANIFEST} cannot be read ({error})", FOLDER_REMEDY
+        ) from error
+    if not isinstance(manifest, dict):
+        raise ResultsError(f"{folder / MANIFEST} holds no study's manifest", FOLDER_REMEDY)
+    return manifest

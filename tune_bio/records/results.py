@@ -1,0 +1,54 @@
+"""A study's results as tables, for notebooks and programs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from tune_bio.records.manifest_file import read_manifest
+from tune_bio.records.tables import read_epochs, read_evaluations, read_predictions, read_trials
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a study has left, as it was on disk at one moment.
+
+    trials: one row a trial.
+    epochs: one row a trial and epoch.
+    predictions: probabilities of each image: every trial's on validation at its best epoch, and
+        the finalists' on the test set, once that is open.
+    evaluations: the finalists' metrics with their intervals, on validation and test.
+    manifest: experiment.json.
+    """
+
+    folder: Path
+    trials: pd.DataFrame = field(repr=False)
+    epochs: pd.DataFrame = field(repr=False)
+    predictions: pd.DataFrame = field(repr=False)
+    evaluations: pd.DataFrame = field(repr=False)
+    manifest: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a study's folder; raises ResultsError."""
+        return cls(
+            folder,
+            read_trials(folder),
+            read_epochs(folder),
+            read_predictions(folder),
+            read_evaluations(folder),
+            read_manifest(folder),
+        )
+
+
+def load_results(path: str | Path) -> Results:
+    """Read the tables of a study, finished or not.
+
+    Args:
+        path: its folder, as results/NAME.
+
+    Raises:
+        ResultsError: there is no study, or it cannot be read.
+    """
+    return Results.read(Path(path))

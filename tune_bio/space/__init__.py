@@ -1,0 +1,1 @@
+"""The search space: hyperparameters, settings, the search-space file and its branches."""

@@ -1,0 +1,55 @@
+"""The disk space that a study's checkpoints may take."""
+
+import shutil
+import time
+
+from tune_bio.records.ranking import ranked
+from tune_bio.records.tables import Records
+from tune_bio.records.trial_names import confirms
+from tune_bio.reuse.checkpoint_cleanup import clean, used
+from tune_bio.space.settings import SearchSettings
+
+GIB = 2**30
+BEST_KEPT = 5  # trials whose weights stay, whatever the limit
+UNFINISHED = ("running", "interrupted")  # these go on from their last checkpoint
+TIME_SHARE = 20  # looking takes longer in a large study: at most a twentieth of the driver's time
+
+
+class Disk:
+    """Keeps the checkpoints of a study within `settings.checkpoint_gib`.
+
+    `all_confirm`: every trial of the search is to be evaluated, so that its weights stay.
+    """
+
+    def __init__(
+        self, records: Records, settings: SearchSettings, *, all_confirm: bool = False
+    ) -> None:
+        self._records = records
+        self._settings = settings
+        self._all_confirm = all_confirm
+        self._clean_after = 0.0
+
+    @property
+    def limit(self) -> int:
+        """In bytes; never more than half of what is free or already taken."""
+        held = used(self._records.folder)
+        free = shutil.disk_usage(self._records.folder).free
+        return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
+
+    def clean(self, *, at_once: bool = False) -> None:
+        """Remove what is least useful, where there is too much; not again at once, unless so."""
+        started = time.monotonic()
+        if started < self._clean_after and not at_once:
+            return
+        rows = list(self._records.trials.values())
+        searched = [row for row in rows if row["replicate"] == 0]
+        best = ranked(searched, self._records, self._settings)
+        kept = [row["trial_id"] for _, row in best[: None if self._all_confirm else BEST_KEPT]]
+        clean(
+            self._records.folder,
+            self.limit,
+            running=[row["trial_id"] for row in rows if row["status"] in UNFINISHED],
+            best=[*kept, *(row["trial_id"] for row in rows if confirms(row["trial_id"]))],
+        )
+        took = time.monotonic() - started
+        self._clean_after = time.monotonic() + TIME_SHARE * took

@@ -1,0 +1,100 @@
+"""Evaluation of the finalists on the test set: estimates, intervals, thresholds."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_bio.analysis.statistics.intervals import Estimate
+from tune_bio.analysis.statistics.model_evaluation import evaluate_model
+from tune_bio.errors import StatisticsError
+from tune_bio.records.predictions import Described
+from tune_bio.records.schema import Row
+from tune_bio.records.tables import Records
+from tune_bio.study.export import threshold_of
+from tune_bio.study.planning.plan import Plan
+
+COLUMNS = {"loss": (), "accuracy": ("low", "high"), "auroc": ("low", "high")}
+
+
+def thresholds(plan: Plan, records: Records, trials: Sequence[str]) -> dict[str, float | None]:
+    """Each trial's operating point, from its validation probabilities; None for many classes."""
+    if len(plan.dataset.classes) > 2:
+        return dict.fromkeys(trials)
+    return {t: threshold_of(plan, records.predictions[t].astype(np.float64)) for t in trials}
+
+
+def evaluate(
+    plan: Plan, records: Records, trials: Sequence[str], chosen: dict[str, float | None]
+) -> list[str]:
+    """Put every metric of these trials, with its interval, into the records; what has none."""
+    records.evaluations, undefined = [], {}
+    validation = Described(records.images, records.patients, records.labels)
+    for trial in trials:
+        for split, described, found in (
+            ("val", validation, records.predictions.get(trial)),
+            ("test", records.test, records.test_predictions.get(trial)),
+        ):
+            if described is None or found is None:
+                continue
+            try:
+                rows = estimates(plan, described, found, chosen[trial])
+            except StatisticsError as error:  # as a test split without one of the classes
+                undefined[split] = f"the {split} split is not evaluated: {error}"
+                continue
+            records.evaluations += [{"trial": trial, "split": split, **row} for row in rows]
+            if split == "test":
+                records.trials[trial].update(_test_columns(rows))
+    return list(undefined.values())
+
+
+def estimates(
+    plan: Plan,
+    described: Described,
+    found: npt.NDArray[np.floating[Any]],
+    threshold: float | None,
+) -> list[Row]:
+    """Every metric of a predictor on a split, as rows of the evaluations table.
+
+    Args:
+        plan: gives classes, prevalence and the seed of the bootstrap.
+        described: the split.
+        found: class probabilities, (n, classes).
+        threshold: the predictor's operating point, where it has one.
+
+    Raises:
+        StatisticsError: a class without images, or one patient alone.
+    """
+    probabilities = found.astype(np.float64)  # rounded to float32, a row does not sum to 1
+    found_estimates = evaluate_model(
+        described.labels,
+        probabilities / probabilities.sum(axis=1, keepdims=True),
+        described.patients,
+        classes=plan.dataset.classes,
+        positive=plan.dataset.positive,
+        threshold=threshold,
+        prevalence=plan.settings.prevalence,
+        patients_known=plan.dataset.patients_known,
+        seed=plan.settings.seed,
+    )
+    return list(map(_row, found_estimates))
+
+
+def _row(estimate: Estimate) -> Row:
+    names = ("metric", "value", "low", "high", "chance", "method", "note")
+    return {name: _or_null(getattr(estimate, name)) for name in names}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _test_columns(rows: Sequence[Row]) -> dict[str, float | None]:
+    by_name = {row["metric"]: row for row in rows}
+    columns: dict[str, float | None] = {}
+    for metric, ends in COLUMNS.items():
+        columns[f"test_{metric}"] = by_name[metric]["value"]
+        columns |= {f"test_{metric}_{end}": by_name[metric][end] for end in ends}
+    return columns

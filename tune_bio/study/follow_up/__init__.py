@@ -1,0 +1,1 @@
+"""Training that follows the search: confirmation, re-splits, ablation."""

@@ -1,0 +1,220 @@
+"""Which frozen features a study needs, which of them are kept already, and the making of the rest.
+
+Where features cannot be had, trials run on images, the ordinary way, and the study says so.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from tune_bio.console.progress import reading
+from tune_bio.datasets.cache.eviction import in_use
+from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.models.build import input_transform
+from tune_bio.models.feature_cut import NoCutError
+from tune_bio.models.weights.pretrained import as_tensors, load_backbone
+from tune_bio.ray_tune.feature_tasks import Made, make_features
+from tune_bio.ray_tune.object_store import Shared, share_features
+from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
+from tune_bio.reuse.frozen_features import (
+    PROBE,
+    FeatureSet,
+    Maker,
+    Part,
+    feature_key,
+    frozen_model,
+    parts,
+    tried_cut,
+)
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.study.planning.plan import Plan
+
+Compute = Callable[[FeatureSet], Made]
+ORDINARY = "its trials run on images"
+
+
+@dataclass(frozen=True)
+class FrozenPlan:
+    """A study's feature sets: those on disk, those to be computed, and what is left out.
+
+    `at_once` processes compute.
+    """
+
+    kept: Mapping[FeatureSet, FeatureFiles]
+    missing: tuple[FeatureSet, ...]
+    notes: tuple[str, ...]
+    at_once: int
+
+    @property
+    def cuts(self) -> dict[Part, Cut]:
+        """By part, of those that trials will have."""
+        return {wanted.part: wanted.cut for wanted in (*self.kept, *self.missing)}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A study's features: where they are, a description of each set, and what has none, and why."""
+
+    files: Mapping[FeatureSet, FeatureFiles]
+    described: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def attached(self, shared: Shared) -> Shared:
+        """What trials share, with the features."""
+        return shared.with_features(
+            {w.part: share_features(files) for w, files in self.files.items()}
+        )
+
+
+class AbandonedError(Exception):
+    """The study ended before its features were computed."""
+
+
+def plan_frozen(plan: Plan) -> FrozenPlan:
+    """Find out which feature sets the study can use; nothing is written."""
+    store, maker = store_of(plan), _maker(plan)
+    rows = {"train": len(plan.dataset.train), "val": len(plan.dataset.val)}
+    wanted, notes = _most_shared(plan)
+    kept: dict[FeatureSet, FeatureFiles] = {}
+    missing = []
+    for part, config in wanted.items():
+        key = feature_key(config, _weights(plan, config), plan.dataset, maker)
+        files = store.find(key, rows)
+        try:
+            cut = files.cut if files is not None else _tried(plan, config)
+        except NoCutError as error:
+            notes.append(f"features of {part}: {error}; {ORDINARY}")
+            continue
+        found = FeatureSet(part, config, key, cut, rows, maker)
+        if files is not None:
+            kept[found] = files
+        else:
+            missing.append(found)
+    fitting, too_large = _that_fit(missing, store.room([w.key for w in kept]))
+    at_once = processors(plan) if alone(plan) else plan.allotment.concurrent
+    return FrozenPlan(kept, fitting, (*notes, *too_large), at_once)
+
+
+def make_frozen(
+    plan: Plan, console: Console, compute: Compute, abandoned: Callable[[], bool] = lambda: False
+) -> Frozen:
+    """Have what is missing computed by `compute`; nothing in a study without frozen parts.
+
+    Raises:
+        AbandonedError: as soon as `abandoned` says so.
+    """
+    found = plan_frozen(plan)
+    made, failed = _make(found, compute, plan, console, abandoned)
+    files = {**found.kept, **made}
+    described = tuple(_described(wanted, computed=wanted in made) for wanted in files)
+    return Frozen(files, described, (*found.notes, *failed))
+
+
+def _make(
+    found: FrozenPlan,
+    compute: Compute,
+    plan: Plan,
+    console: Console,
+    abandoned: Callable[[], bool],
+) -> tuple[dict[FeatureSet, FeatureFiles], list[str]]:
+    """Compute what is missing; the sets that there are now, and what could not be computed."""
+    store = store_of(plan)
+    size = sum(wanted.nbytes for wanted in found.missing)
+    store.make_room(size, [wanted.key for wanted in (*found.kept, *found.missing)])
+    made: dict[FeatureSet, FeatureFiles] = {}
+    failed = []
+    images, done = sum(wanted.images for wanted in found.missing), 0
+    used = [files.used for files in found.kept.values()]
+    with reading(console, "computing features") as tell, in_use(used):
+        for wanted in found.missing:
+
+            def told(ready: int, before: int = done) -> None:
+                if abandoned():
+                    raise AbandonedError
+                tell(before + ready, images)
+
+            reason = make_features(wanted, compute(wanted), store, told)
+            done += wanted.images
+            if reason is None:
+                made[wanted] = store.at(wanted.key, wanted.cut)
+                used.append(made[wanted].used)
+            else:
+                failed.append(f"features of {wanted.part}: {reason}; {ORDINARY}")
+    return made, failed
+
+
+def store_of(plan: Plan) -> FeatureStore:
+    """Where the study's features are kept."""
+    return FeatureStore(plan.dataset.train.source.cache_folder / "features")
+
+
+def _most_shared(plan: Plan) -> tuple[dict[Part, TrialConfig], list[str]]:
+    """The parts that the study can reach, a configuration each; no more than it has trials."""
+    params = plan.listed if plan.listed is not None else plan.survey.leaves
+    frozen = [p for p in params if p.get("freeze", "none") != "none"]
+    found = parts(TrialConfig.of(plan.finish(p)) for p in frozen)
+    chosen = {part: configs[0] for part, configs in list(found.items())[: plan.trials]}
+    if len(chosen) == len(found):
+        return chosen, []
+    return chosen, [
+        f"features of {len(found) - len(chosen)} of {len(found)} frozen parts: there are more of "
+        "them than trials, and those that most branches share are computed"
+    ]
+
+
+def _that_fit(missing: list[FeatureSet], room: int) -> tuple[tuple[FeatureSet, ...], list[str]]:
+    fitting, notes = [], []
+    for wanted in missing:
+        if wanted.nbytes <= room:
+            room -= wanted.nbytes
+            fitting.append(wanted)
+        else:
+            notes.append(
+                f"features of {wanted.part}: {wanted.nbytes / 2**30:.2f} GiB do not fit into the "
+                f"cache, which may take {max(0, room) / 2**30:.2f} GiB more; {ORDINARY}"
+            )
+    return tuple(fitting), notes
+
+
+def _tried(plan: Plan, config: TrialConfig) -> Cut:
+    file = plan.weights.found[config.model, config.weights]
+    backbone = as_tensors(load_backbone(config.model, file))
+    train, geometry = plan.dataset.train, Geometry.of(config)
+    few = np.linspace(0, len(train) - 1, num=min(PROBE, len(train))).astype(np.intp)
+    model = frozen_model(config, backbone, plan.dataset.channels)
+    transform = input_transform(config, plan.dataset.pixel_format(geometry))
+    return tried_cut(model, transform, train.take(few).at(geometry))
+
+
+def _weights(plan: Plan, config: TrialConfig) -> str:
+    return plan.weights.found[config.model, config.weights].sha256
+
+
+def _maker(plan: Plan) -> Maker:
+    cpus = 1 if alone(plan) else plan.allotment.cpus  # of one thread in the driver
+    device = "gpu" if plan.allotment.gpus else "cpu"
+    return Maker(device, max(1, int(cpus)), plan.settings.feature_dtype)
+
+
+def processors(plan: Plan) -> int:
+    """How many threads the driver has for features."""
+    return max(1, int(plan.nodes[0].cpus))
+
+
+def alone(plan: Plan) -> bool:
+    """Whether this machine's CPUs are all there is."""
+    return not plan.allotment.gpus and len(plan.nodes) == 1
+
+
+def _described(wanted: FeatureSet, *, computed: bool) -> dict[str, Any]:
+    return {
+        "of": str(wanted.part),
+        "key": wanted.key,
+        "bytes": wanted.nbytes,
+        "dtype": wanted.maker.dtype,
+        "computed": computed,
+    }

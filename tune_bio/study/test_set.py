@@ -1,0 +1,83 @@
+"""The test set: sealed until nothing is left to be chosen, then opened once, and on record.
+
+Winner, exported replicate and threshold are fixed before; a test score changes none of them.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_bio.console.progress import Tell
+from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.errors import ResultsError, StudyError
+from tune_bio.inference import exported_model
+from tune_bio.models.build import input_transform
+from tune_bio.records.manifest_file import MANIFEST, read_manifest
+from tune_bio.records.predictions import Described
+from tune_bio.records.tables import Records, config_of
+from tune_bio.study.export import backbone_of, best_epoch
+from tune_bio.study.planning.plan import Plan
+from tune_bio.training.fit import predict
+
+Opening = dict[str, Any]
+
+
+def opening_of(plan: Plan, records: Records, trials: Sequence[str]) -> Opening | None:
+    """What is to be logged before these trials see the test images.
+
+    None where their predictions are on record already: nothing is opened then.
+    """
+    test = plan.dataset.test
+    missing = [trial for trial in trials if trial not in records.test_predictions]
+    if not missing:
+        return None
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": plan.request.name,
+        "images": len(test),
+        "sha256": test.pixel_digest,
+        "trials": missing,
+    }
+
+
+def open_test_set(
+    plan: Plan, records: Records, opening: Opening, tell: Tell = lambda done, total: None
+) -> None:
+    """Let the trials of a logged opening predict the test images, into the records."""
+    test, trials = plan.dataset.test, opening["trials"]
+    records.test = Described(test.names, test.patients, test.labels)
+    for done, trial in enumerate(trials):
+        tell(done, len(trials))
+        records.test_predictions[trial] = _predict(plan, records, trial)
+    tell(len(trials), len(trials))
+
+
+def opened_before(plan: Plan) -> list[Opening]:
+    """When other studies of the results folder have opened a test set of the same images."""
+    found = []
+    for manifest in sorted(plan.request.results.glob(f"*/{MANIFEST}")):
+        if manifest.parent.name == plan.request.name:
+            continue
+        try:
+            openings = read_manifest(manifest.parent).get("test_set_opened", [])
+        except ResultsError:  # another study's damaged manifest
+            continue
+        found += [o for o in openings if o["sha256"] == plan.dataset.test.pixel_digest]
+    return found
+
+
+def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:
+    row = records.trials[trial]
+    best, config, dataset = best_epoch(plan, row), config_of(row), plan.dataset
+    if best is None:
+        raise StudyError(
+            f"no checkpoint of {trial} holds its best epoch",
+            "see whether the disk is full; the tables are complete",
+        )
+    model = exported_model.assemble(config, dataset, backbone_of(plan, config), best.weights)
+    geometry = Geometry.of(config)
+    transform = input_transform(config, dataset.pixel_format(geometry))
+    return predict(model, transform, config, dataset.test.at(geometry)).astype(np.float32)

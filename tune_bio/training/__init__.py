@@ -1,0 +1,1 @@
+"""One trial: fit(config, data). No Ray, no files."""
