@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from tune_bio.common.seeding import generator
 from tune_bio.datasets.opening import open_arrays
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import PreparedSplit, TrialData, prepare
+from tune_bio.datasets.trial_data import PreparedSplit, TrialData, prepare_data
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.fit import train_epoch
 from tune_bio.training.state import TrainingState
@@ -102,7 +102,7 @@ def make_data(images: int) -> TrialData:
     pixels[:2, :2, :2] = [[[0]], [[255]]]  # the whole range, as the bare loop assumes
     labels = np.arange(images) % 2
     pixels[labels == 1, :32, :32] //= 2
-    data = prepare(open_arrays(pixels, labels, np.arange(images)), Geometry(SIZE))
+    data = prepare_data(open_arrays(pixels, labels, np.arange(images)), Geometry(SIZE))
     few = PreparedSplit(data.val.pixels[:EVALUATED], data.val.labels[:EVALUATED])
     return replace(data, val=few)
 

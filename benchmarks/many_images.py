@@ -22,7 +22,7 @@ import psutil
 from PIL import Image
 from sides import head, row
 
-from tune_bio.datasets.decoding.parallel import in_order
+from tune_bio.datasets.decoding.parallel import map_in_order
 
 SIDE = 64
 CLASSES = ("ill", "well")
@@ -102,7 +102,7 @@ def make_images(folder: Path, images: int) -> None:
         path = folder / CLASSES[label] / f"p{number // 2:06d}-{number % 2}.png"
         Image.fromarray(pixels).save(path, compress_level=1)
 
-    for _ in in_order(make, range(images)):
+    for _ in map_in_order(make, range(images)):
         pass
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.analysis.page.test_page_in_browser import CHROMIUM  # noqa: E402
 from tests.analysis.study_factory import made_study  # noqa: E402
-from tune_bio.analysis.conclusions import draw_conclusions  # noqa: E402
+from tune_bio.analysis.conclusions import derive_conclusions  # noqa: E402
 from tune_bio.analysis.page.write_page import write_page  # noqa: E402
 from tune_bio.analysis.study_records import read_study  # noqa: E402
 from tune_bio.records.tables import read_predictions  # noqa: E402
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = made_study(Path(scratch) / "study", trials=trials, epochs=epochs, confirmed=2)
         study = read_study(folder)
-        conclusions = draw_conclusions(study, read_predictions(folder))
+        conclusions = derive_conclusions(study, read_predictions(folder))
         write_page(study, conclusions, folder)  # imports what it needs
         began = time.perf_counter()
         page = write_page(study, conclusions, folder)

@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.opening import split_collection
 from tune_bio.datasets.phantom.source import read_phantom
-from tune_bio.datasets.sources.collection import Opening
+from tune_bio.datasets.sources.collection import OpenOptions
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 from tune_bio.models.weights.pretrained import load_backbone
 from tune_bio.models.weights.published import resolve
 from tune_bio.space.trial_config import TrialConfig
@@ -71,7 +71,7 @@ def network(
 ) -> Scores:
     """A network, its best epoch chosen on validation."""
     config = TrialConfig.of({**params, "seed": seed})
-    prepared = prepare(data, SIZE)
+    prepared = prepare_data(data, SIZE)
     state = TrainingState(config, prepared, backbone=backbone)
     for _ in fit(config, prepared, state):
         pass
@@ -109,7 +109,7 @@ def main() -> None:
     print(f"{source}, validation / test")
     print("| seed | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
     for seed in arguments.seeds:
-        data = split_collection(read_phantom(source, Opening(), seed), seed, None)
+        data = split_collection(read_phantom(source, OpenOptions(), seed), seed, None)
         row = [logistic_regression(data)]
         for params in networks.values():
             needed = backbone if "weights" in params else None

@@ -21,7 +21,7 @@ from tune_bio.controls import permutation_p, shuffled_labels
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import TrialData, prepare
+from tune_bio.datasets.trial_data import TrialData, prepare_data
 from tune_bio.models.classifier import Classifier
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training import metrics
@@ -71,7 +71,7 @@ def main() -> None:
     nulls = 10 if arguments.quick else arguments.nulls
     torch.set_num_threads(1)
     data = open_dataset("phantom")
-    prepared = prepare(data, Geometry(CONFIG.image_size))
+    prepared = prepare_data(data, Geometry(CONFIG.image_size))
     rejected: Counter[str] = Counter()
     for seed in range(nulls):
         found = p_values(data, prepared, arguments.epochs, seed, arguments.resamples)

@@ -64,8 +64,8 @@ def one_epoch(params: dict[str, Any]) -> dict[str, float]:
     importlib.import_module(TRAINABLE)
     from tune_bio.datasets.opening import open_arrays
     from tune_bio.datasets.transforms.geometry import Geometry
-    from tune_bio.datasets.trial_data import prepare
-    from tune_bio.study.planning.memory import PROCESS, estimate
+    from tune_bio.datasets.trial_data import prepare_data
+    from tune_bio.study.planning.memory import PROCESS, estimate_memory
     from tune_bio.training.fit import train_epoch
     from tune_bio.training.state import TrainingState
 
@@ -74,8 +74,8 @@ def one_epoch(params: dict[str, Any]) -> dict[str, float]:
     shape = (IMAGES, config.image_size, config.image_size)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     dataset = open_arrays(images, np.arange(IMAGES) % 2, np.arange(IMAGES))
-    expected = estimate(config, dataset, gpu=False).process
-    data = prepare(dataset, Geometry.of(config))
+    expected = estimate_memory(config, dataset, gpu=False).process
+    data = prepare_data(dataset, Geometry.of(config))
     backbone = _backbone(config)
     pixels = images.nbytes + data.train.pixels.nbytes + data.val.pixels.nbytes
     before = _resident("VmRSS") - pixels

@@ -25,8 +25,8 @@ from tune_bio.common.files import write_text
 from tune_bio.errors import TuneBioError
 from tune_bio.models.weights.published import resolve
 from tune_bio.records.manifest_file import read_manifest
-from tune_bio.space.branches import survey
-from tune_bio.space.search_space import Pair, load_search_space
+from tune_bio.space.branches import walk_branches
+from tune_bio.space.search_space import ModelWeights, load_search_space
 
 ROOT = Path(__file__).parents[1]
 TARGET = Path(__file__).with_name("reports.md")
@@ -63,7 +63,7 @@ SIZES: dict[str, dict[str, tuple[str, ...]]] = {
         }.items()
     },
 }
-ADDED: Pair = ("squeezenet1_0", "IMAGENET1K_V1")
+ADDED: ModelWeights = ("squeezenet1_0", "IMAGENET1K_V1")
 INTRODUCTION = """\
 Written by `make reports` (`docs/generate_reports.py`), and typed by nobody but for the reports' own
 figures. Five students of one course (deep learning in biomedical optical imaging) ran 4 to 10
@@ -174,7 +174,7 @@ def is_complete(folder: Path) -> bool:
 
 def _missing_weights(report: Report) -> str:
     """Why a report's pretrained rows cannot be run, where none of them can."""
-    pairs = survey(load_search_space(ROOT / "search_spaces" / f"{report.space}.py")).pairs
+    pairs = walk_branches(load_search_space(ROOT / "search_spaces" / f"{report.space}.py")).pairs
     found = resolve(pairs, None)
     if not pairs or found.found:
         return ""

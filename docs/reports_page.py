@@ -13,7 +13,7 @@ from course_reports import Claim, Report, Row
 from tune_bio.analysis.statistics import effects, mean_over_seeds
 from tune_bio.analysis.study_records import PARAMS, StudyRecords, read_study
 from tune_bio.analysis.summary.markdown_table import markdown_table
-from tune_bio.analysis.tables.trial_table import clock, count, mean_and_spread
+from tune_bio.analysis.tables.trial_table import format_count, format_seconds, mean_and_spread
 from tune_bio.errors import StatisticsError
 from tune_bio.records.tables import read_predictions
 from tune_bio.space.trial_config import Params
@@ -142,8 +142,8 @@ def _described(study: StudyRecords) -> str:
     return (
         f"Here: images{patients}: {images}; {side} px, up to {settings['max_epochs']} epochs, "
         f"{len(study.trials)} configurations under {settings['replicates']} seeds, in "
-        f"{clock(manifest['seconds'])} min.{notes} Accuracies in %, means over seeds ± their "
-        "standard deviation."
+        f"{format_seconds(manifest['seconds'])} min.{notes} Accuracies in %, means over seeds ± "
+        "their standard deviation."
     )
 
 
@@ -183,9 +183,9 @@ def _ours(row: Row, ran: Ran) -> dict[str, str]:
         "test accuracy (95 %, seeds and patients)": _test_accuracy(found, ran, study),
         "test loss": mean_and_spread(found["test_loss"], 3),
         "train/validation gap": mean_and_spread(100 * found["generalization_gap"], 1),
-        "time": clock(found["seconds"].mean()),
-        "parameters": count(first["parameters"]),
-        "multiply-adds": count(first["multiply_adds"]),
+        "time": format_seconds(found["seconds"].mean()),
+        "parameters": format_count(first["parameters"]),
+        "multiply-adds": format_count(first["multiply_adds"]),
     }
 
 

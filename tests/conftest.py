@@ -1,12 +1,17 @@
-"""What every test finds: one thread, no look-ups in the user's caches, small data."""
+"""Fixtures of every test: one thread, empty caches, small data, and one Ray per test worker."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
+import ray
 import torch
+
+from tune_bio.ray_tune.ray_internals import without_helpers
 
 REAL_DATA = "TUNE_BIO_REAL_DATA"
 
@@ -54,3 +59,35 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     home = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home / "tune_bio"
+
+
+@pytest.fixture(scope="session")
+def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MedMNIST-layout file of 16 px whose positive images have a brighter corner."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for name, n in (("train", 96), ("val", 48), ("test", 48)):
+        labels = np.arange(n) % 2
+        images = rng.integers(0, 200, (n, 16, 16))
+        images[:, :6, :6] += 40 * labels[:, None, None]
+        arrays[f"{name}_images"] = images.astype(np.uint8)
+        arrays[f"{name}_labels"] = labels.reshape(-1, 1)
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """The one Ray of this test worker, with two GPUs that exist only as resources."""
+    with warnings.catch_warnings():
+        # Ray's own start leaves sockets and uses deprecated calls; neither is ours to mend.
+        warnings.simplefilter("ignore")
+        with without_helpers():
+            ray.init(
+                address="local",
+                num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
+                logging_level="ERROR",
+            )  # fmt: skip
+        yield
+        ray.shutdown()

@@ -16,7 +16,7 @@ from tune_bio.datasets.sources.array_source import ArraySource
 from tune_bio.datasets.trial_data import PreparedSplit, TrialData
 from tune_bio.errors import InputError
 from tune_bio.models.build import build_model, input_transform
-from tune_bio.reuse.frozen_features import compute, frozen_model, tried_cut
+from tune_bio.reuse.frozen_features import compute_features, frozen_model, verified_cut
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.fit import EpochResult
 from tune_bio.training.state import CPU, Tensors
@@ -117,9 +117,10 @@ def featured(
     """`data` with the features of the configuration's frozen part."""
     model = frozen_model(config, backbone, data.format.channels)
     transform = input_transform(config, data.format)
-    cut = tried_cut(model, transform, data.train.pixels)
+    cut = verified_cut(model, transform, data.train.pixels)
     train, val = (
-        compute(model, cut, transform, split.pixels, dtype, CPU) for split in (data.train, data.val)
+        compute_features(model, cut, transform, split.pixels, dtype, CPU)
+        for split in (data.train, data.val)
     )
     return data.with_features(cut, train, val)
 

@@ -10,7 +10,7 @@ import torchvision
 
 from tune_bio.models.weights import published
 from tune_bio.search import main
-from tune_bio.space.branches import grid, survey
+from tune_bio.space.branches import grid, walk_branches
 from tune_bio.space.search_space import load_search_space
 from tune_bio.space.trial_config import Params
 from tune_bio.study.planning.plan import finish
@@ -99,7 +99,7 @@ def test_a_space_opens_with_its_question_and_its_command(path: Path) -> None:
 @pytest.mark.parametrize("path", SPACES, ids=named)
 def test_every_branch_is_a_configuration(path: Path) -> None:
     space = load_search_space(path)
-    found = survey(space)
+    found = walk_branches(space)
     assert found.complete
     for params in (*found.leaves, *found.highs):
         assert finish(params, space.settings, size=64)["epochs"] <= space.settings.max_epochs

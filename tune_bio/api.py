@@ -11,7 +11,7 @@ from tune_bio.datasets.sources.in_memory import ArrayData
 from tune_bio.inference.exported_model import TrainedModel, load_model
 from tune_bio.records.results import Results
 from tune_bio.space.pins import check_pins
-from tune_bio.space.search_space import SearchSpace, Trial, load_search_space, space_of
+from tune_bio.space.search_space import SearchSpace, Trial, load_search_space, search_space_of
 from tune_bio.space.settings import SearchSettings
 from tune_bio.study.request import Request
 from tune_bio.study.run import run_study
@@ -91,5 +91,7 @@ def _loaded(
     settings: SearchSettings | None,
     pins: Mapping[str, Any],
 ) -> SearchSpace:
-    loaded = load_search_space(Path(space)) if isinstance(space, str | Path) else space_of(space)
+    loaded = (
+        load_search_space(Path(space)) if isinstance(space, str | Path) else search_space_of(space)
+    )
     return replace(loaded, settings=settings or loaded.settings, pins=check_pins(pins))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tune_bio.common.files import write_text
 from tune_bio.common.imports import importing
-from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, Parser, told
+from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, Parser, run_command
 from tune_bio.errors import ResultsError, UsageError
 from tune_bio.space.settings import SearchSettings
 
@@ -41,7 +41,7 @@ exit status: 0 nothing that would stop a search; 1 something would; 2 bad input;
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    return told(
+    return run_command(
         lambda: _run(_parser().parse_args(arguments)),
         "interrupted; what was decoded whole is kept in the cache",
     )
@@ -55,9 +55,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.names_only:
         return _names_only(options, console)
     audited = _audited(options, console)
-    from tune_bio.datasets.audit.console import show
+    from tune_bio.datasets.audit.console import print_audit
 
-    show(audited.audit, console)
+    print_audit(audited.audit, console)
     if options.json is not None:
         write_text(options.json, json.dumps(audited.audit.to_json(), indent=1) + "\n")
     if options.sheet is not None:
@@ -67,14 +67,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _audited(options: argparse.Namespace, console: Console) -> "Audited":
     with importing():
-        from tune_bio.console.progress import reading
+        from tune_bio.console.progress import progress_bar
         from tune_bio.datasets.audit.audit import audit_source
-        from tune_bio.datasets.audit.console import show_findings
+        from tune_bio.datasets.audit.console import print_findings
 
     def tell(findings: "Sequence[Finding]") -> None:
         if findings:
             console.print("[bold]what the names tell[/] (images are read next)")
-            show_findings(findings, console)
+            print_findings(findings, console)
 
     return audit_source(
         options.source,
@@ -82,7 +82,7 @@ def _audited(options: argparse.Namespace, console: Console) -> "Audited":
         positive_class=options.positive_class,
         patient_pattern=options.patient_pattern,
         cache_dir=options.cache_dir,
-        stage=partial(reading, console),
+        stage=partial(progress_bar, console),
         tell=tell,
     )
 
@@ -90,7 +90,7 @@ def _audited(options: argparse.Namespace, console: Console) -> "Audited":
 def _names_only(options: argparse.Namespace, console: Console) -> int:
     with importing():
         from tune_bio.datasets.audit.audit import audit_names, has_names
-        from tune_bio.datasets.audit.console import show_findings
+        from tune_bio.datasets.audit.console import print_findings
 
     if not has_names(options.source):
         raise UsageError(
@@ -100,16 +100,16 @@ def _names_only(options: argparse.Namespace, console: Console) -> int:
     if options.json is not None or options.sheet is not None:
         raise UsageError("--names-only goes without --json and --sheet", "leave one of them out")
     findings = audit_names(options.source, patient_pattern=options.patient_pattern)
-    show_findings(findings, console)
+    print_findings(findings, console)
     if not findings:
         console.print("the names tell of no patient in more than one split")
     return EXIT_FAILED if any(f.severity == "error" for f in findings) else EXIT_OK
 
 
 def _save_sheet(path: Path, audited: "Audited", console: Console) -> None:
-    from tune_bio.datasets.audit.contact_sheet import save_sheet
+    from tune_bio.datasets.audit.contact_sheet import save_contact_sheet
 
-    if not save_sheet(path, audited.audit, audited.dataset, audited.geometry):
+    if not save_contact_sheet(path, audited.audit, audited.dataset, audited.geometry):
         console.print("no image to look at was found: no sheet is written")
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tune_bio.common.imports import importing
-from tune_bio.console.parser import EXIT_OK, Parser, told
+from tune_bio.console.parser import EXIT_OK, Parser, run_command
 from tune_bio.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ exit status: 0 all well; 2 bad input; 130 interrupted.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    return told(
+    return run_command(
         lambda: _run(_parser().parse_args(arguments)),
         "interrupted; every file that was written is whole",
     )
@@ -68,12 +68,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _read(folder: Path) -> "Told":
-    from tune_bio.analysis.conclusions import draw_conclusions
+    from tune_bio.analysis.conclusions import derive_conclusions
     from tune_bio.analysis.study_records import read_study
     from tune_bio.records.tables import read_predictions
 
     study, predictions = read_study(folder), read_predictions(folder)
-    return study, predictions, draw_conclusions(study, predictions)
+    return study, predictions, derive_conclusions(study, predictions)
 
 
 def _tell(
@@ -85,16 +85,18 @@ def _tell(
     console: Console,
 ) -> None:
     """Write everything that is made of a study's records, and say so."""
-    from tune_bio.analysis.figures.draw_all import draw_all
-    from tune_bio.analysis.write_all import write_outputs
+    from tune_bio.analysis.figures.draw_all import save_figures
+    from tune_bio.analysis.write_all import write_all
 
     drawn: list[Path] = []
     if not study.ranking.empty:
-        drawn = draw_all(study, folder / "figures", predictions, conclusions)
-    page = write_outputs(study, conclusions, folder, output)
+        drawn = save_figures(study, folder / "figures", predictions, conclusions)
+    page = write_all(study, conclusions, folder, output)
     state = "" if study.ended else ", not ended"
-    told = f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(drawn)} figures"
-    console.print(f"{escape(told)}, summary.md, {escape(str(page))}", soft_wrap=True)
+    run_command = (
+        f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(drawn)} figures"
+    )
+    console.print(f"{escape(run_command)}, summary.md, {escape(str(page))}", soft_wrap=True)
 
 
 def _compare(studies: "dict[Path, Told]", path: Path, console: Console) -> None:

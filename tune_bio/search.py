@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from tune_bio.common.imports import importing
-from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, told
+from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, run_command
 from tune_bio.console.search_options import search_parser
 from tune_bio.errors import UsageError
 from tune_bio.ray_tune.environment import prepare_environment
-from tune_bio.ray_tune.launch import launched
+from tune_bio.ray_tune.launch import ray_while_importing
 from tune_bio.space.pins import parse_assignment
 from tune_bio.space.search_space import SearchSpace, load_search_space
 from tune_bio.space.settings import SearchSettings
@@ -23,7 +23,7 @@ from tune_bio.study.request import Request, check_folder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    return told(
+    return run_command(
         lambda: _run(search_parser().parse_args(arguments)),
         "interrupted before the search began; no trial was recorded",
     )
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     prepare_environment(options.address)
     if options.dry_run:
         return _dry_run(space, settings, request, console, options.address)
-    with launched(settings, options.address, dashboard=options.dashboard) as nodes:
+    with ray_while_importing(settings, options.address, dashboard=options.dashboard) as nodes:
         from tune_bio.study.run import run_study
 
         outcome = run_study(
@@ -66,11 +66,11 @@ def _dry_run(
 ) -> int:
     with importing():
         from tune_bio.ray_tune.connection import available_nodes
-        from tune_bio.study.console import show
+        from tune_bio.study.console import print_dry_run
         from tune_bio.study.run import check
 
     nodes = available_nodes(address)
-    show(check(space, settings, request, nodes, console, download=False), console)
+    print_dry_run(check(space, settings, request, nodes, console, download=False), console)
     return EXIT_OK
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.study_factory import made_study
-from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.page.gallery import LARGEST_IN_ALL
 from tune_bio.analysis.page.write_page import write_page
 from tune_bio.analysis.study_records import read_study
@@ -23,4 +23,4 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         content = os.urandom(LARGEST_IN_ALL // 3)
         (folder / "figures" / f"figure_{number}.png").write_bytes(content)
-    return write_page(study, draw_conclusions(study, read_predictions(folder)), folder)
+    return write_page(study, derive_conclusions(study, read_predictions(folder)), folder)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.manifest_file import write_manifest
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.tables import Records
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
@@ -54,7 +54,7 @@ def made_study(
             _trial(records, number, replicate, epochs, "completed", rng)
     told = [_confirmed(records, number) for number in finalists]
     if told:
-        records.test = Described(names, names, labels)
+        records.test = SplitImages(names, names, labels)
         for one in told:
             _test_scores(records, one["median"], rng)
     records.write()

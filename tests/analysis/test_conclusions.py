@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.ablation_table import ablation_table
-from tune_bio.analysis.summary.conclusions_text import in_words
+from tune_bio.analysis.summary.conclusions_text import conclusions_text
 
 PATIENTS = 120
 
@@ -68,12 +68,12 @@ def _predictions(skill: dict[str, float], split: str) -> pd.DataFrame:
 def test_the_best_of_many_equal_trials_is_corrected_downwards() -> None:
     names = [f"t{k:04d}" for k in range(30)]
     study = _study(dict.fromkeys(names, 0.7), settings={"finalists": 0}, listed=None)
-    found = draw_conclusions(study, _predictions(dict.fromkeys(names, 0.3), "val"))
+    found = derive_conclusions(study, _predictions(dict.fromkeys(names, 0.3), "val"))
     assert found.selection is not None
     assert found.selection.optimism > 0.02
     assert found.noise is None
     assert found.versus == found.effects == ()
-    (sentence,) = in_words(found, "val_auroc")
+    (sentence,) = conclusions_text(found, "val_auroc")
     assert f"optimism of +{found.selection.optimism:.4f}" in sentence
 
 
@@ -82,7 +82,7 @@ def test_finalists_are_compared_on_test_and_their_seeds_are_the_noise_floor() ->
     scores |= {"t0000r1": 0.91, "t0000r2": 0.89, "t0001r1": 0.8, "t0001r2": 0.82}
     study = _study(scores, settings={"finalists": 2}, listed=None)
     better = _predictions({"t0000r1": 2.0, "t0001r1": 0.2}, "test")
-    found = draw_conclusions(study, better)
+    found = derive_conclusions(study, better)
     assert found.noise is not None
     assert found.noise.sd == pytest.approx(0.01 * 2**0.5)
     assert found.noise.degrees_of_freedom == 2
@@ -90,9 +90,11 @@ def test_finalists_are_compared_on_test_and_their_seeds_are_the_noise_floor() ->
     assert (versus.winner, versus.other) == ("t0000r1", "t0001r1")
     assert versus.p_value < 0.01
     assert versus.comparison.low > 0
-    equal = draw_conclusions(study, _predictions({"t0000r1": 1.0, "t0001r1": 1.0}, "test"))
+    equal = derive_conclusions(study, _predictions({"t0000r1": 1.0, "t0001r1": 1.0}, "test"))
     assert equal.versus[0].p_value > 0.05
-    assert any("cannot be told apart on the test set" in line for line in in_words(equal, "m"))
+    assert any(
+        "cannot be told apart on the test set" in line for line in conclusions_text(equal, "m")
+    )
     assert equal.settings == ()  # one replicate each has predictions: nothing is told of seeds
 
 
@@ -102,7 +104,7 @@ def test_a_better_model_is_no_better_setting_where_seeds_differ_as_much() -> Non
     study = _study(scores, settings={"finalists": 3}, listed=None)
     skill = {f"t0000r{r}": s for r, s in ((1, 0.1), (2, 2.5), (3, 1.0))}  # seeds differ much
     skill |= {f"t0001r{r}": 0.3 for r in (1, 2, 3)} | {f"t0002r{r}": -2.0 for r in (1, 2, 3)}
-    found = draw_conclusions(study, _predictions(skill, "test"))
+    found = derive_conclusions(study, _predictions(skill, "test"))
     model, _ = found.versus  # the replicates in the middle
     assert (model.winner, model.other) == ("t0000r2", "t0001r2")
     assert model.p_value < 0.05
@@ -114,7 +116,7 @@ def test_a_better_model_is_no_better_setting_where_seeds_differ_as_much() -> Non
         setting.mean.value - setting.mean_of_other.value
     )
     assert much_worse.p_value < 0.05
-    told = "\n".join(in_words(found, "val_auroc"))
+    told = "\n".join(conclusions_text(found, "val_auroc"))
     assert "**As models, t0000r2 and t0001r2 differ on the test set**, for other patients" in told
     assert "**As settings, those of t0000 and t0001 cannot be told apart" in told
 
@@ -129,7 +131,7 @@ def test_a_grid_tells_effects_from_noise_and_judges_lengths_at_the_last_epoch() 
             scores[name] = (0.7 if lr == 0.1 else 0.8) + 0.005 * rng.normal()
     grid = {"lr": [c[0] for c in cells], "epochs": [c[1] for c in cells]}
     study = _study(scores, settings={"finalists": "all"}, listed=4, **grid)
-    found = draw_conclusions(study, NO_PREDICTIONS)
+    found = derive_conclusions(study, NO_PREDICTIONS)
     assert found.effects_at == "last epoch"
     effects = {effect.hyperparameter: effect for effect in found.effects}
     assert effects["lr"].verdict == "matters"
@@ -167,7 +169,7 @@ def test_lengths_of_one_training_count_once() -> None:
     shared = _grid(cells, [0.7, 0.7, 0.8, 0.7, 0.7, 0.8], chain)
     by_name = {}
     for study in (whole, shared):
-        found = draw_conclusions(study, NO_PREDICTIONS)
+        found = derive_conclusions(study, NO_PREDICTIONS)
         by_name[len(by_name)] = {effect.hyperparameter: effect for effect in found.effects}
         assert found.noise is not None
         assert found.noise.degrees_of_freedom == (12 if study is whole else 8)
@@ -184,7 +186,7 @@ def test_a_length_that_goes_with_another_hyperparameter_is_none_of_its_own() -> 
         {"freeze": "backbone", "epochs": 50}, {"freeze": "backbone", "epochs": 60},
     ]  # fmt: skip
     chain = {f"t000{k}{r}": f"t000{k - 1}{r}" for k in (1, 3) for r in ("", "r1", "r2")}
-    found = draw_conclusions(_grid(cells, [0.7, 0.7, 0.9, 0.9], chain), NO_PREDICTIONS)
+    found = derive_conclusions(_grid(cells, [0.7, 0.7, 0.9, 0.9], chain), NO_PREDICTIONS)
     assert [effect.hyperparameter for effect in found.effects] == ["freeze"]
     assert found.effects[0].verdict == "matters"
     assert found.notes[-1].startswith("epochs goes with others")
@@ -198,7 +200,7 @@ def test_what_cannot_be_told_apart_is_compared_as_a_whole() -> None:
         {"model": "gap", "width": "32-32", "dropout": 0.0},
         {"model": "gap", "width": "32-64", "dropout": 0.0},
     ]
-    found = draw_conclusions(_grid(cells, [0.7, 0.8, 0.8, 0.7, 0.7], {}), NO_PREDICTIONS)
+    found = derive_conclusions(_grid(cells, [0.7, 0.8, 0.8, 0.7, 0.7], {}), NO_PREDICTIONS)
     (effect,) = found.effects
     assert effect.hyperparameter == "configuration"
     assert len(effect.means) == 5
@@ -221,18 +223,18 @@ def test_a_search_of_fifty_trials_tells_what_goes_with_good_scores_and_not_why()
     late = (study.epochs["epoch"] == 2) & study.epochs["trial_id"].isin(names[:4])
     study = replace(study, epochs=study.epochs[~late])
     study.trials.loc[study.trials["trial_id"] == names[3], ["status", "epochs_run"]] = "diverged", 1
-    found = draw_conclusions(study, NO_PREDICTIONS)
+    found = derive_conclusions(study, NO_PREDICTIONS)
     assert found.importances is not None
     assert (found.importances.epoch, found.importances.trials) == (2, 51)
     assert found.importances.censored == 3
     first, second = found.importances.associations  # not the length, which differs too
     assert (first.hyperparameter, second.hyperparameter) == ("lr", "noise")
-    (sentence,) = [line for line in in_words(found, "val_auroc") if "Associated" in line]
+    (sentence,) = [line for line in conclusions_text(found, "val_auroc") if "Associated" in line]
     assert "at epoch 2 (51 trials; 3 others had not come so far): lr (" in sentence
     assert "says nothing of causes" in sentence
     assert "different stages" in found.notes[-1]
     few = replace(study, trials=study.trials.head(49))
-    assert draw_conclusions(few, NO_PREDICTIONS).importances is None
+    assert derive_conclusions(few, NO_PREDICTIONS).importances is None
 
 
 def test_the_winners_changes_are_told_and_what_was_lost_of_them() -> None:
@@ -249,11 +251,11 @@ def test_the_winners_changes_are_told_and_what_was_lost_of_them() -> None:
         "scores": study.confirmed[0]["scores"],
         "changes": [dict(zip(keys, change, strict=True)) for change in changes],
     }
-    found = draw_conclusions(study, NO_PREDICTIONS)
+    found = derive_conclusions(study, NO_PREDICTIONS)
     verdicts = [one.effect.verdict if one.effect else one.lost for one in found.ablated]
     lost = "t0000a2r1 diverged, t0000a2r2 failed"
     assert verdicts == ["worse", lost, "cannot be told apart"]
-    (sentence,) = [line for line in in_words(found, "val_auroc") if "Ablation" in line]
+    (sentence,) = [line for line in conclusions_text(found, "val_auroc") if "Ablation" in line]
     assert "worse with lr 0.1 → 0.0333 (-0.1000); 1 of 2 changes cannot be told" in sentence
     rows = [line.split(" | ") for line in ablation_table(study, found).splitlines()[-3:]]
     assert [row[0] for row in rows] == [
@@ -268,7 +270,7 @@ def test_what_cannot_be_told_of_one_thing_says_nothing_of_the_others() -> None:
     study = _study(scores, settings={"finalists": 2}, listed=None, lr=[0.1, 0.01])
     study.manifest["resplits"] = {"splits": [{}, {}], "finalists": []}
     predictions = _predictions({"t0000r1": 2.0, "t0001r1": 0.1}, "test")
-    found = draw_conclusions(study, predictions)
+    found = derive_conclusions(study, predictions)
     assert found.noise is found.noise_of_splits is None
     assert [one.winner for one in found.versus] == ["t0000r1"]  # it needs no second seed
     notes = [note.partition(":")[0] for note in found.notes]
@@ -285,7 +287,7 @@ def test_a_choice_whose_trials_all_failed_leaves_the_rest_to_be_told() -> None:
     failed = study.trials["trial_id"] >= "t0060"
     study.trials.loc[failed, "status"] = "failed"
     study = replace(study, epochs=study.epochs[study.epochs["trial_id"] < "t0060"])
-    found = draw_conclusions(study, NO_PREDICTIONS)
+    found = derive_conclusions(study, NO_PREDICTIONS)
     assert found.importances is None
     assert found.notes[-1].startswith("no importances are told: ")
 
@@ -297,17 +299,17 @@ def test_a_hyperparameter_that_another_needs_is_not_taken_for_nothing() -> None:
         {"weights": "imagenet", "freeze": "none"},
         {"weights": "imagenet", "freeze": "backbone"},
     ]
-    found = draw_conclusions(_grid(cells, [0.7, 0.9, 0.9], {}), NO_PREDICTIONS)
+    found = derive_conclusions(_grid(cells, [0.7, 0.9, 0.9], {}), NO_PREDICTIONS)
     assert [effect.hyperparameter for effect in found.effects] == ["configuration"]
     crossed = [{**cell, "lr": lr} for cell in cells for lr in (0.1, 0.01)]
-    found = draw_conclusions(_grid(crossed, [0.7, 0.7, 0.9, 0.9, 0.9, 0.9], {}), NO_PREDICTIONS)
+    found = derive_conclusions(_grid(crossed, [0.7, 0.7, 0.9, 0.9, 0.9, 0.9], {}), NO_PREDICTIONS)
     assert [effect.hyperparameter for effect in found.effects] == ["freeze", "lr"]
     assert found.notes[-1] == "weights is part of freeze, which is inactive under none"
 
 
 def test_configurations_that_are_told_alike_stay_apart() -> None:
     cells = [{"lr": lr, "weight_decay": 100 * lr} for lr in (0.001, 0.00100049, 0.002)]
-    found = draw_conclusions(_grid(cells, [0.7, 0.9, 0.7], {}), NO_PREDICTIONS)
+    found = derive_conclusions(_grid(cells, [0.7, 0.9, 0.7], {}), NO_PREDICTIONS)
     (effect,) = found.effects
     assert [told.rpartition(" (")[2] for told in effect.means] == [
         "t0000)", "t0001)", "lr 0.002, weight_decay 0.2",

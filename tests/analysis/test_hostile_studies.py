@@ -9,10 +9,10 @@ import pytest
 
 from tests.analysis.figures.conftest import write_study
 from tests.analysis.study_factory import made_study
-from tune_bio.analysis.conclusions import Conclusions, draw_conclusions
+from tune_bio.analysis.conclusions import Conclusions, derive_conclusions
 from tune_bio.analysis.figures.comparisons import Difference, _largest, _levels
-from tune_bio.analysis.figures.draw_all import draw_all
-from tune_bio.analysis.figures.style import short
+from tune_bio.analysis.figures.draw_all import save_figures
+from tune_bio.analysis.figures.style import short_label
 from tune_bio.analysis.page.answer import answer
 from tune_bio.analysis.page.dot_plot import Group, plot
 from tune_bio.analysis.study_records import StudyRecords, read_study
@@ -28,7 +28,7 @@ Read = Callable[..., tuple[StudyRecords, Conclusions]]
 def concluded(folder: Path, **manifest: Any) -> tuple[StudyRecords, Conclusions]:
     write_manifest(folder, {**read_manifest(folder), **manifest})
     study = read_study(folder)
-    return study, draw_conclusions(study, read_predictions(folder))
+    return study, derive_conclusions(study, read_predictions(folder))
 
 
 def words(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -41,7 +41,7 @@ def test_what_stands_in_a_classs_name_is_no_formula(tmp_path: Path, name: str) -
     folder.mkdir()
     write_study(folder, classes=(name, "other"))
     study, conclusions = concluded(folder)
-    draw_all(study, folder / "figures", read_predictions(folder), conclusions)
+    save_figures(study, folder / "figures", read_predictions(folder), conclusions)
     assert name in (folder / "figures" / "confusion.svg").read_text()
 
 
@@ -56,7 +56,7 @@ def test_a_test_set_that_was_not_seen_by_all_compares_nobody(tmp_path: Path) -> 
     last = study.confirmed[-1]["median"]
     predictions = read_predictions(folder)
     lost = (predictions["trial"] == last) & (predictions["split"] == "test")
-    found = draw_conclusions(study, predictions[~lost])
+    found = derive_conclusions(study, predictions[~lost])
     assert found.versus == found.settings == ()
 
 
@@ -89,7 +89,7 @@ def test_a_cell_that_was_lost_is_not_left_out_of_the_grid(tmp_path: Path) -> Non
     table = by_configuration(study)
     assert lost["trial"] in set(table["configuration"])
     assert table.set_index("configuration")["seeds"][lost["trial"]] == "0 (failed)"
-    told = confirmation_table(study, draw_conclusions(study, read_predictions(folder)))
+    told = confirmation_table(study, derive_conclusions(study, read_predictions(folder)))
     assert "Of 1 of the 4 a replicate failed or diverged" in told
 
 
@@ -105,7 +105,7 @@ def test_more_classes_than_two_have_no_operating_point_and_no_patients_no_unit(
 
 
 def test_whole_numbers_are_told_whole() -> None:
-    assert [short(value) for value in (1024.0, 16384.0, 0.00123456, "512-256", True)] == [
+    assert [short_label(value) for value in (1024.0, 16384.0, 0.00123456, "512-256", True)] == [
         "1024", "16384", "0.00123", "512-256", "True",
     ]  # fmt: skip
 

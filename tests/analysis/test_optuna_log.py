@@ -29,8 +29,8 @@ from tune_bio.analysis.study_records import read_study
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.manifest_file import write_manifest
 from tune_bio.records.tables import Records, read_trials
-from tune_bio.space.branches import survey
-from tune_bio.space.search_space import Trial, space_of
+from tune_bio.space.branches import walk_branches
+from tune_bio.space.search_space import Trial, search_space_of
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.space.value_sources import OptunaSource
@@ -173,13 +173,13 @@ def searched(trial: Trial) -> None:
 
 def draw(seeds: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Configurations as Optuna draws them, and the space as the manifest has it."""
-    space = space_of(searched)
+    space = search_space_of(searched)
     configs = []
     for seed in seeds:
         sampler = optuna.samplers.RandomSampler(seed=seed)
         trial = optuna.create_study(sampler=sampler).ask()
         configs.append(space.run(OptunaSource(trial, {})))
-    found = survey(space).distributions.items()
+    found = walk_branches(space).distributions.items()
     stated = {name: [asdict(one) for one in several] for name, several in found}
     return configs, {"listed": None, "distributions": stated}
 

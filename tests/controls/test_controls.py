@@ -93,7 +93,7 @@ def test_every_control_is_there_with_its_scores(plain: dict[str, Control]) -> No
     for control in plain.values():
         assert control.probabilities.shape == (len(data.val), 2)
         np.testing.assert_allclose(control.probabilities.sum(axis=1), 1)
-        expected = metrics.evaluate(data.val.labels, control.probabilities, data.positive)
+        expected = metrics.compute_metrics(data.val.labels, control.probabilities, data.positive)
         assert control.metrics == expected
         np.testing.assert_array_equal(control.predict(data.val), control.probabilities)
         assert control.looks_at.endswith(".")
@@ -177,10 +177,10 @@ def test_separation_is_the_auroc_of_every_column(k: int, n: int, values: int, se
             for pair in pairs
         ]
         expected.append(np.mean([max(area, 1 - area) for area in areas]))
-    np.testing.assert_allclose(best_pixel.separation(table, labels), expected)
+    np.testing.assert_allclose(best_pixel.best_separation(table, labels), expected)
     # 16 bits: the same values, farther apart; with so few images no quantile joins two.
     np.testing.assert_allclose(
-        best_pixel.separation(table.astype(np.uint16) * 257, labels), expected
+        best_pixel.best_separation(table.astype(np.uint16) * 257, labels), expected
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.data_factory import as_images, examples, few_examples, is_one_line, outcome
 from tune_bio.datasets.images import Images
-from tune_bio.datasets.splits import complete, cut_one, fold_of, groups_of, part_of
+from tune_bio.datasets.splits import complete_splits, fold_of, groups_of, part_of, take_fold
 from tune_bio.errors import DataError, InputError
 
 SIDES = ("train", "val", "test")
@@ -48,7 +48,7 @@ def test_splits_are_made_of_whole_patients_and_hold_every_class_or_are_refused(
     whole = images(sizes, seed)
     parts = {name: images([[1]] * len(sizes), 0, name) for name in given_parts}
     made = outcome(
-        lambda: complete(whole, parts.get("val"), parts.get("test"), _classes(sizes), seed)
+        lambda: complete_splits(whole, parts.get("val"), parts.get("test"), _classes(sizes), seed)
     )
     if isinstance(made, InputError):
         assert "class" in str(made)
@@ -77,7 +77,7 @@ def test_a_patient_with_images_of_several_classes_stays_whole(
     names = np.array([f"{i}" for i in range(n)])
     whole = as_images(np.zeros((n, 1, 1, 1), np.uint8), labels[1], np.array(patients), names)
     classes = tuple(map(str, labels[0]))
-    made = outcome(lambda: complete(whole, None, None, classes, seed))
+    made = outcome(lambda: complete_splits(whole, None, None, classes, seed))
     if isinstance(made, InputError):
         return
     sides = [set(getattr(made, name).patients) for name in SIDES]
@@ -115,7 +115,7 @@ def test_the_same_seed_makes_the_same_splits_and_another_seed_others() -> None:
     whole = images([[1, 2, 3] * 8, [2, 1] * 10])
 
     def made(seed: int) -> list[list[str]]:
-        splits = complete(whole, None, None, ("a", "b"), seed)
+        splits = complete_splits(whole, None, None, ("a", "b"), seed)
         return [getattr(splits, name).names.tolist() for name in SIDES]
 
     assert made(3) == made(3)
@@ -124,15 +124,18 @@ def test_the_same_seed_makes_the_same_splits_and_another_seed_others() -> None:
 
 def test_a_cut_split_says_where_it_comes_from() -> None:
     whole = images([[1] * 10, [1] * 10])
-    assert "validation and test cut from train" in complete(whole, None, None, ("a", "b"), 7).origin
-    given_val = complete(whole, images([[1], [1]], 0, "v"), None, ("a", "b"), 7).origin
+    assert (
+        "validation and test cut from train"
+        in complete_splits(whole, None, None, ("a", "b"), 7).origin
+    )
+    given_val = complete_splits(whole, images([[1], [1]], 0, "v"), None, ("a", "b"), 7).origin
     assert given_val.startswith("test cut from train, by patient")
     assert "seed 7" in given_val
 
 
 def test_a_class_of_too_few_patients_is_named_however_many_images_it_has() -> None:
     with pytest.raises(DataError, match=r"'ill' has 2 patients.*3 parts") as caught:
-        complete(images([[1] * 20, [50, 50]]), None, None, ("well", "ill"), 0)
+        complete_splits(images([[1] * 20, [50, 50]]), None, None, ("well", "ill"), 0)
     assert is_one_line(caught.value)
 
 
@@ -153,7 +156,7 @@ def test_copies_of_an_image_stay_on_one_side_whoever_their_patients_are(
     for values in (contents, patients.tolist()):
         joined = dict(zip(values, groups, strict=True))
         assert [joined[value] for value in values] == groups.tolist()
-    made = outcome(lambda: cut_one(whole, 5, seed))
+    made = outcome(lambda: take_fold(whole, 5, seed))
     if isinstance(made, InputError):
         assert len(set(groups)) < 10
         return

@@ -14,12 +14,12 @@ import torch
 from tests.data_factory import config, dataset, foreign_backbone, is_one_line
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 from tune_bio.errors import DataError, ResultsError
 from tune_bio.inference.exported_model import export, load_model
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.fit import fit
-from tune_bio.training.metrics import evaluate
+from tune_bio.training.metrics import compute_metrics
 from tune_bio.training.state import TrainingState
 
 
@@ -30,7 +30,7 @@ def originals(images: Images) -> Any:
 def _trained(folder: Path, chosen: TrialConfig, data: Dataset) -> dict[str, float]:
     """Train, export the best epoch, and return the scores that were recorded with it."""
     backbone = None if chosen.weights == "none" else foreign_backbone(chosen)
-    prepared = prepare(data, Geometry.of(chosen))
+    prepared = prepare_data(data, Geometry.of(chosen))
     state = TrainingState(chosen, prepared, backbone=backbone)
     results = list(fit(chosen, prepared, state))
     assert state.best is not None
@@ -59,7 +59,7 @@ def test_an_exported_model_reproduces_its_recorded_scores(
     model = load_model(tmp_path)
     assert model.config == chosen
     assert model.classes == data.classes
-    found = evaluate(data.val.labels, model.predict(originals(data.val)), data.positive)
+    found = compute_metrics(data.val.labels, model.predict(originals(data.val)), data.positive)
     assert found == pytest.approx(recorded, rel=1e-6)
     assert model.validation == recorded
 
@@ -77,7 +77,7 @@ def test_a_fresh_process_needs_the_folder_alone(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     p = np.array(json.loads(done.stdout))
-    assert evaluate(data.val.labels, p, data.positive) == pytest.approx(recorded, rel=1e-6)
+    assert compute_metrics(data.val.labels, p, data.positive) == pytest.approx(recorded, rel=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tune_bio.errors import ConfigError
 from tune_bio.models.build import build_model, input_transform
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.fit import predict, train_epoch
-from tune_bio.training.losses import class_probabilities
+from tune_bio.training.losses import log_probability_function
 from tune_bio.training.state import TrainingState
 
 
@@ -34,7 +34,7 @@ def test_a_model_builds_trains_a_step_and_is_evaluated(
         assert values.is_contiguous(memory_format=torch.channels_last)
     logits = state.model.eval()(images)
     assert logits.shape == (6, 1 if loss == "bce" and classes == 2 else classes)
-    logs = class_probabilities(chosen)(logits.detach())
+    logs = log_probability_function(chosen)(logits.detach())
     assert logs.dtype == torch.float64
     np.testing.assert_allclose(logs.exp().sum(dim=1), 1)
 

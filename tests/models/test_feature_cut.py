@@ -6,11 +6,11 @@ from torch import nn
 
 from tests.data_factory import config, lively_backbone
 from tests.models.test_freezing import LARGE_FAMILIES, SIZES, SMALL_FAMILIES, WITHOUT_STAGES
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.errors import ConfigError
 from tune_bio.models.build import build_model
 from tune_bio.models.classifier import Classifier
-from tune_bio.models.feature_cut import NoCutError, find_cut, prefix, rest, verify
+from tune_bio.models.feature_cut import NoCutError, after_cut, before_cut, find_cut, verify
 from tune_bio.reuse.frozen_features import frozen_model
 from tune_bio.space.trial_config import TrialConfig
 
@@ -54,10 +54,10 @@ def test_every_family_is_cut_behind_every_stage_and_gives_the_same(model: str) -
         network, images = _frozen(model, strategy), _images(SIZES.get(model, 32))
         cut = find_cut(network, images)
         verify(network, cut, images)
-        features = prefix(network, cut, images).clone()
+        features = before_cut(network, cut, images).clone()
         assert features.shape == (4, *cut.row)
-        assert Cut.from_json(cut.to_json()) == cut
-        logits = rest(network.eval(), cut, features)
+        assert FeatureCut.from_json(cut.to_json()) == cut
+        logits = after_cut(network.eval(), cut, features)
         assert torch.allclose(logits, network(images), rtol=1e-5, atol=1e-6)
         logits.sum().backward()
         for name, parameter in network.named_parameters():
@@ -69,9 +69,9 @@ def test_every_family_is_cut_behind_every_stage_and_gives_the_same(model: str) -
 def test_gradients_behind_the_cut_are_those_of_the_whole_network() -> None:
     network, images = _frozen("resnet18", "stages_2"), _images()
     cut = find_cut(network, images)
-    features = prefix(network, cut, images).clone()
+    features = before_cut(network, cut, images).clone()
     found = []
-    for run in (lambda: network.eval()(images), lambda: rest(network.eval(), cut, features)):
+    for run in (lambda: network.eval()(images), lambda: after_cut(network.eval(), cut, features)):
         network.zero_grad()
         run().square().sum().backward()
         found.append(
@@ -85,7 +85,7 @@ def test_a_network_is_left_as_it_was() -> None:
     network, images = _frozen("squeezenet1_0", "stages_1"), _images()
     before = network.eval()(images)
     cut = find_cut(network, images)
-    rest(network, cut, prefix(network, cut, images).clone())
+    after_cut(network, cut, before_cut(network, cut, images).clone())
     assert all("forward" not in vars(module) for module in network.modules())
     assert not any(module._forward_hooks for module in network.modules())
     assert torch.equal(network(images), before)

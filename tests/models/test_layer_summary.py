@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tune_bio.models.cost import cost
-from tune_bio.models.layer_summary import layers
+from tune_bio.models.layer_summary import layer_summary
 from tune_bio.space.trial_config import TrialConfig
 
 NETWORKS: list[dict[str, Any]] = [
@@ -22,7 +22,7 @@ def test_every_parameter_is_in_one_step(
     params: dict[str, Any], classes: int, channels: int
 ) -> None:
     config = TrialConfig.of({**params, "image_size": 16})
-    found = layers(config, classes, channels)
+    found = layer_summary(config, classes, channels)
     assert found[0].shape == (channels, 16, 16)
     assert found[-1].shape == (classes,)
     counted = cost(config, classes, channels).parameters
@@ -33,7 +33,7 @@ def test_what_keeps_the_shape_stands_with_what_it_follows() -> None:
     config = TrialConfig.of(
         {"model": "cnn_gap", "width": "8-16", "dropout": 0.25, "image_size": 16, "loss": "bce"}
     )
-    assert [(layer.name, layer.kind, layer.shape) for layer in layers(config, 2, 1)] == [
+    assert [(layer.name, layer.kind, layer.shape) for layer in layer_summary(config, 2, 1)] == [
         ("Input", "input", (1, 16, 16)),
         ("Convolution 3x3, ReLU", "convolution", (8, 16, 16)),
         ("Max pooling 2x2", "pooling", (8, 8, 8)),
@@ -46,4 +46,4 @@ def test_what_keeps_the_shape_stands_with_what_it_follows() -> None:
 
 
 def test_a_large_network_is_not_taken_apart() -> None:
-    assert layers(TrialConfig.of({"model": "resnet18"}), 2, 3) == ()
+    assert layer_summary(TrialConfig.of({"model": "resnet18"}), 2, 3) == ()

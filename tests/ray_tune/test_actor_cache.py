@@ -13,7 +13,7 @@ from ray.tune.execution import class_cache, tune_controller
 from ray.tune.search import Searcher
 
 from tune_bio.ray_tune.connection import connected
-from tune_bio.ray_tune.ray_internals import KeptActors, few_processes
+from tune_bio.ray_tune.ray_internals import UnboundedActorCache, reuse_worker_processes
 
 TRIALS = 10
 
@@ -83,8 +83,8 @@ def test_no_process_is_lost_while_trials_remain(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    with few_processes():
-        assert tune_controller._ObjectCache is KeptActors
+    with reuse_worker_processes():
+        assert tune_controller._ObjectCache is UnboundedActorCache
         assert not class_cache.DEFAULT_ENV_VARS
         found = tuner.fit()
     assert len(found) == TRIALS
@@ -92,5 +92,5 @@ def test_no_process_is_lost_while_trials_remain(
     assert len({result.metrics["pid"] for result in found}) <= most
     if kind is SlowToBegin:
         assert len(list(tmp_path.glob("begun_*"))) <= most
-    assert tune_controller._ObjectCache is not KeptActors
+    assert tune_controller._ObjectCache is not UnboundedActorCache
     assert class_cache.DEFAULT_ENV_VARS

@@ -8,7 +8,7 @@ import torch
 
 from tests.data_factory import is_one_line
 from tune_bio.errors import ConfigError
-from tune_bio.ray_tune.failures import explain
+from tune_bio.ray_tune.failures import explain_failure
 
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB"
 CPU = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
@@ -25,24 +25,24 @@ CPU = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memor
 def test_out_of_memory_tells_the_batch_size_to_try(
     tmp_path: Path, error: Exception, batch_size: int, told: str
 ) -> None:
-    line = explain(error, tmp_path, batch_size)
+    line = explain_failure(error, tmp_path, batch_size)
     assert line.startswith("out of memory: ")
     assert told in line
     assert ("try batch_size" in line) == (batch_size > 2)
 
 
 def test_rays_own_end_of_a_process_tells_it_too(tmp_path: Path) -> None:
-    line = explain(ray.exceptions.OutOfMemoryError("memory pressure"), tmp_path, 64)
+    line = explain_failure(ray.exceptions.OutOfMemoryError("memory pressure"), tmp_path, 64)
     assert line.startswith("out of memory: Ray ended the process")
     assert "try batch_size=32" in line
 
 
 def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path) -> None:
     error = ConfigError("this is wrong", "do that")
-    assert explain(error, tmp_path, 8) == "this is wrong: do that"
+    assert explain_failure(error, tmp_path, 8) == "this is wrong: do that"
 
 
 def test_any_other_error_is_named_in_one_line(tmp_path: Path) -> None:
-    line = explain(KeyError("missing"), tmp_path, 8)
+    line = explain_failure(KeyError("missing"), tmp_path, 8)
     assert line.startswith("KeyError: 'missing'")
     assert is_one_line(ValueError(line))

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-SPACES = Path(__file__).parents[1] / "search_spaces"
+SPACES = Path(__file__).parents[2] / "search_spaces"
 SIDE_BY_SIDE = """
 import sys
 from tune_bio.environment import prepare_environment

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import ray
 
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.errors import DataError
 from tune_bio.ray_tune.connection import connected
 from tune_bio.ray_tune.object_store import SharedFeatures
 from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
 
-CUT = Cut(("backbone",), ((8,),), (3, 32, 32), channels_last=False)
+CUT = FeatureCut(("backbone",), ((8,),), (3, 32, 32), channels_last=False)
 TRAIN, VAL = np.ones((6, 8), np.float32), np.zeros((4, 8), np.float32)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from tune_bio.ray_tune.schedulers import LikeWithLike, build_scheduler
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.ray_tune.schedulers import PerLengthScheduler, build_scheduler
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.settings import SearchSettings, rungs
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES
 
@@ -148,7 +148,7 @@ def test_median_goes_by_the_best_epoch_so_far() -> None:
 
 
 def test_median_weighs_the_last_epoch_of_a_stopped_trial_once() -> None:
-    scheduler = LikeWithLike(median())
+    scheduler = PerLengthScheduler(median())
     trials = [FakeTrial(str(i), STEP, flat(0.9)) for i in range(3)]
     trials.append(FakeTrial("3", STEP, flat(0.1)))
     for trial in trials:
@@ -160,7 +160,7 @@ def test_median_weighs_the_last_epoch_of_a_stopped_trial_once() -> None:
     assert _epochs_known(scheduler, trials[0]) == list(range(1, 11))
 
 
-def _epochs_known(scheduler: LikeWithLike, trial: FakeTrial) -> list[int]:
+def _epochs_known(scheduler: PerLengthScheduler, trial: FakeTrial) -> list[int]:
     (rule,) = scheduler._brackets.values()
     assert isinstance(rule, MedianStoppingRule)
     return [result["epoch"] for result in rule._results[trial]]
@@ -181,7 +181,7 @@ def test_a_trial_that_was_interrupted_before_its_first_result_does_no_harm(
 
 
 def test_median_keeps_numbers_only_and_no_predictions() -> None:
-    scheduler = LikeWithLike(median())
+    scheduler = PerLengthScheduler(median())
     trial = FakeTrial("0", STEP, [])
     scheduler.on_trial_add(None, trial)
     result = {"epoch": 2, "val_auroc": 0.5, "probabilities": [0.1] * 1000, "rows": [{}]}
@@ -219,16 +219,16 @@ def test_schedules_that_ignore_the_length_share_a_bracket(scheduler: str) -> Non
 
 
 def test_tune_may_hand_over_the_metric_that_the_settings_name_and_no_other() -> None:
-    scheduler = LikeWithLike(median())
+    scheduler = PerLengthScheduler(median())
     assert scheduler.metric == "val_auroc"
     assert scheduler.set_search_properties("val_auroc", "max")
     assert scheduler.set_search_properties(None, None)
     assert not scheduler.set_search_properties("val_loss", "min")
 
 
-def past(trial: str, curve: Sequence[float], status: Any = "completed") -> PastTrial:
+def past(trial: str, curve: Sequence[float], status: Any = "completed") -> RecordedTrial:
     steps = tuple(enumerate(curve, start=1))
-    return PastTrial(trial, {"epochs": 10}, status, steps, max(curve, default=0.0))
+    return RecordedTrial(trial, {"epochs": 10}, status, steps, max(curve, default=0.0))
 
 
 @pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])

@@ -15,9 +15,9 @@ from ray.tune.search import Searcher
 from tune_bio.errors import SpaceError
 from tune_bio.ray_tune.jobs import Job, job
 from tune_bio.ray_tune.optuna_searcher import GaussianProcessSearcher, OptunaSearcher
-from tune_bio.ray_tune.searchers import ListSearcher, ThenSearcher, build_searcher
-from tune_bio.records.recorded_trial import PastTrial
-from tune_bio.space.branches import without
+from tune_bio.ray_tune.searchers import FollowUpSearcher, ListSearcher, build_searcher
+from tune_bio.records.recorded_trial import RecordedTrial
+from tune_bio.space.branches import without_unavailable
 from tune_bio.space.search_space import SearchSpace, Trial
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
@@ -95,7 +95,7 @@ def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
 @pytest.mark.parametrize("name", ["tpe", "random", "gp"])
 def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "imagenet")})
-    space = without(space_of(transfer), missing)
+    space = without_unavailable(space_of(transfer), missing)
     searcher = build_searcher(space, SearchSettings(searcher=name), None, dict)
     drawn = draws(searcher, 40) + play(searcher, goodness, 20)
     pairs = {(params["model"], params["weights"]) for params in drawn}
@@ -105,14 +105,14 @@ def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
 
 
 def test_a_model_that_nothing_is_left_for_is_never_drawn() -> None:
-    space = without(space_of(weights_first), frozenset({("resnet18", "imagenet")}))
+    space = without_unavailable(space_of(weights_first), frozenset({("resnet18", "imagenet")}))
     drawn = draws(OptunaSearcher(space, SearchSettings(), dict), 30)
     assert {params["model"] for params in drawn} == {LITE, "ann"}
 
 
 def test_a_dead_end_is_drawn_again_and_an_endless_one_refused() -> None:
     everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
-    space = without(space_of(weights_first), everything)
+    space = without_unavailable(space_of(weights_first), everything)
     drawn = draws(OptunaSearcher(space, SearchSettings(), dict), 10)
     assert {params["model"] for params in drawn} == {"ann"}
     pinned = SearchSpace(
@@ -196,7 +196,7 @@ def test_gp_goes_where_it_is_good_in_a_conditional_space_with_trials_side_by_sid
 def test_gp_keeps_out_of_where_weights_are_missing() -> None:
     """It never learns of a dead end, and where nobody has been looks promising."""
     everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
-    space = without(space_of(weights_first), everything)
+    space = without_unavailable(space_of(weights_first), everything)
     searcher = build_searcher(space, SearchSettings(searcher="gp"), None, dict)
     for number in range(16):
         assert searcher.suggest(f"tune{number}")["params"]["model"] == "ann"
@@ -251,7 +251,7 @@ def test_what_follows_a_search_is_asked_for_again_until_nothing_does() -> None:
         return [job([(name, {"epochs": 1})]) for name in next(stages)]
 
     first = ListSearcher([job([("t0000", {"epochs": 1})])])
-    searcher = ThenSearcher(first, 1, then)
+    searcher = FollowUpSearcher(first, 1, then)
 
     def given(trial_id: str) -> object:
         suggested = searcher.suggest(trial_id)
@@ -294,7 +294,7 @@ def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
         params = {"model": "ann", "lr": 0.001 * (position + 1), "weight_decay": 1e-4, "seed": 0}
         best = 0.0 if status == "diverged" else 0.9
         steps = () if status == "failed" else ((1, best), (2, 0.6))
-        past.append(PastTrial(f"t{position:04d}", params, status, steps, best))
+        past.append(RecordedTrial(f"t{position:04d}", params, status, steps, best))
     searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), dict, past)
     told = searcher._study.trials
     assert [(one.state, one.value) for one in told] == list(ended.values())
@@ -310,7 +310,9 @@ def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
 def test_a_name_on_record_is_never_given_again(missing: list[str]) -> None:
     """Trials that began side by side may have left a gap."""
     params = {"model": "ann", "lr": 0.001, "weight_decay": 0.0, "epochs": 2, "seed": 0}
-    past = [PastTrial(trial, params, "completed", ((1, 0.5), (2, 0.6)), 0.6) for trial in missing]
+    past = [
+        RecordedTrial(trial, params, "completed", ((1, 0.5), (2, 0.6)), 0.6) for trial in missing
+    ]
     searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), lambda given: given, past)
     given = [searcher.suggest(f"ray{k}")["trial"] for k in range(3)]
     assert len({*given, *missing}) == 3 + len(missing)

@@ -13,24 +13,26 @@ from ray import tune
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 from tune_bio.ray_tune import trainable
-from tune_bio.ray_tune.object_store import share
+from tune_bio.ray_tune.object_store import share_inputs
 from tune_bio.ray_tune.resources import Allotment
 from tune_bio.ray_tune.trainable import TrialActor, TrialContext
 from tune_bio.ray_tune.watchdog import stall_file
 from tune_bio.reuse import checkpoints
-from tune_bio.reuse.prefixes import PrefixStore, Surroundings, folders_of, numbered
+from tune_bio.reuse.prefixes import KeyContext, PrefixStore, folders_of, numbered_checkpoints
 from tune_bio.training.fit import EpochResult
 
-SURROUNDINGS = Surroundings(metric="val_auroc", data="made", weights={}, threads=1)
+SURROUNDINGS = KeyContext(metric="val_auroc", data="made", weights={}, threads=1)
 PARAMS = {"model": "cnn", "width": 8, "epochs": 6, "image_size": 16, "dropout": 0.3}
 
 
 @pytest.fixture
 def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
     """Make an actor for a trial; studies of one `results` folder share their checkpoints."""
-    shared = share({Geometry(16): prepare(open_dataset(str(tiny_npz)), Geometry(16))}, {})
+    shared = share_inputs(
+        {Geometry(16): prepare_data(open_dataset(str(tiny_npz)), Geometry(16))}, {}
+    )
 
     def make(
         trial: str = "t0000",
@@ -89,8 +91,8 @@ def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_
     _run(one)
     study = tmp_path / "results" / "study"
     (folder,) = folders_of(study, "t0000")
-    assert [path.name for path in numbered(folder)] == ["2", "4", "6"]
-    for checkpoint in numbered(folder):
+    assert [path.name for path in numbered_checkpoints(folder)] == ["2", "4", "6"]
+    for checkpoint in numbered_checkpoints(folder):
         state = json.loads((checkpoint / "state.json").read_text())
         assert state["epoch"] == int(checkpoint.name)
         assert {p.suffix for p in checkpoint.iterdir()} == {".json", ".safetensors"}
@@ -264,7 +266,7 @@ def test_a_checkpoint_that_another_trial_needs_stays(
         long.step()
     (folder,) = folders_of(tmp_path / "results" / "study", "t0001")
     assert folders_of(tmp_path / "results" / "study", "t0000") == [folder]
-    assert {"3", "6"} <= {path.name for path in numbered(folder)}
+    assert {"3", "6"} <= {path.name for path in numbered_checkpoints(folder)}
     assert checkpoints.load_best(folder / "3") is not None
 
 
@@ -281,7 +283,7 @@ def test_a_full_disk_costs_a_safety_copy_and_not_the_training(
     monkeypatch.setattr(checkpoints, "save", full)
     assert [row["epoch"] for row in _rows(_run(actor()))] == list(range(1, 7))
     (folder,) = folders_of(tmp_path / "results" / "study", "t0000")
-    assert [path.name for path in numbered(folder)] == ["6"]
+    assert [path.name for path in numbered_checkpoints(folder)] == ["6"]
     monkeypatch.setattr(checkpoints, "save", lambda *rest: full(Path("1")))
     with pytest.raises(OSError, match="No space left"):  # its best weights would be lost
         _run(actor(results="none"))

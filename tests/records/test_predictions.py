@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data_factory import few_examples
-from tune_bio.records.predictions import Described, prediction_table, stored_predictions
+from tune_bio.records.predictions import SplitImages, prediction_table, stored_predictions
 
 
-def made(n: int, trials: list[str], classes: int, seed: int) -> tuple[Described, dict[str, object]]:
+def made(
+    n: int, trials: list[str], classes: int, seed: int
+) -> tuple[SplitImages, dict[str, object]]:
     rng = np.random.default_rng(seed)
-    described = Described(
+    described = SplitImages(
         np.array([f"image_{k}" for k in range(n)]),
         np.array([f"patient_{k // 2}" for k in range(n)]),
         rng.integers(0, classes, n),

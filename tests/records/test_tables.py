@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_bio.errors import ResultsError
-from tune_bio.records.manifest_file import read_manifest, write_manifest
-from tune_bio.records.schema import EPOCHS, TRIALS
+from tune_bio.records.manifest_file import MANIFEST, read_manifest, write_manifest
+from tune_bio.records.schema import EPOCHS, EVALUATIONS, PREDICTIONS, TRIALS
 from tune_bio.records.tables import Records, read_epochs, read_predictions, read_trials
 from tune_bio.space.trial_config import TrialConfig, hyperparameter_names
 
@@ -189,15 +189,12 @@ def test_a_write_that_fails_leaves_the_old_tables(
         raise OSError("disk full")
 
     start(records, "b")
-    monkeypatch.setattr(records.pq, "write_table", half)
+    monkeypatch.setattr(pq, "write_table", half)
     with pytest.raises(OSError, match="disk full"):
         records.write()
     assert read_trials(records.folder)["trial_id"].tolist() == ["a"]
     files = {path.name for path in records.folder.iterdir()}
-    tables_of_a_study = (
-        records.TRIALS, records.EPOCHS, records.PREDICTIONS, records.EVALUATIONS,
-    )  # fmt: skip
-    assert files == set(tables_of_a_study)
+    assert files == {TRIALS, EPOCHS, PREDICTIONS, EVALUATIONS}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more", "{".encode("utf-16")])
@@ -205,7 +202,7 @@ def test_a_write_that_fails_leaves_the_old_tables(
 def test_what_cannot_be_read_is_told_with_the_remedy(
     tmp_path: Path, read: Any, content: bytes | None
 ) -> None:
-    for name in (records.TRIALS, records.EPOCHS, records.PREDICTIONS, records.MANIFEST):
+    for name in (TRIALS, EPOCHS, PREDICTIONS, MANIFEST):
         if content is not None:
             (tmp_path / name).write_bytes(content)
     with pytest.raises(ResultsError, match=r"cannot be read.*results/NAME") as caught:
@@ -215,7 +212,7 @@ def test_what_cannot_be_read_is_told_with_the_remedy(
 
 def test_a_manifest_round_trips(tmp_path: Path) -> None:
     manifest = {"data": "Röntgen", "seeds": [0, 1], "threshold": None}
-    records.write_manifest(tmp_path, manifest)
+    write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tune_bio.reuse.checkpoint_cleanup import clean, sweep, used
+from tune_bio.reuse.checkpoint_cleanup import remove_checkpoints, remove_provisional, used_bytes
 from tune_bio.reuse.prefixes import CHECKPOINTS
 
 
@@ -28,12 +28,12 @@ def test_what_has_several_names_counts_once(tmp_path: Path) -> None:
     folder = _make(tmp_path, "a", "t0", (1,), age=0)
     (folder / "2").mkdir()
     os.link(folder / "1" / "best.safetensors", folder / "2" / "best.safetensors")
-    assert used(tmp_path) == 3010
+    assert used_bytes(tmp_path) == 3010
 
 
 def test_within_the_limit_nothing_goes(tmp_path: Path) -> None:
     _make(tmp_path, "a", "t0", (1, 3), age=0)
-    assert clean(tmp_path, 7000, running=[], best=[]) == 6020
+    assert remove_checkpoints(tmp_path, 7000, running=[], best=[]) == 6020
     assert len(_left(tmp_path)) == 6
 
 
@@ -42,8 +42,8 @@ def test_rungs_go_first_then_old_optimizers_then_weights(tmp_path: Path) -> None
         _make(tmp_path, key, trial, (1, 3), age)
 
     def after(limit: int) -> list[str]:
-        left = clean(tmp_path, limit, running=["t2"], best=["t0"])
-        assert left == used(tmp_path)
+        left = remove_checkpoints(tmp_path, limit, running=["t2"], best=["t0"])
+        assert left == used_bytes(tmp_path)
         return _left(tmp_path)
 
     whole = set(_left(tmp_path))
@@ -56,5 +56,5 @@ def test_rungs_go_first_then_old_optimizers_then_weights(tmp_path: Path) -> None
 def test_halves_of_checkpoints_are_swept(tmp_path: Path) -> None:
     folder = _make(tmp_path, "a", "t0", (1,), age=0)
     (folder / ".2.77.tmp").mkdir()
-    sweep(tmp_path)
+    remove_provisional(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["1", "of-t0"]

@@ -10,12 +10,12 @@ import pytest
 
 from tune_bio.datasets.cache import eviction
 from tune_bio.datasets.cache.eviction import RECENT
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.errors import DataError
 from tune_bio.reuse import feature_store
 from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
 
-CUT = Cut(("backbone.a", "backbone.b"), ((4, 4), (8,)), (3, 32, 32), channels_last=False)
+CUT = FeatureCut(("backbone.a", "backbone.b"), ((4, 4), (8,)), (3, 32, 32), channels_last=False)
 ROWS = {"train": 6, "val": 4}
 FEATURES = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
 SIZE = 10 * 8 * 4
@@ -88,7 +88,7 @@ def test_what_was_not_finished_is_not_there(kept: FeatureStore) -> None:
 
 def test_a_full_disk_is_told(kept: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = SimpleNamespace(free=100)
-    monkeypatch.setattr(feature_store.cache.psutil, "disk_usage", lambda path: disk)
+    monkeypatch.setattr(feature_store.arrays.psutil, "disk_usage", lambda path: disk)
     with pytest.raises(DataError, match="--cache-dir"), kept.writing("k", CUT, ROWS, "float32"):
         pass
 

@@ -24,20 +24,20 @@ from tests.data_factory import (
 from tune_bio.datasets.decoding import versions
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import TrialData, prepare
+from tune_bio.datasets.trial_data import TrialData, prepare_data
 from tune_bio.inference import exported_model
 from tune_bio.models.build import input_transform
 from tune_bio.models.weights.pretrained import load_backbone
 from tune_bio.models.weights.published import resolve
 from tune_bio.reuse import frozen_features
 from tune_bio.reuse.frozen_features import (
+    FeatureMaker,
     FeatureSet,
-    Maker,
-    Part,
-    compute,
+    FrozenPart,
+    compute_features,
     feature_key,
     frozen_model,
-    parts,
+    frozen_parts,
 )
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.devices import as_source, gather
@@ -62,7 +62,7 @@ CASES = [
     for model, quick in QUICK.items()
     for strategy in STRATEGIES
 ]
-MAKER = Maker("cpu", 1, "float32")
+MAKER = FeatureMaker("cpu", 1, "float32")
 
 
 def _configured(model: str = "squeezenet1_0", **params: Any) -> TrialConfig:
@@ -190,7 +190,7 @@ def test_accuracy_at_the_best_epoch_comes_from_features_too() -> None:
 def test_what_a_probe_has_trained_is_exported_with_its_backbone(tmp_path: Path) -> None:
     chosen = _configured()
     source = dataset(n=32, size=32)
-    data = prepare(source, Geometry.of(chosen))
+    data = prepare_data(source, Geometry.of(chosen))
     backbone = lively_backbone(chosen)
     kept = featured(chosen, data, backbone)
     state = TrainingState(chosen, kept)
@@ -215,12 +215,12 @@ def test_what_a_probe_has_trained_is_exported_with_its_backbone(tmp_path: Path) 
     ids=str,
 )
 def test_what_changes_from_epoch_to_epoch_is_never_kept(params: dict[str, Any]) -> None:
-    assert Part.of(_configured(**params)) is None
+    assert FrozenPart.of(_configured(**params)) is None
 
 
 def test_configurations_share_a_part_whatever_they_train_behind_it() -> None:
     shared = [_configured(**STRATEGIES[name], lr=lr) for name in STRATEGIES for lr in (0.1, 0.01)]
-    found = parts([*shared, _configured("resnet18"), config("cnn")])
+    found = frozen_parts([*shared, _configured("resnet18"), config("cnn")])
     assert [(part.model, part.stages, len(of)) for part, of in found.items()] == [
         ("squeezenet1_0", 0, 6),
         ("squeezenet1_0", 1, 2),
@@ -237,7 +237,7 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
         params: dict[str, Any] | None = None,
         weights: str = "w",
         images: Any = data,
-        maker: Maker = MAKER,
+        maker: FeatureMaker = MAKER,
     ) -> str:
         return feature_key(_configured(**(params or {})), weights, images, maker)
 
@@ -285,7 +285,7 @@ def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         frozen_features, "BLOCK_BYTES", 16 * frozen_features.row_bytes(whole.cut, "float32")
     )
-    part, rows = Part.of(chosen), {"train": 70, "val": 33}
+    part, rows = FrozenPart.of(chosen), {"train": 70, "val": 33}
     assert part is not None
     found = FeatureSet(part, chosen, "key", whole.cut, rows, MAKER).blocks
     assert len(found) == 5 + 3
@@ -293,7 +293,9 @@ def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyP
         of_split = [block for block in found if block.split == name]
         assert [block.start for block in of_split[1:]] == [block.stop for block in of_split[:-1]]
         made = [
-            compute(model, whole.cut, transform, split.pixels[b.start : b.stop], "float32", CPU)
+            compute_features(
+                model, whole.cut, transform, split.pixels[b.start : b.stop], "float32", CPU
+            )
             for b in of_split
         ]
         np.testing.assert_array_equal(np.concatenate(made), split.features)
@@ -312,7 +314,7 @@ def test_real_weights_on_real_images(
     file = resolve([(model, "imagenet")], None, download=False).found[model, "imagenet"]
     arrays = load_backbone(model, file)
     backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    plain = prepare(few, Geometry.of(chosen))
+    plain = prepare_data(few, Geometry.of(chosen))
     kept = featured(chosen, plain, backbone)
     on_images, on_features = (list(fit(chosen, d, backbone=backbone)) for d in (plain, kept))
     assert on_features[0].train_loss == pytest.approx(on_images[0].train_loss, rel=1e-5)

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from tests.data_factory import config, few_examples
 from tune_bio.reuse import prefixes
 from tune_bio.reuse.prefixes import (
+    KeyContext,
     PrefixStore,
-    Surroundings,
     folders_of,
-    group,
-    numbered,
+    group_by_prefix,
+    numbered_checkpoints,
     owners,
     prefix_identity,
 )
 from tune_bio.training.lr_schedules import Step, lr_factor
 
-AROUND = Surroundings("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
+AROUND = KeyContext("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
 
 
 def store(folder: Path = Path("results/study"), **other: Any) -> PrefixStore:
@@ -28,7 +28,7 @@ def store(folder: Path = Path("results/study"), **other: Any) -> PrefixStore:
         "metric": AROUND.metric, "data": AROUND.data,
         "weights": AROUND.weights, "threads": AROUND.threads,
     }  # fmt: skip
-    return PrefixStore(folder, Surroundings(**{**values, **other}))
+    return PrefixStore(folder, KeyContext(**{**values, **other}))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_whatever_changes_the_bits_changes_the_key() -> None:
 
 def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {store().key(config())}
-    monkeypatch.setattr("tune_bio.reuse.code_version.code_version", lambda: "mended")
+    monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "mended")
     keys.add(store().key(config()))
     for library in ("torch", "torchvision", "PIL", "tifffile", "imagecodecs"):
         monkeypatch.setattr(f"{library}.__version__", "another")
@@ -120,7 +120,7 @@ def test_configurations_of_one_prefix_are_grouped_from_the_shortest_on() -> None
         config(**step, epochs=10), config(lr_schedule="cosine", epochs=30),
         config(**step, epochs=20), config(**step, epochs=10, seed=1),
     ]  # fmt: skip
-    assert group(configs) == [[2, 4, 0], [1], [3], [5]]
+    assert group_by_prefix(configs) == [[2, 4, 0], [1], [3], [5]]
 
 
 def test_checkpoints_are_found_from_the_longest_on_here_first(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_mark_tells_whose_key_it_is(tmp_path: Path) -> None:
     (folder,) = folders_of(tmp_path / "study", "t0002")
     assert folder == tmp_path / "study" / "checkpoints" / "key"
     assert owners(folder) == {"t0001", "t0002"}
-    assert [path.name for path in numbered(folder)] == ["3"]
+    assert [path.name for path in numbered_checkpoints(folder)] == ["3"]
     assert folders_of(tmp_path / "study", "t000") == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.data_factory import examples, is_one_line
 from tune_bio.errors import ConfigError, InputError, SpaceError
-from tune_bio.space.branches import describe, grid, survey, without
+from tune_bio.space.branches import grid, hyperparameter_summary, walk_branches, without_unavailable
 from tune_bio.space.search_space import SearchSpace
 from tune_bio.space.settings import SearchSettings
 
@@ -89,7 +89,7 @@ def transfer(trial: Any) -> None:
 
 
 def test_a_survey_tells_values_and_the_weights_that_are_needed() -> None:
-    found = survey(space(transfer))
+    found = walk_branches(space(transfer))
     assert len(found.leaves) == 2 * (1 + 2 + 2) + 1
     assert found.values("freeze") == ("none", "backbone")
     assert set(found.pairs) == {
@@ -97,12 +97,12 @@ def test_a_survey_tells_values_and_the_weights_that_are_needed() -> None:
         for model in ("resnet18", "squeezenet1_0")
         for weights in ("imagenet", "IMAGENET1K_V1")
     }
-    assert describe(found)["model"] == "resnet18, squeezenet1_0, cnn"
+    assert hyperparameter_summary(found)["model"] == "resnet18, squeezenet1_0, cnn"
 
 
 def test_without_missing_weights_no_branch_needs_them() -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "IMAGENET1K_V1")})
-    leaves = grid(without(space(transfer), missing))
+    leaves = grid(without_unavailable(space(transfer), missing))
     pairs = {(leaf["model"], leaf.get("weights")) for leaf in leaves}
     assert not pairs & missing
     assert len(leaves) == 2 * (1 + 2) + 1
@@ -113,7 +113,7 @@ def test_a_model_that_no_weights_are_left_for_is_never_begun() -> None:
         trial.suggest_categorical("model", ["resnet18", "squeezenet1_0"])
         trial.suggest_categorical("weights", ["imagenet"])
 
-    left = without(space(pretrained), frozenset({("resnet18", "imagenet")}))
+    left = without_unavailable(space(pretrained), frozenset({("resnet18", "imagenet")}))
     assert left.dead_models == {"resnet18"}
     assert grid(left) == ({"model": "squeezenet1_0", "weights": "imagenet"},)
 
@@ -159,13 +159,13 @@ def test_a_branch_that_cannot_be_trained_is_found_before_anything_starts(
     function: Callable[[Any], None], told: str
 ) -> None:
     with pytest.raises(InputError, match=told) as caught:
-        survey(space(function))
+        walk_branches(space(function))
     assert is_one_line(caught.value)
 
 
 def test_a_pin_that_no_branch_has_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"gamma=0\.5 means nothing"):
-        survey(space(transfer, pins={"gamma": 0.5}))
+        walk_branches(space(transfer, pins={"gamma": 0.5}))
 
 
 def test_a_range_has_no_grid_unless_it_is_pinned() -> None:
@@ -180,6 +180,6 @@ def test_a_range_has_no_grid_unless_it_is_pinned() -> None:
 
 
 def test_a_walk_over_too_many_branches_ends_and_says_so() -> None:
-    assert not survey(space(transfer), limit=10).complete
-    assert len(survey(space(transfer), limit=10).leaves) == 10
-    assert survey(space(transfer), limit=11).complete
+    assert not walk_branches(space(transfer), limit=10).complete
+    assert len(walk_branches(space(transfer), limit=10).leaves) == 10
+    assert walk_branches(space(transfer), limit=11).complete

@@ -10,12 +10,12 @@ from tests.data_factory import is_one_line
 from tune_bio.errors import ConfigError, InputError, SpaceError
 from tune_bio.space.search_space import (
     Choices,
-    DeadEnd,
     Distribution,
     Range,
     SearchSpace,
+    UnavailableBranch,
     load_search_space,
-    space_of,
+    search_space_of,
 )
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Value
@@ -174,7 +174,7 @@ def test_pinned_weights_that_cannot_be_had_are_a_dead_end() -> None:
     pins: dict[str, Value] = {"model": "resnet18", "weights": "imagenet"}
     missing = frozenset({("resnet18", "imagenet")})
     for function in (transfer, rates):
-        with pytest.raises(DeadEnd, match="resnet18"):
+        with pytest.raises(UnavailableBranch, match="resnet18"):
             space(function, missing=missing, pins=pins).run(First())
 
 
@@ -196,4 +196,4 @@ def test_the_question_is_the_first_paragraph_of_a_docstring(
 
 def test_a_space_without_a_docstring_asks_nothing() -> None:
     assert space(transfer).question is None
-    assert space_of(transfer).question is None
+    assert search_space_of(transfer).question is None

@@ -10,7 +10,7 @@ from tune_bio.records.tables import Records
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study import checkpoint_budget
-from tune_bio.study.checkpoint_budget import BEST_KEPT, Disk
+from tune_bio.study.checkpoint_budget import BEST_KEPT, CheckpointBudget
 
 TRIALS = [f"t{k:04d}" for k in range(8)]
 
@@ -44,11 +44,11 @@ def records(tmp_path: Path) -> Records:
 
 
 def test_the_best_of_the_search_stay_and_what_confirms(records: Records, asked: Any) -> None:
-    Disk(records, SearchSettings()).clean()
+    CheckpointBudget(records, SearchSettings()).clean()
     assert set(asked["best"]) == {*TRIALS[-BEST_KEPT:], "t0000r1"}  # no re-splits, no changes
     assert asked["running"] == ["t0000"]  # it goes on when the study is resumed
 
 
 def test_of_a_grid_that_is_replicated_whole_all_stay(records: Records, asked: Any) -> None:
-    Disk(records, SearchSettings(), all_confirm=True).clean()
+    CheckpointBudget(records, SearchSettings(), all_confirm=True).clean()
     assert set(asked["best"]) == {*TRIALS, "t0000r1"}

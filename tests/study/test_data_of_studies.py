@@ -16,20 +16,20 @@ from tests.data_factory import config, is_one_line
 from tune_bio.datasets.cache import arrays
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 from tune_bio.errors import ConfigError, DataError
 from tune_bio.inference.exported_model import load_model
-from tune_bio.ray_tune.object_store import share
+from tune_bio.ray_tune.object_store import share_inputs
 from tune_bio.ray_tune.resources import Node
 from tune_bio.search import main
 from tune_bio.space.search_space import load_search_space
 from tune_bio.space.settings import SearchSettings
-from tune_bio.study.console import introduce
-from tune_bio.study.manifest import describe_plan
+from tune_bio.study.console import print_plan
+from tune_bio.study.manifest import plan_entry
 from tune_bio.study.planning.plan import Plan, geometry_of
-from tune_bio.study.planning.preflight import preflight
+from tune_bio.study.planning.preflight import make_plan
 from tune_bio.study.request import Request
-from tune_bio.training.metrics import evaluate
+from tune_bio.training.metrics import compute_metrics
 
 SPACE = """
 def search_space(trial):
@@ -61,7 +61,7 @@ def plan(tmp_path: Path) -> Callable[..., Plan]:
         path.write_text(SPACE.format(line=line, model=model))
         asked = Request(name="study", results=tmp_path / "results", **request)
         settings = SearchSettings(data=str(data))
-        return preflight(load_search_space(path), settings, asked, (Node(2, 0),))
+        return make_plan(load_search_space(path), settings, asked, (Node(2, 0),))
 
     return make
 
@@ -118,7 +118,7 @@ def test_arrays_stand_in_the_place_of_the_data_source(plan: Any) -> None:
     assert made.dataset.source == made.settings.data == "arrays in memory"
     assert (made.dataset.classes, made.dataset.positive) == (("well", "ill"), 0)
     assert made.geometries == (Geometry(12),)
-    assert describe_plan(made)["settings"]["data"] == "arrays in memory"
+    assert plan_entry(made)["settings"]["data"] == "arrays in memory"
     with pytest.raises(DataError, match="labels of 'train'"):
         plan("pass", "phantom", arrays=(images, np.arange(3)))
 
@@ -135,13 +135,13 @@ def test_the_manifest_and_the_introduction_tell_what_the_pixels_are(
     plan: Any, tmp_path: Path
 ) -> None:
     made = plan("pass", folder_of(tmp_path / "data", dtype=np.uint16))
-    (entry,) = describe_plan(made)["data"]["pixels"]["range"]
+    (entry,) = plan_entry(made)["data"]["pixels"]["range"]
     train = made.dataset.train.at(Geometry(20))
     assert (entry["black"], entry["white"]) == (train.min(), train.max())
-    assert describe_plan(made)["data"]["pixels"]["shape"] == [20, 20]
-    assert json.dumps(describe_plan(made)["data"])
+    assert plan_entry(made)["data"]["pixels"]["shape"] == [20, 20]
+    assert json.dumps(plan_entry(made)["data"])
     output = io.StringIO()
-    introduce(made, None, Console(file=output, width=200))
+    print_plan(made, None, Console(file=output, width=200))
     assert "20x20 px, grey, 16 bit" in output.getvalue()
     assert "of decoded images in" in output.getvalue()
 
@@ -150,9 +150,9 @@ def test_a_large_split_is_shared_by_its_file(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(str(folder_of(tmp_path / "data")))
-    in_memory = prepare(dataset, Geometry(16))
+    in_memory = prepare_data(dataset, Geometry(16))
     monkeypatch.setattr(arrays, "LARGE", 0)
-    shared = share({Geometry(16): prepare(dataset, Geometry(16))}, {})
+    shared = share_inputs({Geometry(16): prepare_data(dataset, Geometry(16))}, {})
     kept = [array for array in shared.data[Geometry(16)].arrays if isinstance(array, Path)]
     assert len(kept) == 2
     assert [len(np.load(path)) for path in kept] == [len(dataset.train), len(dataset.val)]
@@ -184,7 +184,7 @@ def test_a_study_of_16_bit_files_leaves_a_model_that_reads_the_originals(
     validation = open_dataset(str(folder), patient_pattern=r"(p\d+)-").val
     originals = np.stack(list(validation.originals()))[..., 0]
     assert originals.dtype == model.dtype == np.uint16
-    found = evaluate(validation.labels, model.predict(originals), 1)
+    found = compute_metrics(validation.labels, model.predict(originals), 1)
     assert found["auroc"] == pytest.approx(finished.trials["best_val_auroc"].iloc[0], abs=1e-6)
     with pytest.raises(DataError, match=r"uint8.*give uint16") as caught:
         model.predict((originals // 256).astype(np.uint8))

@@ -17,7 +17,7 @@ from tune_bio.datasets.cache import eviction
 from tune_bio.ray_tune import feature_tasks
 from tune_bio.search import main
 from tune_bio.study import frozen_features, prepare
-from tune_bio.study.frozen_features import Frozen
+from tune_bio.study.frozen_features import StudyFeatures
 
 Run = Callable[..., Any]
 
@@ -55,8 +55,8 @@ def on_features(study: Run, weights_dir: Path) -> Run:
     return run
 
 
-def _no_features(*arguments: Any) -> Frozen:
-    return Frozen({}, (), ())
+def _no_features(*arguments: Any) -> StudyFeatures:
+    return StudyFeatures({}, (), ())
 
 
 def _refused(*arguments: Any) -> str:
@@ -169,7 +169,7 @@ def test_no_more_sets_than_trials_are_computed() -> None:
     leaves = [{"freeze": f"stages_{k}", "lr": 0.1 * n} for k in (1, 2, 3) for n in range(1, k + 1)]
     plan: Any = SimpleNamespace(
         listed=None,
-        survey=SimpleNamespace(leaves=leaves),
+        branches=SimpleNamespace(leaves=leaves),
         trials=2,
         finish=lambda params: {**BASE, **params},
     )

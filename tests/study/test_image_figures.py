@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tune_bio.analysis.figures.draw_all import material_of
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.draw_all import figure_data_of
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.opening import open_arrays
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.models.build import input_transform
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.image_figures import as_seen, draw_sheets
+from tune_bio.study.image_figures import as_seen, save_image_figures
 
 CONFIG = TrialConfig.of({"model": "cnn", "width": "4-4", "image_size": 16})
 ROW: dict[str, Any] = {f"params.{n}": v for n, v in CONFIG.params().items()} | {"seed": 0}
@@ -33,7 +33,7 @@ def dataset() -> Dataset:
     return open_arrays({"train": some(20), "val": some(12), "test": some(16)})
 
 
-def _material(dataset: Dataset, *, opened: bool) -> Material:
+def _material(dataset: Dataset, *, opened: bool) -> FigureData:
     """A winner that is always sure, and wrong about every third image."""
     tables = []
     for split in ("val", "test") if opened else ("val",):
@@ -54,7 +54,7 @@ def _material(dataset: Dataset, *, opened: bool) -> Material:
     trials = pd.DataFrame([{"trial_id": "t0000", "score": 0.5, **ROW}])
     empty = pd.DataFrame()
     study = StudyRecords(trials, trials.iloc[:0], empty, empty, manifest)
-    return material_of(study, pd.concat(tables, ignore_index=True))
+    return figure_data_of(study, pd.concat(tables, ignore_index=True))
 
 
 @pytest.mark.parametrize("opened", [False, True])
@@ -69,7 +69,7 @@ def test_the_test_split_is_looked_at_only_once_it_is_open(
         return read(self, geometry)
 
     monkeypatch.setattr(Images, "at", at)
-    drawn = draw_sheets(dataset, _material(dataset, opened=opened), ROW, tmp_path)
+    drawn = save_image_figures(dataset, _material(dataset, opened=opened), ROW, tmp_path)
     assert [path.name for path in drawn] == ["inputs.png", "most_wrong.png", "network.png"]
     for path in drawn:
         with Image.open(path) as image:
@@ -82,7 +82,7 @@ def test_the_test_split_is_looked_at_only_once_it_is_open(
 def test_a_network_of_another_kind_has_no_diagram(dataset: Dataset, tmp_path: Path) -> None:
     config = TrialConfig.of({"model": "resnet18", "image_size": 32})
     row = {f"params.{n}": v for n, v in config.params().items()} | {"seed": 0}
-    drawn = draw_sheets(dataset, _material(dataset, opened=False), row, tmp_path)
+    drawn = save_image_figures(dataset, _material(dataset, opened=False), row, tmp_path)
     assert [path.name for path in drawn] == ["inputs.png", "most_wrong.png"]
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tune_bio.errors import ConfigError
-from tune_bio.ray_tune.jobs import longest_per_training
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.ray_tune.jobs import longest_of_each_training
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.tables import Records
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig, config_id
 from tune_bio.study import resume
 from tune_bio.study.planning.plan import finish
-from tune_bio.study.resume import refuse_other_study, restore
+from tune_bio.study.resume import refuse_other_study, restore_records
 
 LISTED = tuple(
     {"model": "ann", "lr": lr, "epochs": epochs, "image_size": 16}
@@ -51,7 +51,7 @@ def test_a_grid_goes_on_whatever_members_had_begun(tmp_path: Path) -> None:
     records = records_with(
         tmp_path, plan, {"t0003": "completed", "t0004": "interrupted", "t0005": "running"}
     )
-    past = restore(plan, records)
+    past = restore_records(plan, records)
     assert [(one.trial, one.status) for one in past] == [
         ("t0003", "completed"), ("t0004", "interrupted"), ("t0005", "interrupted"),
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
     plan = plan_of()
     status = {"t0000": "completed", "t0001": "failed", "t0000r1": "failed", "t0000r2": "diverged"}
     records = records_with(tmp_path, plan, status)
-    restore(plan, records)
+    restore_records(plan, records)
     assert records.trials["t0000r1"]["status"] == "interrupted"
     assert records.trials["t0000r2"]["status"] == "diverged"
     assert records.trials["t0001"]["status"] == "failed"
@@ -82,10 +82,10 @@ def test_a_list_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_lengths_of_one_training_are_told_to_the_scheduler_once() -> None:
-    def past(at: int, steps: int) -> PastTrial:
+    def past(at: int, steps: int) -> RecordedTrial:
         params = {**plan_of().finish(LISTED[at]), "seed": 0}
         curve = tuple((epoch, 0.5) for epoch in range(1, steps + 1))
-        return PastTrial(f"t{at:04d}", params, "completed", curve, 0.5)
+        return RecordedTrial(f"t{at:04d}", params, "completed", curve, 0.5)
 
-    told = longest_per_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
+    told = longest_of_each_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
     assert [one.trial for one in told] == ["t0002", "t0003"]

@@ -12,7 +12,7 @@ from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import TrialData, prepare
+from tune_bio.datasets.trial_data import TrialData, prepare_data
 from tune_bio.models.build import input_transform
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.devices import as_tensor
@@ -54,7 +54,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def opened(folder: Path) -> tuple[Dataset, TrialData]:
     dataset = open_dataset(str(folder), patient_pattern=r"(p\d+)-")
-    return dataset, prepare(dataset, Geometry(SIDE))
+    return dataset, prepare_data(dataset, Geometry(SIDE))
 
 
 def config(seed: int) -> TrialConfig:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.data_factory import config
-from tune_bio.training.losses import build_loss, class_probabilities
+from tune_bio.training.losses import build_loss, log_probability_function
 from tune_bio.training.optimizer import build_optimizer
 
 CPU = torch.device("cpu")
@@ -34,7 +34,8 @@ def test_one_logit_under_bce_is_two_logits_under_cross_entropy(params: dict[str,
     binary, entropy = _loss(2, loss="bce", **params), _loss(2, **params)
     torch.testing.assert_close(binary(logits, labels), entropy(two, labels))
     torch.testing.assert_close(
-        class_probabilities(config(loss="bce"))(logits), class_probabilities(config())(two)
+        log_probability_function(config(loss="bce"))(logits),
+        log_probability_function(config())(two),
     )
 
 
@@ -45,7 +46,7 @@ def test_log_probabilities_are_finite_and_sum_to_one_however_large_the_logits(
 ) -> None:
     outputs = 1 if (loss, classes) == ("bce", 2) else classes
     logits = torch.cat([_batch(outputs, classes)[0], torch.full((1, outputs), 1e4)])
-    logs = class_probabilities(config(loss=loss))(torch.cat([logits, -logits]))
+    logs = log_probability_function(config(loss=loss))(torch.cat([logits, -logits]))
     assert logs.dtype == torch.float64
     assert logs.shape == (34, classes)
     assert torch.isfinite(logs).all()
@@ -56,7 +57,7 @@ def test_several_classes_under_bce_are_normalised_sigmoids() -> None:
     logits, _ = _batch(3, 3)
     sigmoids = logits.double().sigmoid()
     expected = sigmoids / sigmoids.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(class_probabilities(config(loss="bce"))(logits).exp(), expected)
+    torch.testing.assert_close(log_probability_function(config(loss="bce"))(logits).exp(), expected)
 
 
 def test_bce_of_several_classes_is_one_binary_question_a_class() -> None:

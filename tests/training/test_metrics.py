@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import (
 )
 
 from tests.data_factory import examples
-from tune_bio.training.metrics import METRICS, evaluate
+from tune_bio.training.metrics import METRICS, compute_metrics
 
 
 @st.composite
@@ -34,7 +34,7 @@ def scored(draw: st.DrawFn) -> tuple[Any, Any]:
 @given(scored(), st.integers(0, 1))
 def test_metrics_agree_with_scikit_learn(case: tuple[Any, Any], positive: int) -> None:
     labels, p = case
-    found = evaluate(labels, p, positive)
+    found = compute_metrics(labels, p, positive)
     assert tuple(found) == METRICS
     predicted = p.argmax(axis=1)
     expected = {
@@ -59,13 +59,13 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order(case: tuple[Any, Any]) -
         shares.append(np.mean((difference > 0) + 0.5 * (difference == 0)))
     # Of two classes either may be the positive one: p and 1 - p rank alike.
     expected = shares[1] if p.shape[1] == 2 else np.mean(shares)
-    assert evaluate(labels, p, 1)["auroc"] == pytest.approx(expected)
+    assert compute_metrics(labels, p, 1)["auroc"] == pytest.approx(expected)
 
 
 def test_a_class_that_is_never_predicted_counts_as_zero() -> None:
     labels = np.array([0, 0, 0, 1])
     p = np.tile([0.9, 0.1], (4, 1))
-    found = evaluate(labels, p, 1)
+    found = compute_metrics(labels, p, 1)
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == found["auroc"] == 0.5
     assert found["macro_f1"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
@@ -77,7 +77,7 @@ def test_a_second_implementation_agrees(classes: int) -> None:
     rng = np.random.default_rng(classes)
     labels = np.arange(60) % classes
     probabilities = rng.dirichlet(np.ones(classes), size=60)
-    scores = evaluate(labels, probabilities, positive=classes - 1)
+    scores = compute_metrics(labels, probabilities, positive=classes - 1)
     p, y = torch.from_numpy(probabilities), torch.from_numpy(labels)
     each = {"num_classes": classes, "average": "macro"}
     assert scores["accuracy"] == pytest.approx(

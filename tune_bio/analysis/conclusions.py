@@ -8,7 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from tune_bio.analysis.finalist_comparison import SettingVersus, Versus, as_models, as_settings
+from tune_bio.analysis.finalist_comparison import (
+    ConfigurationComparison,
+    ModelComparison,
+    compare_configurations,
+    compare_models,
+)
 from tune_bio.analysis.grid_effects import as_effects, trainings
 from tune_bio.analysis.statistics import (
     ChangeEffect,
@@ -24,7 +29,7 @@ from tune_bio.analysis.statistics import (
 )
 from tune_bio.analysis.study_records import PARAMS, StudyRecords, probabilities
 from tune_bio.errors import StatisticsError
-from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, in_few_digits
+from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, METRIC_MODES, WORST, format_value
 
 LENGTHS = ("epochs", "patience")
 T = TypeVar("T")
@@ -49,8 +54,8 @@ class Conclusions:
     selection: Selection | None
     noise: NoiseFloor | None
     noise_of_splits: NoiseFloor | None
-    versus: tuple[Versus, ...]
-    settings: tuple[SettingVersus, ...]
+    versus: tuple[ModelComparison, ...]
+    settings: tuple[ConfigurationComparison, ...]
     effects: tuple[Effect, ...]
     effects_at: str
     importances: Importances | None
@@ -62,7 +67,7 @@ class Conclusions:
         return asdict(self)
 
 
-def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusions:
+def derive_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusions:
     """Compute them from the tables; the random draws are those of the study's seed.
 
     Args:
@@ -81,8 +86,10 @@ def draw_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusi
         if study.whole:
             found = tried("no effects are told", lambda: as_effects(study, counted))
     splits = tried("no noise floor with re-splits", lambda: _noise_of_splits(study))
-    versus = tried("models are not compared", lambda: as_models(study, predictions))
-    settings = tried("settings are not compared", lambda: as_settings(study, predictions))
+    versus = tried("models are not compared", lambda: compare_models(study, predictions))
+    settings = tried(
+        "settings are not compared", lambda: compare_configurations(study, predictions)
+    )
     associated = None
     if not study.whole:
         associated = tried("no importances are told", lambda: _importances(study, notes))
@@ -149,8 +156,8 @@ def _ablated(study: StudyRecords) -> tuple[Ablated, ...]:
     return tuple(
         Ablated(
             change["hyperparameter"],
-            in_few_digits(change["before"]),
-            in_few_digits(change["after"]),
+            format_value(change["before"]),
+            format_value(change["after"]),
             change["others"],
             found.get(id(change)),
             ", ".join(f"{trial} {status}" for trial, status in change["lost"].items()),

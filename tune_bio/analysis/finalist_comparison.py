@@ -8,10 +8,10 @@ import pandas as pd
 
 from tune_bio.analysis.statistics import (
     Comparison,
-    Difference,
+    DifferenceOverSeeds,
     Estimate,
     compare,
-    compare_settings,
+    compare_over_seeds,
     holm,
     mean_over_seeds,
 )
@@ -19,7 +19,7 @@ from tune_bio.analysis.study_records import StudyRecords, probabilities
 
 
 @dataclass(frozen=True)
-class Versus:
+class ModelComparison:
     """Is this model better? The winner's replicate in the middle against that of another finalist.
 
     On the test set: for other patients, and these two trained models. `p_value` corrected by Holm.
@@ -32,7 +32,7 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class SettingVersus:
+class ConfigurationComparison:
     """Is this setting better? The winner's configuration against that of another finalist.
 
     On the test set, by the mean over all of their replicates: for other patients and other seeds.
@@ -43,11 +43,11 @@ class SettingVersus:
     other: str
     mean: Estimate
     mean_of_other: Estimate
-    difference: Difference
+    difference: DifferenceOverSeeds
     p_value: float
 
 
-def as_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, ...]:
+def compare_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[ModelComparison, ...]:
     """The winner's replicate in the middle against those of the other finalists, on test."""
     medians = [one["median"] for one in study.confirmed]
     tested = predictions[predictions["split"] == "test"]
@@ -72,12 +72,14 @@ def as_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Versus, .
     ]
     corrected = holm([each.p_value for each in comparisons])
     return tuple(
-        Versus(winner, other, each, p)
+        ModelComparison(winner, other, each, p)
         for other, each, p in zip(others, comparisons, corrected, strict=True)
     )
 
 
-def as_settings(study: StudyRecords, predictions: pd.DataFrame) -> tuple[SettingVersus, ...]:
+def compare_configurations(
+    study: StudyRecords, predictions: pd.DataFrame
+) -> tuple[ConfigurationComparison, ...]:
     """The winner's replicates against those of the other finalists, on test."""
     tested = predictions[predictions["split"] == "test"]
     groups = {str(trial): rows for trial, rows in tested.groupby("trial", sort=True)}
@@ -98,11 +100,11 @@ def as_settings(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Setting
     means = {n: mean_over_seeds(labels, s, patients, metric, **how) for n, s in stacks.items()}
     winner, *others = stacks
     differences = [
-        compare_settings(labels, stacks[winner], stacks[other], patients, metric, **how)
+        compare_over_seeds(labels, stacks[winner], stacks[other], patients, metric, **how)
         for other in others
     ]
     corrected = holm([each.p_value for each in differences])
     return tuple(
-        SettingVersus(winner, other, means[winner], means[other], each, p)
+        ConfigurationComparison(winner, other, means[winner], means[other], each, p)
         for other, each, p in zip(others, differences, corrected, strict=True)
     )

@@ -9,7 +9,7 @@ from tune_bio.analysis.statistics import Effect, effects
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.analysis.tables.trial_table import hyperparameters_of
 from tune_bio.errors import AliasError
-from tune_bio.space.trial_config import in_few_digits
+from tune_bio.space.trial_config import format_value
 
 # At which epoch they are judged, the effects, and what is to be said of them.
 Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]
@@ -55,7 +55,7 @@ def _where_it_went(table: pd.DataFrame, name: str, names: Sequence[str]) -> str:
         inactive = table[other].isna()
         without, among = set(table.loc[inactive, name]), set(table.loc[~inactive, name])
         if without and not without & among:
-            values = ", ".join(sorted(map(in_few_digits, without)))
+            values = ", ".join(sorted(map(format_value, without)))
             return f"{name} is part of {other}, which is inactive under {values}"
     return f"{name} goes with others here, and has no effect of its own"
 

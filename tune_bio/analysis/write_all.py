@@ -9,7 +9,7 @@ from tune_bio.analysis.summary.summary import write_summary
 from tune_bio.analysis.tables.table_files import write_tables
 
 
-def write_outputs(
+def write_all(
     study: StudyRecords, conclusions: Conclusions, folder: Path, page: Path | None = None
 ) -> Path:
     """Write tables, summary, Optuna's study and, with the figures that are there, the page.

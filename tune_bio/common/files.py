@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[Path]:
+def making_folder(folder: Path) -> Iterator[Path]:
     """Yield a new folder beside `folder`; on success its files are fsynced and it is renamed.
 
     So `folder` is there with all its files or not at all. Raises FileExistsError (or what the

@@ -13,27 +13,31 @@ NAMES = {
 }
 
 
-def bare(metric: str) -> str:
+def without_split(metric: str) -> str:
     """A metric without the split that it is of."""
     return metric.removeprefix("val_")
 
 
-def called(metric: str) -> str:
+def short_name(metric: str) -> str:
     """A metric without its split: "AUROC" of val_auroc."""
-    return NAMES.get(bare(metric), bare(metric).replace("_", " "))
+    return NAMES.get(without_split(metric), without_split(metric).replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
     """A metric with its split: "validation AUROC" of val_auroc, "AUROC" of auroc."""
-    return called(metric) if bare(metric) == metric else f"validation {called(metric)}"
+    return (
+        short_name(metric)
+        if without_split(metric) == metric
+        else f"validation {short_name(metric)}"
+    )
 
 
-def counted(number: int, what: str) -> str:
-    """ "1 seed", "3 seeds"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def pluralize(count: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun: "1 seed", "3 seeds"; `plural` where it is irregular."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as "45 s", "3 min" or "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -41,6 +45,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def moment(when: str) -> str:
+def format_utc(when: str) -> str:
     """A moment of ISO 8601 as "2026-01-02 03:04 UTC"."""
     return f"{datetime.fromisoformat(when).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

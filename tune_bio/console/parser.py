@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, f"see {self.prog} --help")
 
 
-def told(run: Callable[[], int], interrupted: str) -> int:
+def run_command(run: Callable[[], int], interrupted: str) -> int:
     """The exit status of a command; an error is one line, and so is `interrupted`, on Ctrl-C."""
     errors = Console(stderr=True, highlight=False)
     try:

@@ -14,20 +14,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tune_bio.common.labels import duration
-from tune_bio.records.ranking import ranked, score
+from tune_bio.common.labels import format_duration
+from tune_bio.records.ranking import rank, score
 from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records
 from tune_bio.records.trial_names import is_resplit
 from tune_bio.space.settings import SearchSettings
 
-WORDS = ("model", "weights", "freeze")  # their values speak for themselves
+SELF_EXPLANATORY = ("model", "weights", "freeze")  # their values speak for themselves
 ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
-Tell = Callable[[int, int], None]  # how many are done, of how many
+ReportProgress = Callable[[int, int], None]  # how many are done, of how many
 STYLES = {"completed": "green", "stopped_early": "cyan", "diverged": "yellow", "failed": "red"}
 
 
-class View(Protocol):
+class TrialView(Protocol):
     """What the recorder tells."""
 
     def started(self, trial_id: str) -> None:
@@ -81,7 +81,7 @@ class PlainView(QuietView):
         epochs, seconds = row.get("epochs_run") or 0, row.get("seconds") or 0.0
         line = (
             f"[{self._ended}/{self._total}] {trial_id} {row['status']}: {reached}, "
-            f"{epochs} epochs, {seconds:.0f} s; {describe(row, self._shown)}"
+            f"{epochs} epochs, {seconds:.0f} s; {hyperparameters_text(row, self._shown)}"
         )
         if row["error"]:
             line += f"\n    {row['error']}"
@@ -108,7 +108,11 @@ class LiveView(QuietView):
         counts = Counter(row["status"] for row in rows)
         ended = sum(counts[status] for status in ENDED)
         elapsed = time.monotonic() - self._began
-        left = f"about {duration(elapsed / ended * (self._total - ended))} left" if ended else ""
+        left = (
+            f"about {format_duration(elapsed / ended * (self._total - ended))} left"
+            if ended
+            else ""
+        )
         grid = Table.grid(padding=(0, 1))
         told = [
             f"[{STYLES.get(status, 'default')}]{counts[status]} {status.replace('_', ' ')}[/]"
@@ -118,7 +122,7 @@ class LiveView(QuietView):
         grid.add_row(
             f"[bold]{ended}/{self._total}[/] trials",
             ProgressBar(total=self._total, completed=ended, width=24),
-            f"{duration(elapsed)}  {left}",
+            f"{format_duration(elapsed)}  {left}",
             "  ".join(told),
         )
         return grid
@@ -139,13 +143,13 @@ class LiveView(QuietView):
         table = _table("best so far", self._settings.metric)
         # On another split a score is another.
         comparable = [row for row in rows if not is_resplit(row["trial_id"])]
-        for value, row in ranked(comparable, self._records, self._settings)[:5]:
+        for value, row in rank(comparable, self._records, self._settings)[:5]:
             table.add_row(*_cells(row, value, str(row["best_epoch"]), self._shown))
         return table
 
 
 @contextmanager
-def showing(
+def trial_display(
     console: Console,
     records: Records,
     settings: SearchSettings,
@@ -154,7 +158,7 @@ def showing(
     *,
     quiet: bool,
     ended: int = 0,
-) -> Iterator[View]:
+) -> Iterator[TrialView]:
     """The view that fits the terminal, for as long as the block runs.
 
     `shown` are the hyperparameters that tell trials apart; `total` is the number of trials,
@@ -170,15 +174,15 @@ def showing(
         yield PlainView(console, records, settings, shown, total, ended)
 
 
-def describe(row: Row, names: Collection[str]) -> str:
+def hyperparameters_text(row: Row, names: Collection[str]) -> str:
     """A trial's values of the hyperparameters that the study searches, in few words."""
     values = {name: row.get(f"params.{name}") for name in names}
     parts = []
     for name, value in values.items():
-        if value is None or (name in WORDS and value == "none"):
+        if value is None or (name in SELF_EXPLANATORY and value == "none"):
             continue
         text = f"{value:.2g}" if isinstance(value, float) else str(value)
-        parts.append(text if name in WORDS else f"{name}={text}")
+        parts.append(text if name in SELF_EXPLANATORY else f"{name}={text}")
     return " ".join(parts)
 
 
@@ -198,12 +202,12 @@ def _cells(
         row["trial_id"],
         "" if value is None else f"{value:.4f}",
         epoch,
-        escape(describe(row, shown)),
+        escape(hyperparameters_text(row, shown)),
     )
 
 
 @contextmanager
-def reading(console: Console, what: str = "reading images") -> Iterator[Tell]:
+def progress_bar(console: Console, what: str = "reading images") -> Iterator[ReportProgress]:
     """A progress bar for the reading of images, or other work; it appears with the first one."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = None

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.controls.sampling import draw_balanced
+from tune_bio.controls.sampling import sample_balanced
 from tune_bio.controls.views import OnePixel, chunks_at
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.pixels import Pixels
@@ -16,7 +16,7 @@ LEVELS = 256  # values that are told apart: all of 8 bits, and quantiles of 16
 PIXELS_AT_ONCE = 512
 
 
-def find(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
+def find_best_pixel(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
     """The pixel that separates best, and the number of images (classes alike) that were compared.
 
     Of large images fewer are compared, and their rows in several passes. Ties go to the first
@@ -25,7 +25,7 @@ def find(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
     side, channels = geometry.image_size, _channels(images, geometry)
     in_a_row = side * channels
     limit = int(np.clip(VALUES // (side * in_a_row), FEWEST, IMAGES))
-    sample = images.take(draw_balanced(images.labels, limit, seed, "best pixel"))
+    sample = images.take(sample_balanced(images.labels, limit, seed, "best pixel"))
     step = max(1, VALUES // (len(sample) * in_a_row))
     bands = [_scores(sample, geometry, slice(row, row + step)) for row in range(0, side, step)]
     best = int(np.concatenate(bands).argmax())
@@ -33,7 +33,7 @@ def find(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
     return OnePixel(int(row), int(column), int(channel)), len(sample)
 
 
-def separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
+def best_separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
     """How well each column alone tells the classes apart, by ranks: 0.5 is not at all, 1 wholly.
 
     Of two classes it is the AUROC, or 1 less it where low values go with the later class; of more
@@ -57,7 +57,7 @@ def separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
 def _scores(images: Images, geometry: Geometry, rows: slice) -> npt.NDArray[np.float64]:
     """How well each pixel of some rows separates the classes."""
     pixels = np.concatenate([chunk.pixels[:, rows] for chunk in chunks_at(images, geometry)])
-    return separation(pixels.reshape(len(pixels), -1), images.labels)
+    return best_separation(pixels.reshape(len(pixels), -1), images.labels)
 
 
 def _separation(values: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

@@ -32,7 +32,7 @@ class Control:
     predict: Predictor
 
 
-def fit_alone(
+def fit_single_threaded(
     model: BaseEstimator, table: npt.NDArray[np.float64], labels: Labels
 ) -> BaseEstimator:
     """Fit a scikit-learn classifier in one thread, and give it back.
@@ -44,7 +44,7 @@ def fit_alone(
         return model.fit(table, labels)
 
 
-def class_probabilities(
+def probabilities_by_class(
     model: BaseEstimator, table: npt.NDArray[np.float64], classes: int
 ) -> Probabilities:
     """(n, classes) of a fitted scikit-learn classifier; 0 for a class that it has not seen."""

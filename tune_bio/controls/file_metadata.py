@@ -8,14 +8,14 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tune_bio.common.seeding import derive
-from tune_bio.controls.control import class_probabilities, fit_alone
+from tune_bio.controls.control import fit_single_threaded, probabilities_by_class
 from tune_bio.controls.views import Table
 from tune_bio.datasets.images import Images
 from tune_bio.training.metrics import Probabilities
 
 
 @dataclass(frozen=True)
-class OnMetadata:
+class MetadataClassifier:
     """A fitted model on some of the facts that a source knows; what another lacks is missing."""
 
     columns: tuple[str, ...]
@@ -24,16 +24,16 @@ class OnMetadata:
 
     def __call__(self, images: Images) -> Probabilities:
         """Class probabilities, (n, classes)."""
-        return class_probabilities(self.model, _table(images, self.columns), self.classes)
+        return probabilities_by_class(self.model, _table(images, self.columns), self.classes)
 
 
-def fitted(images: Images, classes: int, seed: int) -> OnMetadata:
+def fit_metadata_classifier(images: Images, classes: int, seed: int) -> MetadataClassifier:
     """Gradient boosted trees on the facts that differ between the images; of none, the majority."""
     facts = images.facts()
     columns = tuple(name for name, values in facts.items() if len(np.unique(values)) > 1)
     model = _trees(seed) if columns else DummyClassifier(strategy="prior")
-    fit_alone(model, _table(images, columns), images.labels)
-    return OnMetadata(columns, model, classes)
+    fit_single_threaded(model, _table(images, columns), images.labels)
+    return MetadataClassifier(columns, model, classes)
 
 
 def _trees(seed: int) -> BaseEstimator:

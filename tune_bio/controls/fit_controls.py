@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 
 from tune_bio.controls import best_pixel, file_metadata
-from tune_bio.controls.control import Control, Predictor, class_probabilities
-from tune_bio.controls.pixel_regression import OnPixels, fitted, predict_all
-from tune_bio.controls.sampling import draw
-from tune_bio.controls.views import CELLS, OnePixel, View, border, look, shrunk
+from tune_bio.controls.control import Control, Predictor, probabilities_by_class
+from tune_bio.controls.pixel_regression import PixelRegression, fit_pixel_regression, predict_all
+from tune_bio.controls.sampling import sample_rows
+from tune_bio.controls.views import CELLS, OnePixel, View, border_only, iterate_views, shrink
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.sources.collection import default_geometries
 from tune_bio.datasets.transforms.geometry import Geometry
@@ -30,7 +30,7 @@ def run_controls(
     seed: int,
     geometry: Geometry | None = None,
 ) -> list[Control]:
-    """`majority`, `pixels`, `border`, `metadata` and `best_pixel`; equal for equal arguments.
+    """`majority`, `pixels`, `border_only`, `metadata` and `best_pixel`; equal for equal arguments.
 
     Args:
         train: what they are fitted on, at most 10,000 images of it (drawn by `seed`).
@@ -42,7 +42,7 @@ def run_controls(
             default. The controls see what the models see: what it crops away is no explanation.
     """
     geometry = geometry or default_geometries(train.source.size)[0]
-    train_on = train.take(draw(train.labels, FITTED_ON, seed, "controls"))
+    train_on = train.take(sample_rows(train.labels, FITTED_ON, seed, "controls"))
     told = f"fitted on {_count(len(train_on), len(train))} training images"
     predictors: dict[str, tuple[str, Predictor]] = {
         "majority": _majority(train, len(classes)),
@@ -55,7 +55,7 @@ def run_controls(
             name,
             predictors[name][0],
             probabilities[name],
-            metrics.evaluate(val.labels, probabilities[name], positive),
+            metrics.compute_metrics(val.labels, probabilities[name], positive),
             predictors[name][1],
         )
         for name in CONTROLS
@@ -71,7 +71,7 @@ class Majority:
 
     def __call__(self, images: Images) -> Probabilities:
         """Class probabilities, (n, classes)."""
-        return class_probabilities(self.model, np.zeros((len(images), 1)), self.classes)
+        return probabilities_by_class(self.model, np.zeros((len(images), 1)), self.classes)
 
 
 def _majority(train: Images, classes: int) -> tuple[str, Predictor]:
@@ -82,24 +82,24 @@ def _majority(train: Images, classes: int) -> tuple[str, Predictor]:
 def _on_pixels(
     train: Images, train_on: Images, classes: int, seed: int, geometry: Geometry, told: str
 ) -> dict[str, tuple[str, Predictor]]:
-    pixel, compared = best_pixel.find(train, geometry, seed)
+    pixel, compared = best_pixel.find_best_pixel(train, geometry, seed)
     views: dict[str, tuple[str, View]] = {
-        "pixels": (f"The image in grey at {min(CELLS, geometry.image_size)} px", shrunk),
-        "border": ("The outer 9 % of the image at each side", border),
+        "pixels": (f"The image in grey at {min(CELLS, geometry.image_size)} px", shrink),
+        "border": ("The outer 9 % of the image at each side", border_only),
         "best_pixel": (_place(pixel, geometry, compared, len(train)), pixel),
     }
-    tables = look(train_on, geometry, tuple(view for _, view in views.values()))
+    tables = iterate_views(train_on, geometry, tuple(view for _, view in views.values()))
     return {
         name: (
             f"{looks_at}; logistic regression, {told}.",
-            OnPixels(geometry, view, fitted(table, train_on.labels), classes),
+            PixelRegression(geometry, view, fit_pixel_regression(table, train_on.labels), classes),
         )
         for (name, (looks_at, view)), table in zip(views.items(), tables, strict=True)
     }
 
 
 def _metadata(train_on: Images, classes: int, seed: int, told: str) -> tuple[str, Predictor]:
-    predictor = file_metadata.fitted(train_on, classes, seed)
+    predictor = file_metadata.fit_metadata_classifier(train_on, classes, seed)
     if not predictor.columns:
         return (
             "Nothing: the source tells no file size, and the images are alike in size, depth and "
@@ -112,7 +112,7 @@ def _metadata(train_on: Images, classes: int, seed: int, told: str) -> tuple[str
 
 def _on_validation(predictors: dict[str, Predictor], val: Images) -> dict[str, Probabilities]:
     """Validation probabilities by name; the pixels are read once for all that look at them."""
-    seeing = {name: p for name, p in predictors.items() if isinstance(p, OnPixels)}
+    seeing = {name: p for name, p in predictors.items() if isinstance(p, PixelRegression)}
     seen = dict(zip(seeing, predict_all(list(seeing.values()), val), strict=True))
     return {name: seen[name] if name in seen else p(val) for name, p in predictors.items()}
 

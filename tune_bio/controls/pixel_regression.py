@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tune_bio.controls.control import class_probabilities, fit_alone
+from tune_bio.controls.control import fit_single_threaded, probabilities_by_class
 from tune_bio.controls.views import Chunk, Table, View, chunks_at
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.transforms.geometry import Geometry
@@ -18,7 +18,7 @@ from tune_bio.training.metrics import Labels, Probabilities
 
 
 @dataclass(frozen=True)
-class OnPixels:
+class PixelRegression:
     """A fitted model on a view of images at one geometry."""
 
     geometry: Geometry
@@ -32,10 +32,10 @@ class OnPixels:
 
     def of(self, images: Chunk) -> Probabilities:
         """Class probabilities, (n, classes), of images that are at the geometry."""
-        return class_probabilities(self.model, self.view(images), self.classes)
+        return probabilities_by_class(self.model, self.view(images), self.classes)
 
 
-def fitted(table: Table, labels: Labels) -> Pipeline:
+def fit_pixel_regression(table: Table, labels: Labels) -> Pipeline:
     """Logistic regression on standardised columns, (n, columns).
 
     The L2 penalty is that of weights whose prior variance is 1 / columns, so that all columns
@@ -45,10 +45,10 @@ def fitted(table: Table, labels: Labels) -> Pipeline:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / columns, max_iter=200))
     with warnings.catch_warnings():  # nearly converged is good enough for a control
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return fit_alone(model, table, labels)
+        return fit_single_threaded(model, table, labels)
 
 
-def predict_all(predictors: Sequence[OnPixels], images: Images) -> list[Probabilities]:
+def predict_all(predictors: Sequence[PixelRegression], images: Images) -> list[Probabilities]:
     """(n, classes) by each of several predictors at one geometry, in one pass over the images."""
     (geometry,) = {predictor.geometry for predictor in predictors}
     chunks = [[p.of(chunk) for p in predictors] for chunk in chunks_at(images, geometry)]

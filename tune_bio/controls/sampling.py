@@ -7,7 +7,7 @@ from tune_bio.datasets.pixels import Rows
 from tune_bio.training.metrics import Labels
 
 
-def draw(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
+def sample_rows(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
     """Sorted positions of about `limit` images, each class keeping its share; of all if few."""
     if len(labels) <= limit:
         return np.arange(len(labels))
@@ -16,7 +16,7 @@ def draw(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
     return _first_of_each(labels, dict(zip(found, shares, strict=True)), seed, purpose)
 
 
-def draw_balanced(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
+def sample_balanced(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
     """Sorted positions of at most `limit` images (and one of each class), the classes alike.
 
     A class with fewer images leaves its room to none.

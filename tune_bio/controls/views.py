@@ -33,14 +33,14 @@ class Chunk:
 View = Callable[[Chunk], Table]  # n images to (n, columns)
 
 
-def shrunk(images: Chunk) -> Table:
+def shrink(images: Chunk) -> Table:
     """The images in grey at no more than 32 x 32 pixels, (n, 32 * 32)."""
     small = images.small.astype(np.float64)
     grey: Table = small @ np.array(_GREY) if small.shape[3] == 3 else small[..., 0]
     return grey.reshape(len(small), -1)
 
 
-def border(images: Chunk) -> Table:
+def border_only(images: Chunk) -> Table:
     """Mean, brightest and darkest value of each cell of the frame, in each channel.
 
     The means are the frame of the downsampled image. The extremes are of the pixels at full
@@ -81,7 +81,7 @@ def chunks_at(images: Images, geometry: Geometry) -> Iterator[Chunk]:
             yield Chunk(pixels)
 
 
-def look(images: Images, geometry: Geometry, views: tuple[View, ...]) -> list[Table]:
+def iterate_views(images: Images, geometry: Geometry, views: tuple[View, ...]) -> list[Table]:
     """What each view gives of all images, (n, columns) each."""
     seen = [[view(chunk) for view in views] for chunk in chunks_at(images, geometry)]
     return [np.concatenate(tables) for tables in zip(*seen, strict=True)]

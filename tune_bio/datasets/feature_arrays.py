@@ -11,7 +11,7 @@ Features = npt.NDArray[np.float32 | np.float16]
 
 
 @dataclass(frozen=True)
-class Cut:
+class FeatureCut:
     """The end of a network's frozen part.
 
     modules: the largest frozen modules, by name, as they run; the last one's output is kept.
@@ -36,7 +36,7 @@ class Cut:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "Cut":
+    def from_json(cls, stored: dict[str, Any]) -> "FeatureCut":
         """The inverse of `to_json`; KeyError or TypeError where it is none."""
         return cls(
             tuple(stored["modules"]),

@@ -21,7 +21,7 @@ from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.datasets.pixels import Facts, Header, PixelFormat, Pixels, Rows
 from tune_bio.datasets.transforms.geometry import Geometry
 
-__all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", "joined"]
+__all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", "concatenate"]
 
 
 class PixelSource(Protocol):
@@ -118,13 +118,13 @@ class Images:
                 filled += len(chunk)
             return pixels
         path = self.source.cache_folder / "splits" / f"{self._key(geometry)}.npy"
-        kept = arrays.load(path, shape, dtype)
+        kept = arrays.load_cached(path, shape, dtype)
         if kept is not None:
             return kept
-        with arrays.writing(path, shape, dtype) as write:
+        with arrays.writing_array(path, shape, dtype) as write:
             for chunk in self.source.transformed(self.rows, geometry):
                 write(chunk)
-        return arrays.load_written(path, shape, dtype)
+        return arrays.load_finished(path, shape, dtype)
 
     @cached_property
     def pixel_digest(self) -> str:
@@ -160,7 +160,7 @@ class Images:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def joined(parts: Sequence[Images]) -> Images:
+def concatenate(parts: Sequence[Images]) -> Images:
     """Images of one source, those of each part after another."""
     return Images(
         parts[0].source,
@@ -176,7 +176,8 @@ class Dataset:
     """Three splits of one source, no patient in two of them where patients are known.
 
     `positive` is the index of the positive class; `split` says where the splits come from, and
-    `cut` names those that were cut from train; `notes` are things that a reader should know.
+    `splits_from_train` names those that were made from train; `notes` are things that a reader
+    should know.
     """
 
     source: str
@@ -189,7 +190,7 @@ class Dataset:
     patients_known: bool
     synthetic: bool = False
     notes: tuple[str, ...] = ()
-    cut: tuple[str, ...] = ()
+    splits_from_train: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Images]:

@@ -9,7 +9,7 @@ from tune_bio.datasets import splits
 from tune_bio.datasets.decoding.parallel import Progress, no_progress
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.phantom.source import PHANTOM, read_phantom
-from tune_bio.datasets.sources.collection import Collection, Opening, default_geometries
+from tune_bio.datasets.sources.collection import Collection, OpenOptions, default_geometries
 from tune_bio.datasets.sources.image_folder import read_folder
 from tune_bio.datasets.sources.in_memory import ArrayData, read_arrays
 from tune_bio.datasets.sources.npy import holds_arrays, read_npy
@@ -22,7 +22,7 @@ __all__ = [
     "Collection",
     "Dataset",
     "Images",
-    "Opening",
+    "OpenOptions",
     "image_folder",
     "open_arrays",
     "open_dataset",
@@ -124,7 +124,7 @@ def read_all_arrays(
 
 def phantom_dataset(seed: int = 0) -> Dataset:
     """The embedded synthetic data; studies use seed 0, so that their results can be compared."""
-    return split_collection(read_phantom("phantom", Opening(), seed), seed, None)
+    return split_collection(read_phantom("phantom", OpenOptions(), seed), seed, None)
 
 
 def split_collection(collection: Collection, seed: int, positive_class: str | None) -> Dataset:
@@ -140,7 +140,9 @@ def split_collection(collection: Collection, seed: int, positive_class: str | No
         raise DataError(
             f"no image of {collection.name} is of the train split", "there is nothing to train on"
         )
-    made = splits.complete(given["train"], given.get("val"), given.get("test"), classes, seed)
+    made = splits.complete_splits(
+        given["train"], given.get("val"), given.get("test"), classes, seed
+    )
     notes = collection.notes + (() if collection.patients_known else (UNKNOWN_PATIENTS,))
     dataset = Dataset(
         source=collection.name,
@@ -153,7 +155,7 @@ def split_collection(collection: Collection, seed: int, positive_class: str | No
         patients_known=collection.patients_known,
         synthetic=collection.synthetic,
         notes=notes,
-        cut=made.cut,
+        splits_from_train=made.from_train,
     )
     return _with_note_on_leaks(dataset)
 
@@ -173,7 +175,7 @@ def _is_synthetic(source: str) -> bool:
     return source == PHANTOM or source.startswith(f"{PHANTOM}:")
 
 
-def _collection(source: str, opening: Opening) -> Collection:
+def _collection(source: str, opening: OpenOptions) -> Collection:
     folder = image_folder(source)
     if folder is not None:
         return read_folder(folder, opening)
@@ -188,7 +190,7 @@ def _collection(source: str, opening: Opening) -> Collection:
     return found
 
 
-def _arrays_in(source: str, path: Path, opening: Opening) -> Collection:
+def _arrays_in(source: str, path: Path, opening: OpenOptions) -> Collection:
     if path.is_dir():
         return read_npy(path, opening)
     if path.suffix == ".npz" and path.is_file():
@@ -205,9 +207,9 @@ def opening_for(
     cache_dir: Path | None,
     geometries: Callable[[int], Sequence[Geometry]] = default_geometries,
     progress: Progress = no_progress,
-) -> Opening:
+) -> OpenOptions:
     """How a source is read; the arguments are those of `open_dataset`."""
-    opening = Opening(geometries, patient_pattern, progress=progress)
+    opening = OpenOptions(geometries, patient_pattern, progress=progress)
     if cache_dir is None:
         return opening
     return replace(opening, cache_folder=cache_dir.expanduser().absolute())

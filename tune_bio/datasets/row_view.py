@@ -11,7 +11,7 @@ A = TypeVar("A", bound=np.ndarray[Any, Any])
 
 
 @dataclass(frozen=True)
-class Regrouped(Generic[A]):
+class RowView(Generic[A]):
     """Rows of `first` followed by `second`, in the order of `rows`, (n,); nothing is copied."""
 
     first: A
@@ -28,8 +28,8 @@ class Regrouped(Generic[A]):
         return dtype
 
 
-def whole(array: A | Regrouped[A]) -> A:
+def base_array(array: A | RowView[A]) -> A:
     """An array that is no regrouped one; TypeError where it is."""
-    if isinstance(array, Regrouped):
+    if isinstance(array, RowView):
         raise TypeError("rows that were regrouped are no array of their own")
     return array

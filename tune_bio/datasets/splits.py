@@ -24,10 +24,10 @@ class Splits:
     val: Images
     test: Images
     origin: str
-    cut: tuple[str, ...]
+    from_train: tuple[str, ...]
 
 
-def complete(
+def complete_splits(
     train: Images, val: Images | None, test: Images | None, classes: tuple[str, ...], seed: int
 ) -> Splits:
     """Cut what is missing from train, a fifth at a time, by patient.
@@ -35,20 +35,20 @@ def complete(
     Raises:
         DataError: a class has too few patients to be in every split.
     """
-    cut = tuple(name for name, split in (("val", val), ("test", test)) if split is None)
-    _refuse_few_patients(train, classes, parts=1 + len(cut))
+    from_train = tuple(name for name, split in (("val", val), ("test", test)) if split is None)
+    _refuse_few_patients(train, classes, parts=1 + len(from_train))
     folds = FOLDS
     if test is None:
-        train, test = cut_one(train, folds, seed)
+        train, test = take_fold(train, folds, seed)
         folds -= 1  # a fifth of the whole is a quarter of what is left
     if val is None:
-        train, val = cut_one(train, folds, seed)
-    splits = Splits(train, val, test, _origin(cut, seed), cut)
+        train, val = take_fold(train, folds, seed)
+    splits = Splits(train, val, test, _origin(from_train, seed), from_train)
     refuse_missing_classes(splits, classes)
     return splits
 
 
-def cut_one(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
+def take_fold(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
     """Split one stratified fold of patients off: (the rest, the fold). Copies go where one goes."""
     rest, fold = fold_of(images.labels, groups_of(images), folds, seed)
     return images.take(rest), images.take(fold)
@@ -113,10 +113,10 @@ def _refuse_few_patients(train: Images, classes: tuple[str, ...], parts: int) ->
             )
 
 
-def _origin(cut: tuple[str, ...], seed: int) -> str:
-    if not cut:
+def _origin(from_train: tuple[str, ...], seed: int) -> str:
+    if not from_train:
         return "given by the source"
-    names = " and ".join("validation" if name == "val" else name for name in cut)
+    names = " and ".join("validation" if name == "val" else name for name in from_train)
     return f"{names} cut from train, by patient, stratified by class, seed {seed}"
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets.feature_arrays import Cut, Features
+from tune_bio.datasets.feature_arrays import FeatureCut, Features
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.pixels import PixelFormat, Pixels, Rows
-from tune_bio.datasets.row_view import Regrouped, whole
+from tune_bio.datasets.row_view import RowView, base_array
 from tune_bio.datasets.transforms.geometry import Geometry
 
 
@@ -19,9 +19,9 @@ class PreparedSplit:
     `features` are those of the images where they are kept, (n, *cut.row).
     """
 
-    pixels: Pixels | Regrouped[Pixels]
+    pixels: Pixels | RowView[Pixels]
     labels: npt.NDArray[np.int64]
-    features: Features | Regrouped[Features] | None = None
+    features: Features | RowView[Features] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +40,7 @@ class TrialData:
     classes: tuple[str, ...]
     positive: int
     format: PixelFormat
-    cut: Cut | None = None
+    cut: FeatureCut | None = None
     features_key: str = ""
     split_key: str = ""
 
@@ -59,7 +59,9 @@ class TrialData:
             parts.append(f"split {self.split_key}")
         return " ".join(parts)
 
-    def with_features(self, cut: Cut, train: Features, val: Features, key: str = "") -> "TrialData":
+    def with_features(
+        self, cut: FeatureCut, train: Features, val: Features, key: str = ""
+    ) -> "TrialData":
         """The same images with features of theirs."""
         return replace(
             self,
@@ -70,7 +72,7 @@ class TrialData:
         )
 
 
-def regroup(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
+def resplit_data(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
     """The same images and features in another split, in place.
 
     Args:
@@ -82,16 +84,16 @@ def regroup(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
     labels = np.concatenate([first.labels, second.labels])
 
     def part(rows: Rows) -> PreparedSplit:
-        pixels = Regrouped(whole(first.pixels), whole(second.pixels), rows)
+        pixels = RowView(base_array(first.pixels), base_array(second.pixels), rows)
         if first.features is None or second.features is None:
             return PreparedSplit(pixels, labels[rows])
-        features = Regrouped(whole(first.features), whole(second.features), rows)
+        features = RowView(base_array(first.features), base_array(second.features), rows)
         return PreparedSplit(pixels, labels[rows], features)
 
     return replace(data, train=part(train), val=part(val), split_key=key)
 
 
-def prepare(dataset: Dataset, geometry: Geometry) -> TrialData:
+def prepare_data(dataset: Dataset, geometry: Geometry) -> TrialData:
     """Train and validation of `dataset` at one geometry."""
     train, val = dataset.train.at(geometry), dataset.val.at(geometry)
     return TrialData(

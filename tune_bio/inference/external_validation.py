@@ -66,7 +66,7 @@ def evaluate(
     _refuse_other_images(model, images)
     probabilities = model.predict_prepared(images.at(model.transform.geometry))
     return Evaluation(
-        metrics.evaluate(labels, probabilities, model.positive),
+        metrics.compute_metrics(labels, probabilities, model.positive),
         _table(model, images, labels, probabilities),
         collection.notes,
     )

@@ -15,7 +15,7 @@ from tune_bio.models.ann import ann
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.cnn import cnn
 from tune_bio.models.freezing import refuse_missing_stages
-from tune_bio.models.meta_device import META, shapes_only
+from tune_bio.models.meta_device import META, on_meta_device
 from tune_bio.models.zoo import registry
 from tune_bio.space.trial_config import SMALL_MODELS, TrialConfig
 
@@ -23,9 +23,9 @@ __all__ = [
     "Classifier",
     "build_model",
     "build_probe",
-    "check_freeze",
-    "check_model",
     "input_transform",
+    "refuse_impossible_freeze",
+    "refuse_unknown_model",
 ]
 
 
@@ -40,7 +40,7 @@ def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
     Raises:
         ConfigError: unknown model, images that it cannot take, or stages that it does not have.
     """
-    check_model(config.model, config.image_size)
+    refuse_unknown_model(config.model, config.image_size)
     outputs = 1 if config.loss == "bce" and classes == 2 else classes
     with global_seed(config.seed, "weights"):
         model = _build(config, outputs, channels)
@@ -53,7 +53,7 @@ def build_probe(config: TrialConfig, classes: int, channels: int) -> Classifier:
 
     For a head that trains on features: nothing is drawn or held that it does not need.
     """
-    with shapes_only():
+    with on_meta_device():
         model = build_model(config, classes, channels)
     model.backbone.to(META)  # buffers that were computed
     model.head.to_empty(device="cpu")
@@ -61,7 +61,7 @@ def build_probe(config: TrialConfig, classes: int, channels: int) -> Classifier:
     return model
 
 
-def check_model(name: str, image_size: int | None = None) -> None:
+def refuse_unknown_model(name: str, image_size: int | None = None) -> None:
     """Raise ConfigError for an unknown model, or images (side in pixels) that it cannot take."""
     if name not in SMALL_MODELS and not registry.knows(name):
         small = difflib.get_close_matches(name, SMALL_MODELS, n=1)
@@ -76,7 +76,7 @@ def check_model(name: str, image_size: int | None = None) -> None:
         registry.refuse_unfit(name, image_size)
 
 
-def check_freeze(config: TrialConfig) -> None:
+def refuse_impossible_freeze(config: TrialConfig) -> None:
     """Raise ConfigError where the strategy needs stages that the model does not have."""
     if config.frozen_stages or config.freeze == "gradual":
         _check_stages(config.model, config.image_size, config.freeze)
@@ -93,7 +93,7 @@ def input_transform(config: TrialConfig, pixel_format: PixelFormat) -> Transform
 @functools.cache
 def _check_stages(model: str, image_size: int, freeze: str) -> None:
     params = {"model": model, "weights": "imagenet", "freeze": freeze, "image_size": image_size}
-    with shapes_only():
+    with on_meta_device():
         build_model(TrialConfig.of(params), classes=2, channels=1)
 
 
@@ -102,7 +102,9 @@ def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
     if name == "ann":
         return ann(channels * size * size, outputs, config.widths, config.dropouts)
     if name not in SMALL_MODELS:
-        model = registry.cut(name, registry.build(name, size), size, outputs, config.dropouts[-1])
+        model = registry.replace_head(
+            name, registry.build(name, size), size, outputs, config.dropouts[-1]
+        )
         model.stages = registry.stages(name, model.backbone)
         _draw_head(model.head, config.seed)
         return model

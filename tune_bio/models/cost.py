@@ -15,7 +15,7 @@ from tune_bio.errors import ResourceError
 from tune_bio.models.build import build_model, input_transform
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.freezing import freeze, trained_names
-from tune_bio.models.meta_device import META, shapes_only
+from tune_bio.models.meta_device import META, on_meta_device
 from tune_bio.space.trial_config import TrialConfig
 
 
@@ -55,7 +55,7 @@ def _architecture(config: TrialConfig) -> TrialConfig:
 @functools.lru_cache(maxsize=1024)
 def _cost(config: TrialConfig, classes: int, channels: int) -> Cost:
     try:
-        with shapes_only():
+        with on_meta_device():
             model = build_model(config, classes, channels)
     except RuntimeError as error:  # PyTorch's, where not even the sizes can be counted
         raise ResourceError(

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from tune_bio.common.seeding import global_seed
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.meta_device import META
 
-__all__ = ["Cut", "NoCutError", "find_cut", "prefix", "rest", "verify"]
+__all__ = ["FeatureCut", "NoCutError", "after_cut", "before_cut", "find_cut", "verify"]
 
 TOLERANCE = 1e-5  # of the largest logit: the rest computes from the same numbers
 
@@ -28,7 +28,7 @@ class NoCutError(Exception):
     """Why a network cannot be run in two parts."""
 
 
-def find_cut(model: Classifier, images: torch.Tensor) -> Cut:
+def find_cut(model: Classifier, images: torch.Tensor) -> FeatureCut:
     """Where the frozen part of `model`, as `freeze` has fixed it, ends.
 
     Args:
@@ -58,7 +58,7 @@ def find_cut(model: Classifier, images: torch.Tensor) -> Cut:
     if len(set(modules)) < len(modules):
         raise NoCutError("a frozen layer runs more than once")
     outputs = [_one_an_image(name, output, len(images)) for name, output in seen]
-    return Cut(
+    return FeatureCut(
         modules,
         tuple(tuple(output.shape[1:]) for output in outputs),
         tuple(images.shape[1:]),
@@ -68,7 +68,7 @@ def find_cut(model: Classifier, images: torch.Tensor) -> Cut:
     )
 
 
-def prefix(model: Classifier, cut: Cut, images: torch.Tensor) -> torch.Tensor:
+def before_cut(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> torch.Tensor:
     """The features of images (n, channels, S, S), (n, *cut.row) float32; nothing behind is run.
 
     The model is left in evaluation mode.
@@ -89,7 +89,7 @@ def prefix(model: Classifier, cut: Cut, images: torch.Tensor) -> torch.Tensor:
     raise AssertionError(f"{cut.modules[-1]} did not run")
 
 
-def rest(model: Classifier, cut: Cut, features: torch.Tensor) -> torch.Tensor:
+def after_cut(model: Classifier, cut: FeatureCut, features: torch.Tensor) -> torch.Tensor:
     """Logits from features (n, *cut.row), in the model's mode; gradients for what is not frozen."""
     n = len(features)
     features = features.permute(0, 3, 1, 2) if cut.channels_last else features
@@ -99,7 +99,7 @@ def rest(model: Classifier, cut: Cut, features: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def verify(model: Classifier, cut: Cut, images: torch.Tensor) -> None:
+def verify(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> None:
     """See that the two parts give what the whole gives, in evaluation and in training.
 
     The running statistics of what is not frozen move.
@@ -107,7 +107,7 @@ def verify(model: Classifier, cut: Cut, images: torch.Tensor) -> None:
     Raises:
         NoCutError: they do not.
     """
-    features = prefix(model, cut, images).clone()
+    features = before_cut(model, cut, images).clone()
     for training in (False, True):
         model.train(training)
         with torch.no_grad():
@@ -115,7 +115,7 @@ def verify(model: Classifier, cut: Cut, images: torch.Tensor) -> None:
                 expected = model(images)
             try:
                 with global_seed(0, "verify"):
-                    found = rest(model, cut, features.clone())
+                    found = after_cut(model, cut, features.clone())
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
                 first = str(error).strip().splitlines()[:1]
                 raise NoCutError(f"it reaches back across the cut ({' '.join(first)})") from error

@@ -8,7 +8,7 @@ from torch import nn
 
 from tune_bio.models.build import build_model
 from tune_bio.models.dropout import Dropout
-from tune_bio.models.meta_device import META, shapes_only
+from tune_bio.models.meta_device import META, on_meta_device
 from tune_bio.space.trial_config import SMALL_MODELS, TrialConfig
 
 
@@ -25,7 +25,7 @@ class Layer:
     parameters: int
 
 
-def layers(config: TrialConfig, classes: int, channels: int) -> tuple[Layer, ...]:
+def layer_summary(config: TrialConfig, classes: int, channels: int) -> tuple[Layer, ...]:
     """The steps of one of SMALL_MODELS, the input first; none for other models.
 
     A convolution or a linear layer is one step with what follows it and keeps the shape (batch
@@ -41,7 +41,7 @@ def layers(config: TrialConfig, classes: int, channels: int) -> tuple[Layer, ...
     """
     if config.model not in SMALL_MODELS:
         return ()
-    with shapes_only():
+    with on_meta_device():
         model = build_model(config, classes, channels)
     model = model.to(META).eval()
     size = config.image_size

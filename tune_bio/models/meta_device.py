@@ -32,7 +32,7 @@ class _EmptyOnMeta(TorchFunctionMode):
 
 
 @contextmanager
-def shapes_only() -> Iterator[None]:
+def on_meta_device() -> Iterator[None]:
     """Networks built inside the block have shapes and no values."""
     with _EmptyOnMeta():
         yield

@@ -11,7 +11,7 @@ import ray
 
 from tune_bio.errors import ResourceError
 from tune_bio.ray_tune.environment import prepare_environment, token_path
-from tune_bio.ray_tune.ray_internals import starting
+from tune_bio.ray_tune.ray_internals import lean_start
 from tune_bio.ray_tune.resources import Node, local_nodes
 
 
@@ -55,7 +55,7 @@ def connected(
         _refuse_silence(address)
     here = {} if address else _this_machine(dashboard=dashboard)
     try:
-        with nullcontext() if address else starting(warm, dashboard=dashboard):
+        with nullcontext() if address else lean_start(warm, dashboard=dashboard):
             context = ray.init(
                 address=address or "local",
                 log_to_driver=False,

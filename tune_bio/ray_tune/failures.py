@@ -23,7 +23,7 @@ def error_of(trial: Any) -> BaseException | None:
     return error
 
 
-def explain(error: BaseException | None, last_words: Path, batch_size: int) -> str:
+def explain_failure(error: BaseException | None, last_words: Path, batch_size: int) -> str:
     """One line: the cause and the remedy.
 
     Args:

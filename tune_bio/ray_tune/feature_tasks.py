@@ -15,19 +15,19 @@ import ray.exceptions
 import torch
 
 from tune_bio.datasets.feature_arrays import Features
-from tune_bio.datasets.row_view import whole
+from tune_bio.datasets.row_view import base_array
 from tune_bio.datasets.trial_data import TrialData
 from tune_bio.errors import TuneBioError
 from tune_bio.models.build import input_transform
 from tune_bio.models.classifier import Classifier
 from tune_bio.ray_tune.failures import reason_of
-from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.resources import Allotment
 from tune_bio.reuse.feature_store import FeatureStore
-from tune_bio.reuse.frozen_features import Block, FeatureSet, compute, frozen_model
+from tune_bio.reuse.frozen_features import Block, FeatureSet, compute_features, frozen_model
 from tune_bio.training.state import Tensors
 
-Made = Iterator[tuple[Block, Features]]
+FeatureBlocks = Iterator[tuple[Block, Features]]
 
 AHEAD = 2  # blocks that a task may be ahead of the driver: so much lies in the object store
 
@@ -36,7 +36,7 @@ _FAILURES = (TuneBioError, ray.exceptions.RayError, RuntimeError, MemoryError, A
 
 
 def make_features(
-    wanted: FeatureSet, made: Made, store: FeatureStore, tell: Callable[[int], None]
+    wanted: FeatureSet, made: FeatureBlocks, store: FeatureStore, tell: Callable[[int], None]
 ) -> str | None:
     """Write a feature set to `store` while it is computed; None, or why that was not possible.
 
@@ -55,7 +55,9 @@ def make_features(
     return None
 
 
-def in_driver(wanted: FeatureSet, data: TrialData, backbone: Tensors, processors: int) -> Made:
+def features_in_driver(
+    wanted: FeatureSet, data: TrialData, backbone: Tensors, processors: int
+) -> FeatureBlocks:
     """Every block, in order, computed here by a thread a processor.
 
     Each thread computes blocks of its own: several to a block would wait for each other wherever
@@ -73,7 +75,9 @@ def in_driver(wanted: FeatureSet, data: TrialData, backbone: Tensors, processors
         pool.shutdown(cancel_futures=True)
 
 
-def by_tasks(wanted: FeatureSet, shared: Shared, allotment: Allotment) -> Made:
+def features_by_tasks(
+    wanted: FeatureSet, shared: SharedInputs, allotment: Allotment
+) -> FeatureBlocks:
     """Every block, computed by one task a slot, in whatever order they come."""
     blocks = wanted.blocks
     tasks = min(allotment.concurrent, len(blocks))
@@ -100,7 +104,7 @@ def by_tasks(wanted: FeatureSet, shared: Shared, allotment: Allotment) -> Made:
             ray.cancel(generator)
 
 
-def _task(wanted: FeatureSet, shared: Shared, blocks: Sequence[Block]) -> Made:
+def _task(wanted: FeatureSet, shared: SharedInputs, blocks: Sequence[Block]) -> FeatureBlocks:
     torch.set_num_threads(wanted.maker.threads)
     device = torch.device("cuda" if wanted.maker.device == "gpu" and _sees_gpu() else "cpu")
     data, backbone = shared.trial_data(wanted.config), shared.backbone(wanted.config)
@@ -114,9 +118,9 @@ def _computed(
     wanted: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
 ) -> Features:
     split = data.train if block.split == "train" else data.val
-    pixels = whole(split.pixels)[block.start : block.stop]
+    pixels = base_array(split.pixels)[block.start : block.stop]
     transform = input_transform(wanted.config, data.format)
-    return compute(model, wanted.cut, transform, pixels, wanted.maker.dtype, device)
+    return compute_features(model, wanted.cut, transform, pixels, wanted.maker.dtype, device)
 
 
 def _sees_gpu() -> bool:

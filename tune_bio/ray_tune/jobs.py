@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_bio.records.recorded_trial import PastTrial
-from tune_bio.reuse.prefixes import group
+from tune_bio.records.recorded_trial import RecordedTrial
+from tune_bio.reuse.prefixes import group_by_prefix
 from tune_bio.space.trial_config import Params, TrialConfig
 
 Job = dict[str, Any]
@@ -47,11 +47,11 @@ def members_of(config: Mapping[str, Any]) -> tuple[Member, ...]:
     return (Member(config["trial"], TrialConfig.of(config["params"]).epochs),)
 
 
-def jobs_for(named: Sequence[tuple[str, Params]], past: Sequence[PastTrial] = ()) -> list[Job]:
+def jobs_for(named: Sequence[tuple[str, Params]], past: Sequence[RecordedTrial] = ()) -> list[Job]:
     """One job for each set of trials that share a prefix and have not all ended."""
     before = {trial.trial: trial for trial in past}
     jobs = []
-    for positions in group([TrialConfig.of(params) for _, params in named]):
+    for positions in group_by_prefix([TrialConfig.of(params) for _, params in named]):
         members = [named[at] for at in positions]
         open_ends = [
             int(params["epochs"])
@@ -65,7 +65,7 @@ def jobs_for(named: Sequence[tuple[str, Params]], past: Sequence[PastTrial] = ()
     return jobs
 
 
-def longest_per_training(past: Sequence[PastTrial]) -> list[PastTrial]:
+def longest_of_each_training(past: Sequence[RecordedTrial]) -> list[RecordedTrial]:
     """Of trials of a list that were one training, the one that came farthest: Tune saw no other."""
-    groups = group([TrialConfig.of(trial.params) for trial in past])
+    groups = group_by_prefix([TrialConfig.of(trial.params) for trial in past])
     return [max((past[at] for at in members), key=lambda one: one.reached) for members in groups]

@@ -17,7 +17,7 @@ STUDY, WORKER = "tune_bio.study.stages", "tune_bio.ray_tune.worker_preload"
 
 
 @contextmanager
-def launched(
+def ray_while_importing(
     settings: SearchSettings, address: str | None, *, dashboard: bool
 ) -> Iterator["tuple[Node, ...] | None"]:
     """Start Ray on this machine while a study's modules are imported; yields the machine.

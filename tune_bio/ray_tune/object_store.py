@@ -16,15 +16,15 @@ import ray
 from tune_bio.datasets.cache.arrays import mapped_file
 from tune_bio.datasets.feature_arrays import Features
 from tune_bio.datasets.pixels import PixelFormat, Rows
-from tune_bio.datasets.row_view import whole
+from tune_bio.datasets.row_view import base_array
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import PreparedSplit, TrialData, regroup
+from tune_bio.datasets.trial_data import PreparedSplit, TrialData, resplit_data
 from tune_bio.errors import DataError
 from tune_bio.models.weights.pretrained import Arrays, as_tensors
 from tune_bio.ray_tune.connection import available_nodes
 from tune_bio.reuse.feature_store import FeatureFiles
-from tune_bio.reuse.frozen_features import Part
-from tune_bio.space.search_space import Pair
+from tune_bio.reuse.frozen_features import FrozenPart
+from tune_bio.space.search_space import ModelWeights
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.state import Tensors
 
@@ -74,12 +74,12 @@ class SharedSplit:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedInputs:
     """References to everything that a trial may need; small, and sent to every actor."""
 
     data: Mapping[Geometry, _SharedData]
-    backbones: Mapping[Pair, "ray.ObjectRef[Arrays]"]
-    features: Mapping[Part, SharedFeatures] = field(default_factory=dict)
+    backbones: Mapping[ModelWeights, "ray.ObjectRef[Arrays]"]
+    features: Mapping[FrozenPart, SharedFeatures] = field(default_factory=dict)
     splits: Mapping[int, "ray.ObjectRef[SharedSplit]"] = field(default_factory=dict)
 
     def trial_data(self, config: TrialConfig, split: int = 0) -> TrialData:
@@ -92,7 +92,7 @@ class Shared:
         if split == 0:
             return data
         other = ray.get(self.splits[split])
-        return regroup(data, other.train, other.val, other.key)
+        return resplit_data(data, other.train, other.val, other.key)
 
     def _as_split(self, config: TrialConfig) -> TrialData:
         shared = self.data[Geometry.of(config)]
@@ -124,22 +124,24 @@ class Shared:
         images = [array for array in arrays if isinstance(array, Path)]
         return [*images, *(kept.files.used for kept in self.features.values())]
 
-    def with_features(self, features: Mapping[Part, SharedFeatures]) -> "Shared":
+    def with_features(self, features: Mapping[FrozenPart, SharedFeatures]) -> "SharedInputs":
         """The same, with these features of frozen parts."""
         return replace(self, features=features)
 
-    def with_splits(self, splits: Mapping[int, SharedSplit]) -> "Shared":
+    def with_splits(self, splits: Mapping[int, SharedSplit]) -> "SharedInputs":
         """The same, with these re-splits."""
         return replace(self, splits={number: ray.put(one) for number, one in splits.items()})
 
     def _features(self, config: TrialConfig) -> SharedFeatures | None:
-        part = Part.of(config)
+        part = FrozenPart.of(config)
         return None if part is None else self.features.get(part)
 
 
-def share(data: Mapping[Geometry, TrialData], backbones: Mapping[Pair, Arrays]) -> Shared:
+def share_inputs(
+    data: Mapping[Geometry, TrialData], backbones: Mapping[ModelWeights, Arrays]
+) -> SharedInputs:
     """Put images and weights into the object store."""
-    return Shared(
+    return SharedInputs(
         data={geometry: _share_data(prepared) for geometry, prepared in data.items()},
         backbones={pair: ray.put(arrays) for pair, arrays in backbones.items()},
     )
@@ -156,7 +158,7 @@ def share_features(files: FeatureFiles) -> SharedFeatures:
 
 
 def _share_data(data: TrialData) -> _SharedData:
-    train, val = whole(data.train.pixels), whole(data.val.pixels)
+    train, val = base_array(data.train.pixels), base_array(data.val.pixels)
     arrays = (train, data.train.labels, val, data.val.labels)
     shared = tuple(map(_share_array, arrays))
     return _SharedData(shared, data.classes, data.positive, data.format)

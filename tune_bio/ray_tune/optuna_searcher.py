@@ -19,9 +19,9 @@ from tune_bio.errors import SpaceError
 from tune_bio.ray_tune.driver_only import StudySearcher
 from tune_bio.ray_tune.jobs import job
 from tune_bio.ray_tune.schedulers import TIME
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.trial_names import position_of, trial_name
-from tune_bio.space.search_space import DeadEnd, Distribution, SearchSpace
+from tune_bio.space.search_space import Distribution, SearchSpace, UnavailableBranch
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params
 from tune_bio.space.value_sources import OptunaSource, RecordedSource
@@ -46,7 +46,7 @@ class OptunaSearcher(StudySearcher):
         space: SearchSpace,
         settings: SearchSettings,
         finish: Finish,
-        past: Sequence[PastTrial] = (),
+        past: Sequence[RecordedTrial] = (),
     ) -> None:
         super().__init__()
         self._settings = settings
@@ -102,23 +102,23 @@ class OptunaSearcher(StudySearcher):
         trial = self._ask(redraw=redraw)
         try:
             params = self._space.run(OptunaSource(trial, self._names))
-        except DeadEnd:
+        except UnavailableBranch:
             self._study.tell(trial, state=TrialState.FAIL)
             return None
         self._open[trial_id] = trial
         return params
 
-    def _draw_again(self, trial_id: str, past: PastTrial) -> Params | None:
+    def _draw_again(self, trial_id: str, past: RecordedTrial) -> Params | None:
         """The configuration of a past trial, drawn as if for the first time."""
         source = RecordedSource(past.params, self._names)
         try:
             self._space.run(source)
-        except DeadEnd:  # its weights have gone
+        except UnavailableBranch:  # its weights have gone
             return None
         self._study.enqueue_trial(source.drawn)
         return self._draw(trial_id, redraw=False)
 
-    def _recall(self, past: PastTrial) -> None:
+    def _recall(self, past: RecordedTrial) -> None:
         """Draw a past trial again, and tell what it came to."""
         if self._draw_again(past.trial, past) is None:
             return
@@ -192,6 +192,6 @@ class GaussianProcessSearcher(OptunaSearcher):
             self._study.tell(trial, state=TrialState.FAIL)
 
 
-def _seed(settings: SearchSettings, past: Sequence[PastTrial]) -> int:
+def _seed(settings: SearchSettings, past: Sequence[RecordedTrial]) -> int:
     """With the same random numbers again, a resumed study would repeat its first draws."""
     return derive(settings.seed, "searcher", len(past)) % 2**32 if past else settings.seed

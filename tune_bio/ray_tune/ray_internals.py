@@ -25,7 +25,7 @@ _HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
 
 
 @contextmanager
-def starting(module: str | None, *, dashboard: bool) -> Iterator[None]:
+def lean_start(module: str | None, *, dashboard: bool) -> Iterator[None]:
     """Start a Ray in this block: its workers import a module; helpers come with the dashboard."""
     with preloading(module), nullcontext() if dashboard else without_helpers():
         yield
@@ -63,7 +63,7 @@ def _nothing(self: Node, *arguments: Any, **named: Any) -> None:
     """Start nothing."""
 
 
-class KeptActors(_ObjectCache):
+class UnboundedActorCache(_ObjectCache):
     """Every idle actor is kept until the search is over.
 
     Tune keeps one at most beyond those that trials wait for, and with a searcher no trial waits:
@@ -84,7 +84,7 @@ class KeptActors(_ObjectCache):
 
 
 @contextmanager
-def few_processes() -> Iterator[None]:
+def reuse_worker_processes() -> Iterator[None]:
     """Let trials run in the worker processes that are there, and go on from one to the next.
 
     Tune gives its actors a variable for PyTorch Lightning, and Ray gives an actor with variables
@@ -102,7 +102,7 @@ def few_processes() -> Iterator[None]:
         return bool(reuse(self, trial))
 
     class_cache.DEFAULT_ENV_VARS.clear()
-    module._ObjectCache = KeptActors
+    module._ObjectCache = UnboundedActorCache
     controller._maybe_reuse_cached_actor = reuse_if_none_begins
     try:
         yield

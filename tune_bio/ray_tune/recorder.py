@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from ray import tune
 
-from tune_bio.console.progress import View
+from tune_bio.console.progress import TrialView
 from tune_bio.ray_tune.driver_only import DriverOnly
-from tune_bio.ray_tune.failures import error_of, explain
+from tune_bio.ray_tune.failures import error_of, explain_failure
 from tune_bio.ray_tune.jobs import Member, members_of
 from tune_bio.ray_tune.watchdog import stall_file
 from tune_bio.records.curve_summary import summarize
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.schema import Status
 from tune_bio.records.tables import Records
 from tune_bio.records.trial_names import replicate_of
@@ -50,12 +50,12 @@ class Recorder(DriverOnly, tune.Callback):
     def __init__(
         self,
         records: Records,
-        view: View,
+        view: TrialView,
         settings: SearchSettings,
         rungs: frozenset[int],
         count_operations: Callable[[TrialConfig], int],
         clean: Callable[[], None] = lambda: None,
-        splits: Mapping[int, Described] = MappingProxyType({}),
+        splits: Mapping[int, SplitImages] = MappingProxyType({}),
     ) -> None:
         """`clean` is called when a trial has ended: its checkpoints may be too many.
 
@@ -121,7 +121,7 @@ class Recorder(DriverOnly, tune.Callback):
         if not any(map(self._is_open, members_of(trial.config))):  # it failed before it started
             self.on_trial_start(iteration, trials, trial)
         last_words = stall_file(self._records.folder, trial.config["trial"])
-        error = explain(error_of(trial), last_words, trial.config["params"]["batch_size"])
+        error = explain_failure(error_of(trial), last_words, trial.config["params"]["batch_size"])
         self._end_all(trial, "failed", error)
 
     @_never_raises

@@ -20,7 +20,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.trial_names import replicate_of
 from tune_bio.space.settings import SearchSettings, rungs
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES
@@ -29,14 +29,14 @@ TIME = "epoch"
 MEDIAN_OF = 3  # trials at the least, beside the one that is judged
 
 
-def build_scheduler(settings: SearchSettings, past: Sequence[PastTrial] = ()) -> TrialScheduler:
+def build_scheduler(settings: SearchSettings, past: Sequence[RecordedTrial] = ()) -> TrialScheduler:
     """The scheduler that `settings` names; `past` are the trials of a study that is resumed."""
     if settings.scheduler == "none":
         return FIFOScheduler()
-    return LikeWithLike(settings, past)
+    return PerLengthScheduler(settings, past)
 
 
-class LikeWithLike(FIFOScheduler):
+class PerLengthScheduler(FIFOScheduler):
     """Early stopping that compares like with like.
 
     A cosine schedule of 10 epochs is annealed where one of 60 has hardly begun, so under a
@@ -49,7 +49,7 @@ class LikeWithLike(FIFOScheduler):
     continued has passed its rungs already, and is not judged there again.
     """
 
-    def __init__(self, settings: SearchSettings, past: Sequence[PastTrial] = ()) -> None:
+    def __init__(self, settings: SearchSettings, past: Sequence[RecordedTrial] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._brackets: dict[int, TrialScheduler] = {}
@@ -99,14 +99,14 @@ class LikeWithLike(FIFOScheduler):
         if not _is_replicate(trial):
             self._bracket(trial).on_trial_remove(tune_controller, trial)
 
-    def _refill(self, trial: "_EndedTrial", past: PastTrial) -> None:
+    def _refill(self, trial: "_EndedTrial", past: RecordedTrial) -> None:
         bracket = self._bracket(trial)
         bracket.on_trial_add(None, trial)  # type: ignore[arg-type]
         self._pass_rungs(trial, past)
         if past.steps and past.steps[-1][0] not in rungs(self._settings):
             self._tell(bracket, trial, past.steps[-1])
 
-    def _pass_rungs(self, trial: Any, past: PastTrial) -> None:
+    def _pass_rungs(self, trial: Any, past: RecordedTrial) -> None:
         """Tell what a trial had at its rungs; what would be decided now does not count."""
         for step in past.at(rungs(self._settings)):
             self._tell(self._bracket(trial), trial, step)
@@ -138,7 +138,7 @@ def _is_replicate(trial: Any) -> bool:
 class _EndedTrial:
     """Stands for a past trial: a name and hyperparameters are all that brackets ask for."""
 
-    def __init__(self, past: PastTrial) -> None:
+    def __init__(self, past: RecordedTrial) -> None:
         self.trial_id = past.trial
         self.config = {"trial": past.trial, "params": past.params}
 

@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from tune_bio.ray_tune.driver_only import StudySearcher
 from tune_bio.ray_tune.jobs import Job
 from tune_bio.ray_tune.optuna_searcher import Finish, GaussianProcessSearcher, OptunaSearcher
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.search_space import SearchSpace
 from tune_bio.space.settings import SearchSettings
 
@@ -37,7 +37,7 @@ class ListSearcher(StudySearcher):
         """A list does not learn."""
 
 
-class ThenSearcher(StudySearcher):
+class FollowUpSearcher(StudySearcher):
     """A search, and when all of its trials have ended, the jobs that follow from them.
 
     In one run of Tune, so that the processes of the search go on with them.
@@ -92,7 +92,7 @@ def build_searcher(
     settings: SearchSettings,
     jobs: Sequence[Job] | None,
     finish: Finish,
-    past: Sequence[PastTrial] = (),
+    past: Sequence[RecordedTrial] = (),
 ) -> Searcher:
     """The searcher of a study.
 

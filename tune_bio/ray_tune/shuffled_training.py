@@ -8,7 +8,7 @@ import ray
 import torch
 
 from tune_bio.ray_tune.failures import reason_of
-from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.resources import Allotment
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.fit import log_probabilities, train_epoch
@@ -40,7 +40,7 @@ class ShuffledTraining:
 
 
 def start_shuffled(
-    shared: Shared, allotment: Allotment, config: TrialConfig, train: Labels, val: Labels
+    shared: SharedInputs, allotment: Allotment, config: TrialConfig, train: Labels, val: Labels
 ) -> ShuffledTraining:
     """Start to train a configuration on these labels, next to whatever else runs."""
     task = ray.remote(_train).options(
@@ -50,7 +50,7 @@ def start_shuffled(
 
 
 def _train(
-    shared: Shared, config: TrialConfig, train: Labels, val: Labels, allotment: Allotment
+    shared: SharedInputs, config: TrialConfig, train: Labels, val: Labels, allotment: Allotment
 ) -> Probabilities:
     torch.set_num_threads(max(1, int(allotment.cpus)))
     device = torch.device("cuda" if allotment.gpus and torch.cuda.is_available() else "cpu")

@@ -20,9 +20,9 @@ from ray import tune
 
 from tune_bio.errors import ResultsError
 from tune_bio.ray_tune.jobs import members_of
-from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.resources import Allotment
-from tune_bio.ray_tune.watchdog import SignsOfLife, stall_file
+from tune_bio.ray_tune.watchdog import Watchdog, stall_file
 from tune_bio.reuse import checkpoints
 from tune_bio.reuse.checkpoints import History
 from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore, owners
@@ -44,7 +44,7 @@ class TrialContext:
     are kept only where `keep_rungs`: a scheduler that compares at every epoch would fill the disk.
     """
 
-    shared: Shared
+    shared: SharedInputs
     allotment: Allotment
     metric: str
     rungs: frozenset[int]
@@ -88,11 +88,11 @@ class TrialActor(tune.Trainable):
         self.history = History(rows=[], trial=self.name)
         self.ends = {member.epochs for member in members}
         self.stops = sorted({*context.rungs, *self.ends})
-        self.signs = SignsOfLife(
+        self.watchdog = Watchdog(
             stall_file(context.store.folder, new_config["trial"]), context.stall_timeout
         )
         self.epochs: Iterator[EpochResult] = fit(
-            config, self.data, self.state, on_batch=self.signs.give
+            config, self.data, self.state, on_batch=self.watchdog.heartbeat
         )
         self.saved_at = time.monotonic()
         self.saved: Path | None = None
@@ -103,7 +103,7 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Go on until there is something to say, and say it."""
-        with self.signs:
+        with self.watchdog:
             rows = self._reuse() or self._train()
             decisive = self.state.finished or self.state.epoch in self.stops
             report = self._report(rows, decisive)
@@ -221,7 +221,7 @@ class TrialActor(tune.Trainable):
         """Of the best epoch's weights; a pass over the training images, unless it is known."""
         known = self.history.train_accuracy
         if str(epoch) not in known:
-            accuracy = train_accuracy_at_best(self.state, self.data, self.signs.give)
+            accuracy = train_accuracy_at_best(self.state, self.data, self.watchdog.heartbeat)
             known = {**known, str(epoch): accuracy}
             self.history = replace(self.history, train_accuracy=known)
         return known[str(epoch)]

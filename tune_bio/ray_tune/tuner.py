@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from tune_bio.ray_tune.ray_internals import few_processes
+from tune_bio.ray_tune.ray_internals import reuse_worker_processes
 from tune_bio.ray_tune.recorder import Recorder
 from tune_bio.ray_tune.trainable import TrialActor, TrialContext
 from tune_bio.space.settings import SearchSettings
@@ -36,7 +36,7 @@ def run_tuner(
     num_samples: int,
 ) -> None:
     """Run Ray Tune until the searcher has finished, or `num_samples` trials have been run."""
-    with _scratch_folder() as scratch, few_processes():
+    with _scratch_folder() as scratch, reuse_worker_processes():
         _tuner(context, settings, searcher, scheduler, recorder, scratch, num_samples).fit()
 
 
@@ -90,7 +90,7 @@ def _scratch_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[Interruption]:
+def sigterm_as_sigint() -> Iterator[Interruption]:
     """Let SIGTERM end the search as Ctrl-C does: trials stop, records are written.
 
     Tune handles SIGINT alone, and Ray's own handler for SIGTERM exits on the spot.

@@ -7,7 +7,7 @@ from pathlib import Path
 from tune_bio.reuse.prefixes import CHECKPOINTS
 
 
-class SignsOfLife:
+class Watchdog:
     """Ends the process where no batch finishes for `seconds`; tells where it hung in `path`.
 
     The timer is faulthandler's: it runs outside the interpreter, so a loop in C or a lock that
@@ -29,7 +29,7 @@ class SignsOfLife:
         self._stream.close()
         self._path.unlink(missing_ok=True)
 
-    def give(self) -> None:
+    def heartbeat(self) -> None:
         """A batch is done. Arming starts a thread, so it is done once a second at most."""
         if time.monotonic() - self._armed_at > min(1.0, self._seconds / 4):
             self._arm()

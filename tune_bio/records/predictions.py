@@ -13,7 +13,7 @@ Predictions = dict[str, npt.NDArray[np.float32]]  # of each trial, (n, classes)
 
 
 @dataclass(frozen=True)
-class Described:
+class SplitImages:
     """A split as the table of predictions describes it: name, patient and label of each image."""
 
     images: npt.NDArray[np.str_]
@@ -23,7 +23,7 @@ class Described:
 
 def prediction_table(
     split: str,
-    described: Described,
+    described: SplitImages,
     predictions: Mapping[str, npt.NDArray[np.float32]],
     classes: tuple[str, ...],
 ) -> pa.Table:
@@ -45,9 +45,9 @@ def prediction_table(
 
 def stored_predictions(
     table: pd.DataFrame, classes: tuple[str, ...]
-) -> Iterator[tuple[str, str, Described, npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[str, str, SplitImages, npt.NDArray[np.float32]]]:
     """Of each trial and split that is in a table: trial, split, its images, its probabilities."""
     columns = [f"p_{name}" for name in classes]
     for (trial, split), rows in table.groupby(["trial", "split"], sort=False):
-        described = Described(*(rows[name].to_numpy() for name in ("image", "patient", "label")))
+        described = SplitImages(*(rows[name].to_numpy() for name in ("image", "patient", "label")))
         yield str(trial), str(split), described, rows[columns].to_numpy(np.float32)

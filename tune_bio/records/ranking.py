@@ -14,7 +14,7 @@ def score(row: Row, records: Records, settings: SearchSettings) -> float | None:
     return value
 
 
-def ranked(rows: list[Row], records: Records, settings: SearchSettings) -> list[tuple[float, Row]]:
+def rank(rows: list[Row], records: Records, settings: SearchSettings) -> list[tuple[float, Row]]:
     """Trials with a score, the best first; among equals the earlier one."""
     scored = [(score(row, records, settings), row) for row in rows]
     sign = -1 if settings.mode == "max" else 1

@@ -8,7 +8,7 @@ from tune_bio.space.trial_config import Params
 
 
 @dataclass(frozen=True)
-class PastTrial:
+class RecordedTrial:
     """A trial of the records.
 
     params: complete hyperparameters, the seed among them.

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from tune_bio.common.files import replacing
 from tune_bio.errors import ResultsError
 from tune_bio.records.predictions import (
-    Described,
     Predictions,
+    SplitImages,
     prediction_table,
     stored_predictions,
 )
@@ -68,8 +68,8 @@ class Records:
     trials: dict[str, Row] = field(default_factory=dict)
     epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
     predictions: Predictions = field(default_factory=dict)
-    others: dict[str, Described] = field(default_factory=dict)
-    test: Described | None = None
+    others: dict[str, SplitImages] = field(default_factory=dict)
+    test: SplitImages | None = None
     test_predictions: Predictions = field(default_factory=dict)
     evaluations: list[Row] = field(default_factory=list)
     timeline: dict[str, list[float]] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class Records:
 
     def prediction_table(self) -> pa.Table:
         """predictions.parquet as it would be written now."""
-        validation = Described(self.images, self.patients, self.labels)
+        validation = SplitImages(self.images, self.patients, self.labels)
         own = {t: p for t, p in self.predictions.items() if t not in self.others}
         tables = [prediction_table("val", validation, own, self.classes)]
         for trial, described in sorted(self.others.items()):
@@ -174,7 +174,7 @@ class Records:
         return pa.concat_tables(tables)
 
 
-def config_of(row: Row) -> TrialConfig:
+def config_of_row(row: Row) -> TrialConfig:
     """What a row of trials.parquet has trained."""
     found = {key.removeprefix(_PARAMS): v for key, v in row.items() if key.startswith(_PARAMS)}
     return TrialConfig.of({**found, "seed": row["seed"]})

@@ -9,22 +9,24 @@ from pathlib import Path
 
 from tune_bio.common.files import remove_abandoned
 from tune_bio.reuse.checkpoints import LAST, OPTIMIZER
-from tune_bio.reuse.prefixes import CHECKPOINTS, numbered, owners
+from tune_bio.reuse.prefixes import CHECKPOINTS, numbered_checkpoints, owners
 
 
-def used(study: Path) -> int:
+def used_bytes(study: Path) -> int:
     """Bytes of a study's checkpoints; a file with several names counts once."""
     return sum({found.st_ino: found.st_size for found in _files(study)}.values())
 
 
-def clean(study: Path, limit: int, *, running: Collection[str], best: Collection[str]) -> int:
+def remove_checkpoints(
+    study: Path, limit: int, *, running: Collection[str], best: Collection[str]
+) -> int:
     """Bring the checkpoints of a study under `limit` bytes; returns what is left of them.
 
     First goes what continuing from a rung needs, then what continuing an ended trial needs, then
     its best weights; the oldest first. The last checkpoint of a trial that is `running` stays,
     and so do the `best` trials' weights, whatever the limit.
     """
-    left = used(study)
+    left = used_bytes(study)
     if left > limit:
         # A file that another study names too is given up by this one, whatever the disk gains.
         names = Counter(found.st_ino for found in _files(study))
@@ -35,7 +37,7 @@ def clean(study: Path, limit: int, *, running: Collection[str], best: Collection
     return left
 
 
-def sweep(study: Path) -> None:
+def remove_provisional(study: Path) -> None:
     """Remove what a killed process has left half-written."""
     remove_abandoned(study)
     for path in (study / CHECKPOINTS).glob("*/.*.tmp"):
@@ -53,14 +55,14 @@ def _least_useful_first(study: Path, running: set[str], best: set[str]) -> Itera
     folders = sorted((study / CHECKPOINTS).glob("*/"), key=lambda folder: folder.stat().st_mtime)
     idle = [folder for folder in folders if not owners(folder) & running]
     for folder in folders:
-        for checkpoint in numbered(folder)[:-1]:
+        for checkpoint in numbered_checkpoints(folder)[:-1]:
             yield from (checkpoint / OPTIMIZER, checkpoint / LAST)
     for folder in idle:
-        for checkpoint in numbered(folder)[-1:]:
+        for checkpoint in numbered_checkpoints(folder)[-1:]:
             yield from (checkpoint / OPTIMIZER, checkpoint / LAST)
     for folder in idle:
         if not owners(folder) & best:
-            yield from numbered(folder)
+            yield from numbered_checkpoints(folder)
 
 
 def _remove(path: Path, names: Counter[int]) -> int:

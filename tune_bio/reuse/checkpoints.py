@@ -19,7 +19,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from tune_bio.common.files import making
+from tune_bio.common.files import making_folder
 from tune_bio.common.hashing import file_sha256
 from tune_bio.errors import ResultsError
 from tune_bio.training.state import Best, Tensors, TrainingState
@@ -59,7 +59,7 @@ def save(folder: Path, state: TrainingState, history: History, before: Path | No
     # What a cleaning has left of one may hold a best epoch: it goes when the new one is there.
     left = folder.with_name(f".{folder.name}.{os.getpid()}.left.tmp")
     try:
-        with making(folder) as temporary:
+        with making_folder(folder) as temporary:
             _write_files(temporary, state, history, before)
             if folder.exists():
                 folder.rename(left)

@@ -16,8 +16,8 @@ import numpy as np
 from tune_bio.common.files import write_text
 from tune_bio.common.hashing import file_sha256
 from tune_bio.datasets.cache import arrays
-from tune_bio.datasets.cache.eviction import Kept, is_key, leaving, limit, use
-from tune_bio.datasets.feature_arrays import Cut, Features
+from tune_bio.datasets.cache.eviction import CacheEntry, evictions, is_key, max_bytes, touch
+from tune_bio.datasets.feature_arrays import FeatureCut, Features
 
 SPLITS = ("train", "val")
 _CUT = "cut.json"
@@ -28,7 +28,7 @@ class FeatureFiles:
     """A feature set that is on disk, whole."""
 
     folder: Path
-    cut: Cut
+    cut: FeatureCut
 
     def read(self) -> tuple[Features, Features]:
         """The features of train and validation, memory-mapped; OSError where they are gone."""
@@ -37,7 +37,7 @@ class FeatureFiles:
 
     def touch(self) -> None:
         """Note that the set is in use."""
-        use(self.used)
+        touch(self.used)
 
     @property
     def used(self) -> Path:
@@ -54,7 +54,7 @@ class FeatureStore:
 
     folder: Path
 
-    def at(self, key: str, cut: Cut) -> FeatureFiles:
+    def at(self, key: str, cut: FeatureCut) -> FeatureFiles:
         """The set of this key, which was just written."""
         return FeatureFiles(self.folder / key, cut)
 
@@ -63,7 +63,7 @@ class FeatureStore:
         folder = self.folder / key
         try:
             stored = json.loads((folder / _CUT).read_text(encoding="utf-8"))
-            files = self.at(key, Cut.from_json(stored["cut"]))
+            files = self.at(key, FeatureCut.from_json(stored["cut"]))
             whole = all(
                 file_sha256(folder / f"{split}.npy") == stored["sha256"][split] for split in SPLITS
             )
@@ -75,7 +75,7 @@ class FeatureStore:
 
     @contextmanager
     def writing(
-        self, key: str, cut: Cut, rows: Mapping[str, int], dtype: str
+        self, key: str, cut: FeatureCut, rows: Mapping[str, int], dtype: str
     ) -> Iterator[Callable[[str, int, Features], None]]:
         """Write a set by the function yielded: split, position of the first row, rows.
 
@@ -87,18 +87,18 @@ class FeatureStore:
         with ExitStack() as stack:
             writers = {
                 split: stack.enter_context(
-                    arrays.writing_anywhere(path, (rows[split], *cut.row), np.dtype(dtype))
+                    arrays.writing_array_anywhere(path, (rows[split], *cut.row), np.dtype(dtype))
                 )
                 for split, path in paths.items()
             }
 
             def write(split: str, position: int, features: Features) -> None:
                 writers[split](position, features)
-                use(folder)  # which tells the age of an unfinished set
+                touch(folder)  # which tells the age of an unfinished set
 
             yield write
         hashes = {split: file_sha256(path) for split, path in paths.items()}
-        with arrays.failing_clearly(folder):
+        with arrays.clear_cache_errors(folder):
             stored = {"cut": cut.to_json(), "sha256": hashes}
             write_text(folder / _CUT, json.dumps(stored, indent=1))
 
@@ -106,15 +106,15 @@ class FeatureStore:
         """Bytes that further sets may take, once all is removed that may be; `needed` are kept."""
         kept = self._kept()
         staying = sum(one.size for one in kept if one.path.name in needed or one.recent)
-        return limit(self.folder, sum(one.size for one in kept)) - staying
+        return max_bytes(self.folder, sum(one.size for one in kept)) - staying
 
     def make_room(self, size: int, needed: Collection[str]) -> None:
         """Remove what was not used for the longest time, until `size` bytes more may be kept."""
-        for folder in leaving(self._kept(), size, self.folder, needed):
+        for folder in evictions(self._kept(), size, self.folder, needed):
             shutil.rmtree(folder, ignore_errors=True)  # another study may have been faster
 
-    def _kept(self) -> list[Kept]:
-        return [Kept(folder, _size(folder), _used_at(folder)) for folder in self._folders()]
+    def _kept(self) -> list[CacheEntry]:
+        return [CacheEntry(folder, _size(folder), _used_at(folder)) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
         """Of all sets, whole or not; what else somebody keeps here is not ours to remove."""

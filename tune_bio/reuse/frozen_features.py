@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from tune_bio.datasets.decoding.versions import pixel_versions
-from tune_bio.datasets.feature_arrays import Cut, Features
+from tune_bio.datasets.feature_arrays import FeatureCut, Features
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.datasets.transforms.transform import Transform
 from tune_bio.models.build import build_model, input_transform
 from tune_bio.models.classifier import Classifier
-from tune_bio.models.feature_cut import find_cut, prefix, verify
+from tune_bio.models.feature_cut import before_cut, find_cut, verify
 from tune_bio.models.freezing import freeze
 from tune_bio.models.weights.pretrained import fit_backbone
 from tune_bio.reuse.code_version import code_version
@@ -32,12 +32,12 @@ from tune_bio.training.fit import evaluation_batch
 from tune_bio.training.state import Tensors
 
 CLASSES = 2  # of the head that a frozen part is built with; features do not depend on it
-PROBE = 4  # images on which a network is tried out
+VERIFY_IMAGES = 4  # images on which a network is tried out
 BLOCK_BYTES = 2**23  # features that a process hands over at once
 
 
 @dataclass(frozen=True)
-class Part:
+class FrozenPart:
     """A frozen part, and what it sees.
 
     `stages` counts the frozen stages behind the stem; 0 stands for the whole backbone.
@@ -49,7 +49,7 @@ class Part:
     geometry: Geometry
 
     @classmethod
-    def of(cls, config: TrialConfig) -> "Part | None":
+    def of(cls, config: TrialConfig) -> "FrozenPart | None":
         """The part that is frozen in the first epoch; None where its output is not fixed."""
         if config.freeze in ("none", "backbone_bn") or config.augment != "none":
             return None
@@ -61,7 +61,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Maker:
+class FeatureMaker:
     """What computes features: on "cpu" or "gpu", with how many threads; and their dtype."""
 
     device: str
@@ -86,12 +86,12 @@ class FeatureSet:
     rows: how many images each split has.
     """
 
-    part: Part
+    part: FrozenPart
     config: TrialConfig
     key: str
-    cut: Cut
+    cut: FeatureCut
     rows: Mapping[str, int]
-    maker: Maker
+    maker: FeatureMaker
 
     @property
     def images(self) -> int:
@@ -116,7 +116,7 @@ class FeatureSet:
         ]
 
 
-def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: Maker) -> str:
+def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: FeatureMaker) -> str:
     """The SHA-256, in hex, of everything that a feature set's bytes depend on.
 
     `weights` is the SHA-256 of the published file.
@@ -143,22 +143,22 @@ def frozen_model(config: TrialConfig, backbone: Tensors, channels: int) -> Class
     return model
 
 
-def tried_cut(model: Classifier, transform: Transform, pixels: Pixels) -> Cut:
+def verified_cut(model: Classifier, transform: Transform, pixels: Pixels) -> FeatureCut:
     """Where the model is cut; tried out on a few of these images, in both modes.
 
     Raises:
         NoCutError: it cannot be.
     """
-    few = np.linspace(0, len(pixels) - 1, num=min(PROBE, len(pixels))).astype(np.intp)
+    few = np.linspace(0, len(pixels) - 1, num=min(VERIFY_IMAGES, len(pixels))).astype(np.intp)
     images = transform.normalize(as_tensor(pixels[few]))
     cut = find_cut(model, images)
     verify(model, cut, images)
     return cut
 
 
-def compute(
+def compute_features(
     model: Classifier,
-    cut: Cut,
+    cut: FeatureCut,
     transform: Transform,
     pixels: Pixels,
     dtype: str,
@@ -174,7 +174,7 @@ def compute(
     for batch in torch.arange(len(pixels)).split(at_once):
         images = transform.normalize(gather(as_tensor(pixels), batch, device))
         with precision(device, training=False):
-            made.append(prefix(model, cut, images).to("cpu", kind))
+            made.append(before_cut(model, cut, images).to("cpu", kind))
     features: Features = torch.cat(made).numpy()
     if not np.isfinite(features).all():
         raise ArithmeticError(f"features that {dtype} cannot hold")
@@ -186,16 +186,16 @@ def feature_batch(size: int, device: str = "cpu") -> int:
     return evaluation_batch(size, device)
 
 
-def row_bytes(cut: Cut, dtype: str) -> int:
+def row_bytes(cut: FeatureCut, dtype: str) -> int:
     """The size of one image's features."""
     return int(np.prod(cut.row)) * np.dtype(dtype).itemsize
 
 
-def parts(configs: Iterable[TrialConfig]) -> dict[Part, list[TrialConfig]]:
+def frozen_parts(configs: Iterable[TrialConfig]) -> dict[FrozenPart, list[TrialConfig]]:
     """The parts that configurations can share, each with those that do; the most shared first."""
-    found: dict[Part, list[TrialConfig]] = {}
+    found: dict[FrozenPart, list[TrialConfig]] = {}
     for config in configs:
-        part = Part.of(config)
+        part = FrozenPart.of(config)
         if part is not None:
             found.setdefault(part, []).append(config)
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))

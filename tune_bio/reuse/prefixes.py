@@ -19,7 +19,7 @@ from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.models.freezing import phase
 from tune_bio.reuse import checkpoints
 from tune_bio.reuse.code_version import code_version
-from tune_bio.space.search_space import Pair
+from tune_bio.space.search_space import ModelWeights
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, TrialConfig
 
 CHECKPOINTS = "checkpoints"
@@ -29,7 +29,7 @@ LIBRARIES = ("timm", "numpy", "scikit-learn")  # networks, and metrics
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class KeyContext:
     """What a training's bits depend on, beside its configuration.
 
     data: a hash of training and validation images, labels and classes.
@@ -39,7 +39,7 @@ class Surroundings:
 
     metric: str
     data: str
-    weights: Mapping[Pair, str]
+    weights: Mapping[ModelWeights, str]
     threads: int
 
 
@@ -51,7 +51,7 @@ class PrefixStore:
     """
 
     folder: Path
-    surroundings: Surroundings
+    context: KeyContext
 
     def key(self, config: TrialConfig, features: str = "", device: str = "cpu") -> str:
         """The key of a training.
@@ -59,7 +59,7 @@ class PrefixStore:
         `features` tells the dtype of cached features where it trains on those, `device` is "cpu"
         or the GPU's name.
         """
-        about = self.surroundings
+        about = self.context
         content = [
             prefix_identity(config),
             config.seed,
@@ -95,7 +95,7 @@ class PrefixStore:
         own = self.folder / CHECKPOINTS / key
         others = sorted(self.folder.parent.glob(f"*/{CHECKPOINTS}/{key}"))
         folders = [own, *(folder for folder in others if folder != own)]
-        paths = [path for folder in folders for path in numbered(folder)]
+        paths = [path for folder in folders for path in numbered_checkpoints(folder)]
         for path in sorted(paths, key=lambda path: -int(path.name)):
             if after < int(path.name) <= until and checkpoints.is_complete(path):
                 yield path
@@ -120,16 +120,19 @@ def prefix_identity(config: TrialConfig) -> dict[str, Any]:
     return identity
 
 
-def group(configs: Sequence[TrialConfig]) -> list[list[int]]:
+def group_by_prefix(configs: Sequence[TrialConfig]) -> list[list[int]]:
     """Positions of configurations that share a prefix, each group from the shortest on."""
     groups: dict[str, list[int]] = {}
     for position, config in enumerate(configs):
         identity = json.dumps([prefix_identity(config), config.seed], sort_keys=True)
         groups.setdefault(identity, []).append(position)
-    return [sorted(group, key=lambda at: configs[at].epochs) for group in groups.values()]
+    return [
+        sorted(group_by_prefix, key=lambda at: configs[at].epochs)
+        for group_by_prefix in groups.values()
+    ]
 
 
-def numbered(folder: Path) -> list[Path]:
+def numbered_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of one key, by epoch."""
     if not folder.is_dir():
         return []

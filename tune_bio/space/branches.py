@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tune_bio.errors import ConfigError, InputError, SpaceError
-from tune_bio.space.search_space import Choices, DeadEnd, Distribution, Pair, Range, SearchSpace
+from tune_bio.space.search_space import (
+    Choices,
+    Distribution,
+    ModelWeights,
+    Range,
+    SearchSpace,
+    UnavailableBranch,
+)
 from tune_bio.space.trial_config import Params, TrialConfig, Value
 
 # A space of five hyperparameters with five choices each has 3,125 leaves; this many take seconds.
@@ -16,7 +23,7 @@ WALK_LIMIT = 20_000
 
 
 @dataclass(frozen=True)
-class Survey:
+class Branches:
     """What a walk over a space's branches found.
 
     `leaves` holds one configuration a branch, a number from a range standing at its low end, and
@@ -35,13 +42,13 @@ class Survey:
         return tuple(dict.fromkeys(leaf[name] for leaf in self.leaves if name in leaf))
 
     @property
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> tuple[ModelWeights, ...]:
         """The pairs of model and pretrained weights that the space can reach."""
         found = ((str(leaf["model"]), str(leaf.get("weights", "none"))) for leaf in self.leaves)
         return tuple(dict.fromkeys(pair for pair in found if pair[1] != "none"))
 
 
-def survey(space: SearchSpace, limit: int = WALK_LIMIT) -> Survey:
+def walk_branches(space: SearchSpace, limit: int = WALK_LIMIT) -> Branches:
     """Walk `space` over every branch (at most `limit`), and check each configuration.
 
     Raises:
@@ -56,7 +63,7 @@ def survey(space: SearchSpace, limit: int = WALK_LIMIT) -> Survey:
             break
         try:
             params = space.run(walker)
-        except DeadEnd:
+        except UnavailableBranch:
             continue
         for name, distribution in walker.seen:
             distributions.setdefault(name, {})[distribution] = None
@@ -68,20 +75,20 @@ def survey(space: SearchSpace, limit: int = WALK_LIMIT) -> Survey:
     if complete:
         _refuse_idle_pins(space, leaves)
     merged = {name: tuple(found) for name, found in distributions.items()}
-    return Survey(tuple(leaves), tuple(highs), merged, complete)
+    return Branches(tuple(leaves), tuple(highs), merged, complete)
 
 
-def without(space: SearchSpace, missing: frozenset[Pair]) -> SearchSpace:
+def without_unavailable(space: SearchSpace, missing: frozenset[ModelWeights]) -> SearchSpace:
     """`space`, never drawing a pair of `missing`, nor a model that nothing is left for."""
     reduced = replace(space, missing=missing)
-    models = {str(model) for model in survey(space).values("model")}
-    alive = {str(model) for model in survey(reduced).values("model")}
+    models = {str(model) for model in walk_branches(space).values("model")}
+    alive = {str(model) for model in walk_branches(reduced).values("model")}
     return replace(reduced, dead_models=frozenset(models - alive))
 
 
 def grid(space: SearchSpace) -> tuple[Params, ...]:
     """Every configuration of a space that has nothing but choices; raises SpaceError."""
-    found = survey(space)
+    found = walk_branches(space)
     for name, distributions in found.distributions.items():
         if any(isinstance(distribution, Range) for distribution in distributions):
             raise SpaceError(
@@ -161,7 +168,7 @@ def _refuse_idle_pins(space: SearchSpace, leaves: list[Params]) -> None:
             )
 
 
-def describe(found: Survey) -> dict[str, str]:
+def hyperparameter_summary(found: Branches) -> dict[str, str]:
     """Each hyperparameter of the space with what it may be, for people."""
     text = {}
     for name, distributions in found.distributions.items():

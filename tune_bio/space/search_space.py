@@ -21,7 +21,7 @@ from tune_bio.space.trial_config import HYPERPARAMETERS, Params, Value, is_inact
 from tune_bio.space.validation import check_names
 
 V = TypeVar("V", str, int, float, bool)
-Pair = tuple[str, str]  # a model and its weights
+ModelWeights = tuple[str, str]  # a model and its weights
 
 
 class Trial(Protocol):
@@ -75,7 +75,7 @@ class ValueSource(Protocol):
         """A value of `distribution`."""
 
 
-class DeadEnd(Exception):
+class UnavailableBranch(Exception):
     """This branch needs something that cannot be had; another draw is wanted."""
 
 
@@ -93,7 +93,7 @@ class SearchSpace:
     function: Callable[[Trial], None]
     settings: SearchSettings
     pins: Params = field(default_factory=dict)
-    missing: frozenset[Pair] = frozenset()
+    missing: frozenset[ModelWeights] = frozenset()
     dead_models: frozenset[str] = frozenset()
 
     @property
@@ -118,17 +118,17 @@ class SearchSpace:
             DeadEnd: the draw ended where nothing is available.
             SpaceError: the file's own code failed, or names an unknown hyperparameter.
         """
-        draw = _Draw(self, source)
+        draw = _ConstrainedTrial(self, source)
         try:
             self.function(draw)
-        except (InputError, DeadEnd):
+        except (InputError, UnavailableBranch):
             raise
         except Exception as error:
             raise _failure_in(self.path, error) from error
         return draw.finish()
 
 
-class _Draw:
+class _ConstrainedTrial:
     """The `Trial` that a search-space function sees."""
 
     def __init__(self, space: SearchSpace, source: ValueSource) -> None:
@@ -162,7 +162,9 @@ class _Draw:
         """All values, pins that mean something here included."""
         params = {**self._params, **self._space.pins}
         if not self._runs(params):
-            raise DeadEnd(f"{params.get('model')} has no weights={params.get('weights')} here")
+            raise UnavailableBranch(
+                f"{params.get('model')} has no weights={params.get('weights')} here"
+            )
         pinned = {name for name in self._space.pins if name not in self._params}
         return {
             name: value
@@ -187,7 +189,7 @@ class _Draw:
         known = {**self._space.pins, **self._params}
         values = [v for v in choices.values if self._runs({**known, name: v})]
         if not values:
-            raise DeadEnd(f"{name}: no choice of {choices} can be had beside {known}")
+            raise UnavailableBranch(f"{name}: no choice of {choices} can be had beside {known}")
         return Choices(tuple(values))
 
     def _runs(self, params: Params) -> bool:
@@ -233,7 +235,7 @@ def load_search_space(path: Path) -> SearchSpace:
     return SearchSpace(path=path, source=source, function=function, settings=settings)
 
 
-def space_of(function: Callable[[Trial], None]) -> SearchSpace:
+def search_space_of(function: Callable[[Trial], None]) -> SearchSpace:
     """A search space, under the default settings, from the function itself, as in a notebook.
 
     Raises:

@@ -7,10 +7,17 @@ from pydantic import Field
 
 from tune_bio.errors import ConfigError
 from tune_bio.space.trial_config import METRIC_MODES
-from tune_bio.space.validation import Count, Frozen, NonNegative, Positive, check_names, validated
+from tune_bio.space.validation import (
+    Count,
+    ImmutableModel,
+    NonNegative,
+    Positive,
+    check_names,
+    validated,
+)
 
 
-class SearchSettings(Frozen):
+class SearchSettings(ImmutableModel):
     """What a study does; everything here can be overridden on the command line."""
 
     data: Annotated[str, Field(min_length=1)] = "phantom"

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from tune_bio.errors import ConfigError
-from tune_bio.space.validation import Count, Frozen, NonNegative, Positive, check_names, validated
+from tune_bio.space.validation import (
+    Count,
+    ImmutableModel,
+    NonNegative,
+    Positive,
+    check_names,
+    validated,
+)
 
 Value = str | int | float | bool
 Params = dict[str, Value]
@@ -35,7 +42,7 @@ LENGTH_BOUND_SCHEDULES = ("cosine", "onecycle")
 FREEZE = ("none", "backbone", "backbone_bn", "stages_K (K from 1)", "lp_ft", "gradual")
 
 
-class TrialConfig(Frozen):
+class TrialConfig(ImmutableModel):
     """One trial's hyperparameters. The field's names and units are those of the tables.
 
     Per-layer values are written "512-256-256": the number of entries is then the number of
@@ -169,7 +176,7 @@ def is_inactive(name: str, params: Mapping[str, Any]) -> bool:
     return not _is_active(name, TrialConfig.model_construct(**others))
 
 
-def in_few_digits(value: Value) -> str:
+def format_value(value: Value) -> str:
     """A hyperparameter's value for people; a column with gaps holds whole numbers as floats."""
     if not isinstance(value, float):
         return str(value)

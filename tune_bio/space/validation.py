@@ -14,7 +14,7 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Frozen(BaseModel):
+class ImmutableModel(BaseModel):
     """Values that are checked once and never change."""
 
     # Exact types: `True` is not a number of epochs, and "3" in a JSON file is a mistake.

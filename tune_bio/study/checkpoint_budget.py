@@ -3,10 +3,10 @@
 import shutil
 import time
 
-from tune_bio.records.ranking import ranked
+from tune_bio.records.ranking import rank
 from tune_bio.records.tables import Records
 from tune_bio.records.trial_names import confirms
-from tune_bio.reuse.checkpoint_cleanup import clean, used
+from tune_bio.reuse.checkpoint_cleanup import remove_checkpoints, used_bytes
 from tune_bio.space.settings import SearchSettings
 
 GIB = 2**30
@@ -15,7 +15,7 @@ UNFINISHED = ("running", "interrupted")  # these go on from their last checkpoin
 TIME_SHARE = 20  # looking takes longer in a large study: at most a twentieth of the driver's time
 
 
-class Disk:
+class CheckpointBudget:
     """Keeps the checkpoints of a study within `settings.checkpoint_gib`.
 
     `all_confirm`: every trial of the search is to be evaluated, so that its weights stay.
@@ -32,7 +32,7 @@ class Disk:
     @property
     def limit(self) -> int:
         """In bytes; never more than half of what is free or already taken."""
-        held = used(self._records.folder)
+        held = used_bytes(self._records.folder)
         free = shutil.disk_usage(self._records.folder).free
         return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
 
@@ -43,9 +43,9 @@ class Disk:
             return
         rows = list(self._records.trials.values())
         searched = [row for row in rows if row["replicate"] == 0]
-        best = ranked(searched, self._records, self._settings)
+        best = rank(searched, self._records, self._settings)
         kept = [row["trial_id"] for _, row in best[: None if self._all_confirm else BEST_KEPT]]
-        clean(
+        remove_checkpoints(
             self._records.folder,
             self.limit,
             running=[row["trial_id"] for row in rows if row["status"] in UNFINISHED],

@@ -1,4 +1,4 @@
-"""What is made of a search that has ended: `judge` reads downward through it.
+"""What is made of a search that has ended: `conclude` reads downward through it.
 
 Controls and confirmation are trained, the winner is exported and its threshold chosen, all of it is
 written down; only then is the test set opened.
@@ -10,39 +10,49 @@ from typing import Any
 
 from rich.console import Console
 
-from tune_bio.console.progress import reading
+from tune_bio.console.progress import progress_bar
 from tune_bio.controls import Control, Flag
 from tune_bio.records.manifest_file import write_manifest
-from tune_bio.records.tables import Records, config_of
-from tune_bio.study.controls import describe, flags, on_test, simple_predictors
-from tune_bio.study.evaluation import evaluate, thresholds
-from tune_bio.study.export import Exported, export_best
-from tune_bio.study.follow_up.ablation import Ablation, ablation_jobs, describe_ablation
-from tune_bio.study.follow_up.after_search import AfterSearch, top_trial
-from tune_bio.study.follow_up.confirmation import Confirmed, Finalist, confirmed, replicate_jobs
-from tune_bio.study.follow_up.resplits import describe_resplits, resplit_jobs
+from tune_bio.records.tables import Records, config_of_row
+from tune_bio.study.controls import (
+    controls_entry,
+    fit_simple_predictors,
+    raise_flags,
+    score_controls_on_test,
+)
+from tune_bio.study.evaluation import choose_thresholds, evaluate_finalists
+from tune_bio.study.export import ExportedTrial, export_best
+from tune_bio.study.follow_up.ablation import Ablation, ablation_entry, ablation_jobs
+from tune_bio.study.follow_up.after_search import FollowUp, best_searched_trial
+from tune_bio.study.follow_up.confirmation import (
+    ConfirmedFinalist,
+    Finalist,
+    confirmed_finalists,
+    replicate_jobs,
+)
+from tune_bio.study.follow_up.resplits import resplit_jobs, resplits_entry
 from tune_bio.study.planning.plan import Plan
-from tune_bio.study.test_set import open_test_set, opened_before, opening_of
+from tune_bio.study.test_set import earlier_openings, open_test_set, plan_opening
 
 
 @dataclass
-class Judged:
+class Verdict:
     """The exported trial, the finalists that were confirmed, flags; and whether it was stopped."""
 
-    best: Exported | None = None
-    confirmed: list[Confirmed] = field(default_factory=list)
+    best: ExportedTrial | None = None
+    confirmed: list[ConfirmedFinalist] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
     stopped: bool = False
 
 
-def judge(
-    plan: Plan, records: Records, after: AfterSearch, manifest: dict[str, Any], console: Console
-) -> Judged:
+def conclude(
+    plan: Plan, records: Records, after: FollowUp, manifest: dict[str, Any], console: Console
+) -> Verdict:
     """Export the winner, and only then open the test set; `manifest` is completed."""
     manifest["confirmed"] = []
     if after.finalists is None:  # the search was interrupted
-        return Judged(export_best(plan, records))
-    judged = Judged()
+        return Verdict(export_best(plan, records))
+    judged = Verdict()
     try:
         judged.confirmed, notes = _confirmed(plan, records, after.finalists)
         ablation, more = _ablation(plan, records, after.ablation)
@@ -63,7 +73,7 @@ def judge(
 
 def _confirmed(
     plan: Plan, records: Records, finalists: Sequence[Finalist]
-) -> tuple[list[Confirmed], list[str]]:
+) -> tuple[list[ConfirmedFinalist], list[str]]:
     """The finalists all of whose replicates ended well, if none is left open; and what is not."""
     if replicate_jobs(records, finalists):
         unfinished = (
@@ -71,7 +81,7 @@ def _confirmed(
             "stays sealed; --resume goes on"
         )
         return [], [unfinished]
-    found = confirmed(plan, records, finalists)
+    found = confirmed_finalists(plan, records, finalists)
     lost = [one.trial for one in finalists if one not in [c.finalist for c in found]]
     return found, [f"{trial} was not confirmed: a replicate failed or diverged" for trial in lost]
 
@@ -86,65 +96,65 @@ def _ablation(
     notes = list(ablation.notes)
     if ablation_jobs(records, ablation):
         notes.append("not all of the winner's changes were trained; --resume goes on")
-    return describe_ablation(plan, records, ablation), notes
+    return ablation_entry(plan, records, ablation), notes
 
 
 def _resplits(
-    plan: Plan, records: Records, after: AfterSearch
+    plan: Plan, records: Records, after: FollowUp
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The manifest's entry, None where there are no re-splits; and what is not done."""
     if not after.splits or after.finalists is None:
         return None, []
     open_ones = resplit_jobs(plan, records, after.finalists, list(after.splits))
     notes = ["not all finalists were trained on all re-splits; --resume goes on"]
-    described = describe_resplits(plan, records, after.finalists, after.splits)
+    described = resplits_entry(plan, records, after.finalists, after.splits)
     return described, notes if open_ones else []
 
 
 def _open(
-    plan: Plan, records: Records, judged: Judged, manifest: dict[str, Any], console: Console
+    plan: Plan, records: Records, judged: Verdict, manifest: dict[str, Any], console: Console
 ) -> None:
     """Fix the thresholds, write everything down, open the test set, and evaluate."""
     assert judged.best is not None
     trials = [trial for one in judged.confirmed for trial in one.finalist.replicates]
-    chosen = thresholds(plan, records, trials)
+    chosen = choose_thresholds(plan, records, trials)
     chosen[judged.best.row["trial_id"]] = judged.best.threshold
-    manifest |= {"thresholds": chosen, "test_set_opened_before": opened_before(plan)}
+    manifest |= {"thresholds": chosen, "test_set_opened_before": earlier_openings(plan)}
     write_manifest(plan.request.folder, manifest)
-    opening = opening_of(plan, records, trials)
+    opening = plan_opening(plan, records, trials)
     if opening is not None:
         # Logged first: whoever interrupts it has had it opened.
         manifest["test_set_opened"] = [*manifest["test_set_opened"], opening]
         write_manifest(plan.request.folder, manifest)
-        with reading(console, "predicting test images") as tell:
+        with progress_bar(console, "predicting test images") as tell:
             open_test_set(plan, records, opening, tell)
-    undefined = evaluate(plan, records, trials, chosen)
+    undefined = evaluate_finalists(plan, records, trials, chosen)
     manifest["left_out"] = [*manifest["left_out"], *undefined]
 
 
 def _control(
     plan: Plan,
     records: Records,
-    judged: Judged,
-    after: AfterSearch,
+    judged: Verdict,
+    after: FollowUp,
     manifest: dict[str, Any],
 ) -> None:
     """Fit the simple predictors, and raise the flags."""
-    top, controls = top_trial(plan, records), list[Control]()
-    stopped = was_interrupted(plan, records, after)  # then nothing is trained any more
+    top, controls = best_searched_trial(plan, records), list[Control]()
+    stopped = is_unfinished(plan, records, after)  # then nothing is trained any more
     shuffled = None if stopped else after.shuffled()
     if plan.settings.controls and top is not None:
-        controls = simple_predictors(plan, records, config_of(records.trials[top]))
-        on_test(plan, records, controls)
+        controls = fit_simple_predictors(plan, records, config_of_row(records.trials[top]))
+        score_controls_on_test(plan, records, controls)
     best = judged.best.row if judged.best else None
-    judged.flags = flags(plan, records, controls, shuffled, best)
+    judged.flags = raise_flags(plan, records, controls, shuffled, best)
     manifest |= {
-        "controls": describe(controls, shuffled),
+        "controls": controls_entry(controls, shuffled),
         "flags": [{"kind": flag.kind, "message": flag.message} for flag in judged.flags],
     }
 
 
-def _described(one: Confirmed) -> dict[str, Any]:
+def _described(one: ConfirmedFinalist) -> dict[str, Any]:
     return {
         "trial": one.finalist.trial,
         "config_id": one.finalist.config_id,
@@ -154,7 +164,7 @@ def _described(one: Confirmed) -> dict[str, Any]:
     }
 
 
-def was_interrupted(plan: Plan, records: Records, after: AfterSearch) -> bool:
+def is_unfinished(plan: Plan, records: Records, after: FollowUp) -> bool:
     """Whether something that is wanted was begun and not ended, or never begun.
 
     A replicate of what is no finalist any more may stay unfinished for ever.

@@ -22,13 +22,13 @@ from tune_bio.controls.flags import (
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError, StatisticsError
-from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.shuffled_training import ShuffledTraining, TrainingError, start_shuffled
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.evaluation import estimates
+from tune_bio.study.evaluation import estimate_metrics
 from tune_bio.study.planning.plan import Plan
 from tune_bio.training.metrics import Probabilities, auroc
 
@@ -36,7 +36,7 @@ BLIND = ("border", "metadata", "best_pixel")  # they see no anatomy
 
 
 @dataclass(frozen=True)
-class ShuffledRun:
+class RunningShuffledControl:
     """A training on labels shuffled between patients, under way."""
 
     config: TrialConfig
@@ -46,7 +46,7 @@ class ShuffledRun:
 
 
 @dataclass(frozen=True)
-class Shuffled:
+class ShuffledControl:
     """What trainings on shuffled labels came to: a p value each, or why there is none."""
 
     p: tuple[float, ...]
@@ -58,36 +58,38 @@ class Shuffled:
         return shuffled_above_chance(*self.p) if len(self.p) == 2 else None
 
 
-def begin_shuffled(
-    plan: Plan, shared: Shared, config: TrialConfig, seed: int
-) -> ShuffledRun | Shuffled:
+def start_shuffled_control(
+    plan: Plan, shared: SharedInputs, config: TrialConfig, seed: int
+) -> RunningShuffledControl | ShuffledControl:
     """Train a configuration on shuffled labels beside what else runs; or say why that cannot be."""
     try:
         train, val = shuffled_labels(plan.dataset.train, plan.dataset.val, seed)
     except DataError as error:
-        return Shuffled((), str(error))
+        return ShuffledControl((), str(error))
     training = start_shuffled(shared, plan.allotment, config, train.labels, val.labels)
-    return ShuffledRun(config, seed, val, training)
+    return RunningShuffledControl(config, seed, val, training)
 
 
-def end_shuffled(plan: Plan, shared: Shared, run: ShuffledRun | Shuffled) -> Shuffled:
+def finish_shuffled_control(
+    plan: Plan, shared: SharedInputs, run: RunningShuffledControl | ShuffledControl
+) -> ShuffledControl:
     """Wait for it; where it looks above chance, a second one with a fresh shuffle decides."""
     found: list[float] = []
-    while isinstance(run, ShuffledRun):
+    while isinstance(run, RunningShuffledControl):
         try:
             probabilities = run.training.probabilities()
         except TrainingError as error:
-            return Shuffled(tuple(found), f"the training on shuffled labels failed: {error}")
+            return ShuffledControl(tuple(found), f"the training on shuffled labels failed: {error}")
         if not np.isfinite(probabilities).all():
-            return Shuffled(tuple(found), "the training on shuffled labels diverged")
+            return ShuffledControl(tuple(found), "the training on shuffled labels diverged")
         found.append(_p_value(plan, run, probabilities))
         if len(found) == 2 or not needs_another_shuffle(found[0]):
             break
-        run = begin_shuffled(plan, shared, run.config, run.seed + 1)
-    return Shuffled(tuple(found), run.note if isinstance(run, Shuffled) else "")
+        run = start_shuffled_control(plan, shared, run.config, run.seed + 1)
+    return ShuffledControl(tuple(found), run.note if isinstance(run, ShuffledControl) else "")
 
 
-def simple_predictors(plan: Plan, records: Records, config: TrialConfig) -> list[Control]:
+def fit_simple_predictors(plan: Plan, records: Records, config: TrialConfig) -> list[Control]:
     """Fit them at the geometry of a configuration; their validation metrics go into the records."""
     dataset = plan.dataset
     controls = run_controls(
@@ -98,13 +100,13 @@ def simple_predictors(plan: Plan, records: Records, config: TrialConfig) -> list
         seed=plan.settings.seed,
         geometry=Geometry.of(config),
     )
-    validation = Described(records.images, records.patients, records.labels)
+    validation = SplitImages(records.images, records.patients, records.labels)
     for control in controls:
         _evaluate(plan, records, control, "val", validation, control.probabilities)
     return controls
 
 
-def on_test(plan: Plan, records: Records, controls: Sequence[Control]) -> None:
+def score_controls_on_test(plan: Plan, records: Records, controls: Sequence[Control]) -> None:
     """Their test metrics, once the test set is open."""
     if records.test is None:
         return
@@ -113,11 +115,11 @@ def on_test(plan: Plan, records: Records, controls: Sequence[Control]) -> None:
         _evaluate(plan, records, control, "test", records.test, found)
 
 
-def flags(
+def raise_flags(
     plan: Plan,
     records: Records,
     controls: Sequence[Control],
-    shuffled: Shuffled | None,
+    shuffled: ShuffledControl | None,
     best: Row | None,
 ) -> list[Flag]:
     """What is too good to be true in this study, or explained by something else."""
@@ -136,7 +138,7 @@ def flags(
     return [flag for flag in found if flag is not None]
 
 
-def describe(controls: Sequence[Control], shuffled: Shuffled | None) -> dict[str, Any]:
+def controls_entry(controls: Sequence[Control], shuffled: ShuffledControl | None) -> dict[str, Any]:
     """The manifest's entry."""
     told: dict[str, Any] = {
         "predictors": [
@@ -148,7 +150,7 @@ def describe(controls: Sequence[Control], shuffled: Shuffled | None) -> dict[str
     return told
 
 
-def _p_value(plan: Plan, run: ShuffledRun, probabilities: Probabilities) -> float:
+def _p_value(plan: Plan, run: RunningShuffledControl, probabilities: Probabilities) -> float:
     score = partial(auroc, positive=plan.dataset.positive)
     return permutation_p(run.val.labels, probabilities, run.val.patients, score, run.seed)
 
@@ -158,13 +160,13 @@ def _evaluate(
     records: Records,
     control: Control,
     split: str,
-    described: Described,
+    described: SplitImages,
     probabilities: Probabilities,
 ) -> None:
     trial = f"control:{control.name}"
     # A split of one patient, or without one of the classes: the study's own trials tell so.
     with suppress(StatisticsError):
-        for row in estimates(plan, described, probabilities, None):
+        for row in estimate_metrics(plan, described, probabilities, None):
             records.evaluations.append({"trial": trial, "split": split, **row})
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from tune_bio.common.labels import duration
-from tune_bio.datasets.row_view import whole
+from tune_bio.common.labels import format_duration
+from tune_bio.datasets.row_view import base_array
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import PreparedSplit, TrialData, prepare
+from tune_bio.datasets.trial_data import PreparedSplit, TrialData, prepare_data
 from tune_bio.models.build import build_model, input_transform
-from tune_bio.reuse.frozen_features import FeatureSet, Part, compute, feature_batch
-from tune_bio.reuse.prefixes import group
+from tune_bio.reuse.frozen_features import FeatureSet, FrozenPart, compute_features, feature_batch
+from tune_bio.reuse.prefixes import group_by_prefix
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.frozen_features import FrozenPlan
-from tune_bio.study.planning.plan import Plan, following
+from tune_bio.study.frozen_features import FeaturePlan
+from tune_bio.study.planning.plan import Plan, follow_up_trials
 from tune_bio.training.fit import run_epoch
 from tune_bio.training.state import CPU, TrainingState
 
@@ -25,7 +25,7 @@ BATCHES = 2  # the first one warms up
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Seconds on this machine.
 
     Of the search, if no trial is stopped early and if all are at the first rung; and of `trials`
@@ -41,14 +41,14 @@ class Estimate:
     def search(self) -> str:
         """The search's time, for people."""
         if self.shortest == self.longest:
-            return f"about {duration(self.longest)}"
+            return f"about {format_duration(self.longest)}"
         return (
-            f"{duration(self.shortest)} (every trial stopped at the first rung) to "
-            f"{duration(self.longest)} (none stopped)"
+            f"{format_duration(self.shortest)} (every trial stopped at the first rung) to "
+            f"{format_duration(self.longest)} (none stopped)"
         )
 
 
-def estimate(plan: Plan, frozen: FrozenPlan) -> Estimate:
+def estimate_cost(plan: Plan, frozen: FeaturePlan) -> CostEstimate:
     """Time one training and one evaluation batch a kind of epoch; multiply by what is planned.
 
     And one batch of each feature set that is still to be computed. Of a list, trials that share
@@ -64,26 +64,26 @@ def estimate(plan: Plan, frozen: FrozenPlan) -> Estimate:
         return sum(n * seconds[_kind(kind)] for kind, n in _epochs(config, epochs))
 
     trials = plan.trials if plan.listed is None else len(plan.listed)
-    whole = sum(trial(c, c.epochs) for c in trainings)
+    base_array = sum(trial(c, c.epochs) for c in trainings)
     cut = sum(trial(c, min(early or c.epochs, c.epochs)) for c in trainings)
     if plan.listed is None:  # then these are the kinds of trial, and not the trials
-        whole, cut = whole / len(trainings) * trials, cut / len(trainings) * trials
+        base_array, cut = base_array / len(trainings) * trials, cut / len(trainings) * trials
     before = sum(feature_seconds(plan, frozen, wanted) for wanted in frozen.missing)
     at_once = plan.allotment.concurrent
-    more = following(plan).trials
-    afterwards = whole / trials * more / at_once
-    return Estimate(before + whole / at_once, before + cut / at_once, afterwards, more)
+    more = follow_up_trials(plan).trials
+    afterwards = base_array / trials * more / at_once
+    return CostEstimate(before + base_array / at_once, before + cut / at_once, afterwards, more)
 
 
 def _trainings(plan: Plan) -> list[TrialConfig]:
     """The trainings of a list, or one of each kind that the search space has."""
     if plan.listed is None:
-        return [TrialConfig.of(plan.finish(params)) for params in plan.survey.leaves]
+        return [TrialConfig.of(plan.finish(params)) for params in plan.branches.leaves]
     listed = [TrialConfig.of(plan.finish(params)) for params in plan.listed]
-    return [listed[positions[-1]] for positions in group(listed)]
+    return [listed[positions[-1]] for positions in group_by_prefix(listed)]
 
 
-def feature_seconds(plan: Plan, frozen: FrozenPlan, wanted: FeatureSet) -> float:
+def feature_seconds(plan: Plan, frozen: FeaturePlan, wanted: FeatureSet) -> float:
     """How long it will take to compute a feature set."""
     size = wanted.part.geometry.image_size
     data = _few_images(plan, wanted.config, feature_batch(size))
@@ -93,7 +93,9 @@ def feature_seconds(plan: Plan, frozen: FrozenPlan, wanted: FeatureSet) -> float
         times = []
         for _ in range(BATCHES):
             started = time.perf_counter()
-            compute(model, wanted.cut, transform, whole(data.train.pixels), "float32", CPU)
+            compute_features(
+                model, wanted.cut, transform, base_array(data.train.pixels), "float32", CPU
+            )
             times.append(time.perf_counter() - started)
     return min(times) / len(data.train) * wanted.images / frozen.at_once
 
@@ -112,11 +114,11 @@ def _kind(config: TrialConfig) -> tuple[object, ...]:
     return config.model, config.freeze, config.augment, config.batch_size, Geometry.of(config)
 
 
-def _epoch_seconds(plan: Plan, frozen: FrozenPlan, config: TrialConfig) -> float:
+def _epoch_seconds(plan: Plan, frozen: FeaturePlan, config: TrialConfig) -> float:
     """Seconds an epoch. The weights' values do not matter for the time, so none are loaded."""
     train, val = plan.dataset.train, plan.dataset.val
     data = _few_images(plan, config, BATCHES * config.batch_size)
-    part = Part.of(config)
+    part = FrozenPart.of(config)
     if part in frozen.cuts:
         cut = frozen.cuts[part]
         zeros = np.zeros((len(data.train), *cut.row), dtype=plan.settings.feature_dtype)
@@ -131,7 +133,7 @@ def _epoch_seconds(plan: Plan, frozen: FrozenPlan, config: TrialConfig) -> float
 
 def _few_images(plan: Plan, config: TrialConfig, n: int) -> TrialData:
     sample = plan.dataset.train.take(np.arange(min(n, len(plan.dataset.train))))
-    return prepare(replace(plan.dataset, train=sample, val=sample), Geometry.of(config))
+    return prepare_data(replace(plan.dataset, train=sample, val=sample), Geometry.of(config))
 
 
 def _untrained(config: TrialConfig, data: TrialData) -> TrainingState:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tune_bio.analysis.statistics.intervals import Estimate
 from tune_bio.analysis.statistics.model_evaluation import evaluate_model
 from tune_bio.errors import StatisticsError
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records
 from tune_bio.study.export import threshold_of
@@ -19,19 +19,21 @@ from tune_bio.study.planning.plan import Plan
 COLUMNS = {"loss": (), "accuracy": ("low", "high"), "auroc": ("low", "high")}
 
 
-def thresholds(plan: Plan, records: Records, trials: Sequence[str]) -> dict[str, float | None]:
+def choose_thresholds(
+    plan: Plan, records: Records, trials: Sequence[str]
+) -> dict[str, float | None]:
     """Each trial's operating point, from its validation probabilities; None for many classes."""
     if len(plan.dataset.classes) > 2:
         return dict.fromkeys(trials)
     return {t: threshold_of(plan, records.predictions[t].astype(np.float64)) for t in trials}
 
 
-def evaluate(
+def evaluate_finalists(
     plan: Plan, records: Records, trials: Sequence[str], chosen: dict[str, float | None]
 ) -> list[str]:
     """Put every metric of these trials, with its interval, into the records; what has none."""
     records.evaluations, undefined = [], {}
-    validation = Described(records.images, records.patients, records.labels)
+    validation = SplitImages(records.images, records.patients, records.labels)
     for trial in trials:
         for split, described, found in (
             ("val", validation, records.predictions.get(trial)),
@@ -40,7 +42,7 @@ def evaluate(
             if described is None or found is None:
                 continue
             try:
-                rows = estimates(plan, described, found, chosen[trial])
+                rows = estimate_metrics(plan, described, found, chosen[trial])
             except StatisticsError as error:  # as a test split without one of the classes
                 undefined[split] = f"the {split} split is not evaluated: {error}"
                 continue
@@ -50,9 +52,9 @@ def evaluate(
     return list(undefined.values())
 
 
-def estimates(
+def estimate_metrics(
     plan: Plan,
-    described: Described,
+    described: SplitImages,
     found: npt.NDArray[np.floating[Any]],
     threshold: float | None,
 ) -> list[Row]:

@@ -9,12 +9,12 @@ from tune_bio.analysis.statistics.operating_point import choose_threshold
 from tune_bio.errors import ResultsError, StudyError
 from tune_bio.inference import exported_model
 from tune_bio.models.weights.pretrained import as_tensors, load_backbone
-from tune_bio.records.ranking import ranked
+from tune_bio.records.ranking import rank
 from tune_bio.records.schema import Row
-from tune_bio.records.tables import Records, config_of
+from tune_bio.records.tables import Records, config_of_row
 from tune_bio.reuse import checkpoints
-from tune_bio.reuse.frozen_features import Part
-from tune_bio.reuse.prefixes import folders_of, numbered
+from tune_bio.reuse.frozen_features import FrozenPart
+from tune_bio.reuse.prefixes import folders_of, numbered_checkpoints
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.planning.plan import Plan
 from tune_bio.training import metrics
@@ -27,7 +27,7 @@ FEATURES_WITHIN = {"float32": 1e-3, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedTrial:
     """The trial in `best/`: its metric, its row, and its threshold where there are two classes."""
 
     value: float
@@ -35,18 +35,18 @@ class Exported:
     threshold: float | None
 
 
-def export_best(plan: Plan, records: Records, winner: str | None = None) -> Exported | None:
+def export_best(plan: Plan, records: Records, winner: str | None = None) -> ExportedTrial | None:
     """Write `best/` from a trial's checkpoint, and see that it scores what it scored.
 
     Without a confirmed `winner` it is the search's best trial.
     """
     rows = [row for row in records.trials.values() if winner in (None, row["trial_id"])]
-    for value, row in ranked(rows, records, plan.settings):
+    for value, row in rank(rows, records, plan.settings):
         best = best_epoch(plan, row) if winner or row["replicate"] == 0 else None
         if best is not None:
-            config = config_of(row)
+            config = config_of_row(row)
             _export(plan, records, row, config, best)
-            return Exported(value, row, _verify(plan, config, best, value))
+            return ExportedTrial(value, row, _verify(plan, config, best, value))
     return None
 
 
@@ -56,7 +56,9 @@ def best_epoch(plan: Plan, row: Row) -> Best | None:
     None where the trial was interrupted before that epoch was saved; the next best is taken then.
     """
     folders = folders_of(plan.request.folder, row["trial_id"])
-    for checkpoint in (path for folder in folders for path in reversed(numbered(folder))):
+    for checkpoint in (
+        path for folder in folders for path in reversed(numbered_checkpoints(folder))
+    ):
         if int(checkpoint.name) > row.get("epochs_run", 0):
             continue
         try:
@@ -108,9 +110,9 @@ def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> flo
     validation, folder = plan.dataset.val, plan.request.folder / "best"
     model = exported_model.load_model(folder)
     probabilities = model.predict_prepared(validation.at(model.transform.geometry))
-    scores = metrics.evaluate(validation.labels, probabilities, plan.dataset.positive)
+    scores = metrics.compute_metrics(validation.labels, probabilities, plan.dataset.positive)
     again = scores[plan.settings.metric.removeprefix("val_")]
-    on_features = Part.of(config) is not None
+    on_features = FrozenPart.of(config) is not None
     within = FEATURES_WITHIN[plan.settings.feature_dtype] if on_features else REPRODUCED_WITHIN
     # Where two images change places AUROC jumps, however close their probabilities are.
     alike = np.abs(probabilities - best.probabilities).max() <= within

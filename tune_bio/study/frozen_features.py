@@ -10,35 +10,35 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tune_bio.console.progress import reading
-from tune_bio.datasets.cache.eviction import in_use
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.console.progress import progress_bar
+from tune_bio.datasets.cache.eviction import keep_fresh
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.models.build import input_transform
 from tune_bio.models.feature_cut import NoCutError
 from tune_bio.models.weights.pretrained import as_tensors, load_backbone
-from tune_bio.ray_tune.feature_tasks import Made, make_features
-from tune_bio.ray_tune.object_store import Shared, share_features
+from tune_bio.ray_tune.feature_tasks import FeatureBlocks, make_features
+from tune_bio.ray_tune.object_store import SharedInputs, share_features
 from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
 from tune_bio.reuse.frozen_features import (
-    PROBE,
+    VERIFY_IMAGES,
+    FeatureMaker,
     FeatureSet,
-    Maker,
-    Part,
+    FrozenPart,
     feature_key,
     frozen_model,
-    parts,
-    tried_cut,
+    frozen_parts,
+    verified_cut,
 )
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.planning.plan import Plan
 
-Compute = Callable[[FeatureSet], Made]
-ORDINARY = "its trials run on images"
+Compute = Callable[[FeatureSet], FeatureBlocks]
+TRAINED_ON_IMAGES = "its trials run on images"
 
 
 @dataclass(frozen=True)
-class FrozenPlan:
+class FeaturePlan:
     """A study's feature sets: those on disk, those to be computed, and what is left out.
 
     `at_once` processes compute.
@@ -50,20 +50,20 @@ class FrozenPlan:
     at_once: int
 
     @property
-    def cuts(self) -> dict[Part, Cut]:
+    def cuts(self) -> dict[FrozenPart, FeatureCut]:
         """By part, of those that trials will have."""
         return {wanted.part: wanted.cut for wanted in (*self.kept, *self.missing)}
 
 
 @dataclass(frozen=True)
-class Frozen:
+class StudyFeatures:
     """A study's features: where they are, a description of each set, and what has none, and why."""
 
     files: Mapping[FeatureSet, FeatureFiles]
     described: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
-    def attached(self, shared: Shared) -> Shared:
+    def attached(self, shared: SharedInputs) -> SharedInputs:
         """What trials share, with the features."""
         return shared.with_features(
             {w.part: share_features(files) for w, files in self.files.items()}
@@ -74,9 +74,9 @@ class AbandonedError(Exception):
     """The study ended before its features were computed."""
 
 
-def plan_frozen(plan: Plan) -> FrozenPlan:
+def plan_features(plan: Plan) -> FeaturePlan:
     """Find out which feature sets the study can use; nothing is written."""
-    store, maker = store_of(plan), _maker(plan)
+    store, maker = feature_store_of(plan), _maker(plan)
     rows = {"train": len(plan.dataset.train), "val": len(plan.dataset.val)}
     wanted, notes = _most_shared(plan)
     kept: dict[FeatureSet, FeatureFiles] = {}
@@ -87,7 +87,7 @@ def plan_frozen(plan: Plan) -> FrozenPlan:
         try:
             cut = files.cut if files is not None else _tried(plan, config)
         except NoCutError as error:
-            notes.append(f"features of {part}: {error}; {ORDINARY}")
+            notes.append(f"features of {part}: {error}; {TRAINED_ON_IMAGES}")
             continue
         found = FeatureSet(part, config, key, cut, rows, maker)
         if files is not None:
@@ -95,41 +95,41 @@ def plan_frozen(plan: Plan) -> FrozenPlan:
         else:
             missing.append(found)
     fitting, too_large = _that_fit(missing, store.room([w.key for w in kept]))
-    at_once = processors(plan) if alone(plan) else plan.allotment.concurrent
-    return FrozenPlan(kept, fitting, (*notes, *too_large), at_once)
+    at_once = driver_threads(plan) if is_single_cpu_machine(plan) else plan.allotment.concurrent
+    return FeaturePlan(kept, fitting, (*notes, *too_large), at_once)
 
 
-def make_frozen(
+def make_study_features(
     plan: Plan, console: Console, compute: Compute, abandoned: Callable[[], bool] = lambda: False
-) -> Frozen:
+) -> StudyFeatures:
     """Have what is missing computed by `compute`; nothing in a study without frozen parts.
 
     Raises:
         AbandonedError: as soon as `abandoned` says so.
     """
-    found = plan_frozen(plan)
+    found = plan_features(plan)
     made, failed = _make(found, compute, plan, console, abandoned)
     files = {**found.kept, **made}
     described = tuple(_described(wanted, computed=wanted in made) for wanted in files)
-    return Frozen(files, described, (*found.notes, *failed))
+    return StudyFeatures(files, described, (*found.notes, *failed))
 
 
 def _make(
-    found: FrozenPlan,
+    found: FeaturePlan,
     compute: Compute,
     plan: Plan,
     console: Console,
     abandoned: Callable[[], bool],
 ) -> tuple[dict[FeatureSet, FeatureFiles], list[str]]:
     """Compute what is missing; the sets that there are now, and what could not be computed."""
-    store = store_of(plan)
+    store = feature_store_of(plan)
     size = sum(wanted.nbytes for wanted in found.missing)
     store.make_room(size, [wanted.key for wanted in (*found.kept, *found.missing)])
     made: dict[FeatureSet, FeatureFiles] = {}
     failed = []
     images, done = sum(wanted.images for wanted in found.missing), 0
     used = [files.used for files in found.kept.values()]
-    with reading(console, "computing features") as tell, in_use(used):
+    with progress_bar(console, "computing features") as tell, keep_fresh(used):
         for wanted in found.missing:
 
             def told(ready: int, before: int = done) -> None:
@@ -143,20 +143,20 @@ def _make(
                 made[wanted] = store.at(wanted.key, wanted.cut)
                 used.append(made[wanted].used)
             else:
-                failed.append(f"features of {wanted.part}: {reason}; {ORDINARY}")
+                failed.append(f"features of {wanted.part}: {reason}; {TRAINED_ON_IMAGES}")
     return made, failed
 
 
-def store_of(plan: Plan) -> FeatureStore:
+def feature_store_of(plan: Plan) -> FeatureStore:
     """Where the study's features are kept."""
     return FeatureStore(plan.dataset.train.source.cache_folder / "features")
 
 
-def _most_shared(plan: Plan) -> tuple[dict[Part, TrialConfig], list[str]]:
+def _most_shared(plan: Plan) -> tuple[dict[FrozenPart, TrialConfig], list[str]]:
     """The parts that the study can reach, a configuration each; no more than it has trials."""
-    params = plan.listed if plan.listed is not None else plan.survey.leaves
+    params = plan.listed if plan.listed is not None else plan.branches.leaves
     frozen = [p for p in params if p.get("freeze", "none") != "none"]
-    found = parts(TrialConfig.of(plan.finish(p)) for p in frozen)
+    found = frozen_parts(TrialConfig.of(plan.finish(p)) for p in frozen)
     chosen = {part: configs[0] for part, configs in list(found.items())[: plan.trials]}
     if len(chosen) == len(found):
         return chosen, []
@@ -175,37 +175,37 @@ def _that_fit(missing: list[FeatureSet], room: int) -> tuple[tuple[FeatureSet, .
         else:
             notes.append(
                 f"features of {wanted.part}: {wanted.nbytes / 2**30:.2f} GiB do not fit into the "
-                f"cache, which may take {max(0, room) / 2**30:.2f} GiB more; {ORDINARY}"
+                f"cache, which may take {max(0, room) / 2**30:.2f} GiB more; {TRAINED_ON_IMAGES}"
             )
     return tuple(fitting), notes
 
 
-def _tried(plan: Plan, config: TrialConfig) -> Cut:
+def _tried(plan: Plan, config: TrialConfig) -> FeatureCut:
     file = plan.weights.found[config.model, config.weights]
     backbone = as_tensors(load_backbone(config.model, file))
     train, geometry = plan.dataset.train, Geometry.of(config)
-    few = np.linspace(0, len(train) - 1, num=min(PROBE, len(train))).astype(np.intp)
+    few = np.linspace(0, len(train) - 1, num=min(VERIFY_IMAGES, len(train))).astype(np.intp)
     model = frozen_model(config, backbone, plan.dataset.channels)
     transform = input_transform(config, plan.dataset.pixel_format(geometry))
-    return tried_cut(model, transform, train.take(few).at(geometry))
+    return verified_cut(model, transform, train.take(few).at(geometry))
 
 
 def _weights(plan: Plan, config: TrialConfig) -> str:
     return plan.weights.found[config.model, config.weights].sha256
 
 
-def _maker(plan: Plan) -> Maker:
-    cpus = 1 if alone(plan) else plan.allotment.cpus  # of one thread in the driver
+def _maker(plan: Plan) -> FeatureMaker:
+    cpus = 1 if is_single_cpu_machine(plan) else plan.allotment.cpus  # of one thread in the driver
     device = "gpu" if plan.allotment.gpus else "cpu"
-    return Maker(device, max(1, int(cpus)), plan.settings.feature_dtype)
+    return FeatureMaker(device, max(1, int(cpus)), plan.settings.feature_dtype)
 
 
-def processors(plan: Plan) -> int:
+def driver_threads(plan: Plan) -> int:
     """How many threads the driver has for features."""
     return max(1, int(plan.nodes[0].cpus))
 
 
-def alone(plan: Plan) -> bool:
+def is_single_cpu_machine(plan: Plan) -> bool:
     """Whether this machine's CPUs are all there is."""
     return not plan.allotment.gpus and len(plan.nodes) == 1
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.draw_all import save_drawn
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.draw_all import save_image_figure
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.image_sheets import (
     ACROSS,
     MOST_CLASSES,
     Shown,
-    draw_inputs,
-    draw_most_wrong,
     most_wrong,
+    plot_inputs,
+    plot_most_wrong,
 )
-from tune_bio.analysis.figures.network_diagram import draw_network
+from tune_bio.analysis.figures.network_diagram import plot_network
 from tune_bio.common.seeding import generator
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms.augmentation import build_augmentation
@@ -29,15 +29,17 @@ from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.datasets.transforms.transform import Transform
 from tune_bio.models.build import input_transform
 from tune_bio.models.cost import cost
-from tune_bio.models.layer_summary import layers
+from tune_bio.models.layer_summary import layer_summary
 from tune_bio.records.schema import Row
-from tune_bio.records.tables import config_of
+from tune_bio.records.tables import config_of_row
 from tune_bio.space.trial_config import TrialConfig
 
 Drawn = dict[str, Callable[[], Figure]]
 
 
-def draw_sheets(dataset: Dataset, material: Material, best: Row, folder: Path) -> list[Path]:
+def save_image_figures(
+    dataset: Dataset, material: FigureData, best: Row, folder: Path
+) -> list[Path]:
     """Draw `inputs`, `most_wrong` and, for a small network, `network`; returns the PNG files.
 
     Args:
@@ -49,7 +51,7 @@ def draw_sheets(dataset: Dataset, material: Material, best: Row, folder: Path) -
     Raises:
         DataError: images that are not there any more.
     """
-    config = config_of(best)
+    config = config_of_row(best)
     transform = input_transform(config, dataset.pixel_format(Geometry.of(config)))
     splits = {name: dataset.splits[name] for name in ("train", *material.splits)}
     drawn: Drawn = {"inputs": partial(_inputs, splits, dataset.classes, transform, config)}
@@ -57,11 +59,11 @@ def draw_sheets(dataset: Dataset, material: Material, best: Row, folder: Path) -
     named = {split: [one.name for one in ones.shown] for split, ones in wrong.items()}
     if any(named.values()):
         shown = _by_name(splits, named, transform, config)
-        drawn["most_wrong"] = lambda: draw_most_wrong(wrong, shown)
+        drawn["most_wrong"] = lambda: plot_most_wrong(wrong, shown)
     drawn |= _network(config, dataset)
     texts = [*dataset.classes, *(name for names in named.values() for name in names)]
     texts += [one.patient for ones in wrong.values() for one in ones.shown]
-    return save_drawn(material.study, folder, drawn, set("".join(texts)))
+    return save_image_figure(material.study, folder, drawn, set("".join(texts)))
 
 
 def as_seen(
@@ -105,7 +107,7 @@ def _inputs(
         for index, name in enumerate(classes[:MOST_CLASSES])
     }
     found |= {name: {} for name in classes[MOST_CLASSES:]}
-    return draw_inputs(found, list(splits), _caption(transform, config.augment))
+    return plot_inputs(found, list(splits), _caption(transform, config.augment))
 
 
 def _first(images: Images, label: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
@@ -147,7 +149,7 @@ def _by_name(
 
 def _network(config: TrialConfig, dataset: Dataset) -> Drawn:
     """The best trial's network where it is one of the small ones."""
-    steps = layers(config, len(dataset.classes), dataset.channels)
+    steps = layer_summary(config, len(dataset.classes), dataset.channels)
     if not steps:
         return {}
     counted = cost(config, len(dataset.classes), dataset.channels)
@@ -155,4 +157,4 @@ def _network(config: TrialConfig, dataset: Dataset) -> Drawn:
         f"{counted.parameters:,} parameters, {counted.multiply_adds / 1e6:.3g} million "
         "multiply-adds an image"
     )
-    return {"network": partial(draw_network, config.model, steps, told)}
+    return {"network": partial(plot_network, config.model, steps, told)}

@@ -15,7 +15,7 @@ from tune_bio.common.hashing import array_sha256
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.records.manifest_file import read_manifest
-from tune_bio.study.planning.plan import Plan, describe_space
+from tune_bio.study.planning.plan import Plan, space_summary
 
 EXAMPLES = 20  # images or patients that the manifest names of each finding
 PACKAGES = (
@@ -24,7 +24,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_plan(plan: Plan) -> dict[str, Any]:
+def plan_entry(plan: Plan) -> dict[str, Any]:
     """The part of the manifest that is known before the first trial."""
     return {
         "name": plan.request.name,
@@ -36,14 +36,14 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "file": str(plan.space.path),
             "sha256": plan.space.sha256,
             "pinned": plan.space.pins,
-            "hyperparameters": describe_space(plan),
+            "hyperparameters": space_summary(plan),
             "distributions": {
                 name: [asdict(distribution) for distribution in found]
-                for name, found in plan.survey.distributions.items()
+                for name, found in plan.branches.distributions.items()
             },
             "listed": len(plan.listed) if plan.listed is not None else None,
         },
-        "data": describe_dataset(plan.dataset, plan.geometries),
+        "data": dataset_entry(plan.dataset, plan.geometries),
         "audit": plan.audit.to_json(most=EXAMPLES),
         "weights": {
             f"{model} {weights}": {
@@ -74,7 +74,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_earlier(plan: Plan) -> dict[str, Any]:
+def earlier_entry(plan: Plan) -> dict[str, Any]:
     """What stays of the manifest of a study that is resumed, and when it was."""
     if not plan.request.resume:
         return {}
@@ -87,7 +87,7 @@ def describe_earlier(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_dataset(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
+def dataset_entry(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
     """Counts and fingerprints of the splits; of the test split, nothing but those."""
     return {
         "source": dataset.source,

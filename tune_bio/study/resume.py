@@ -9,15 +9,15 @@ from typing import Any
 
 from tune_bio.errors import ConfigError, DataError, ResultsError, SpaceError
 from tune_bio.records.manifest_file import MANIFEST, read_manifest
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.schema import Row
-from tune_bio.records.tables import Records, config_of
+from tune_bio.records.tables import Records, config_of_row
 from tune_bio.records.trial_names import position_of, replicate_of
 from tune_bio.reuse.prefixes import prefix_identity
-from tune_bio.space.search_space import DeadEnd
+from tune_bio.space.search_space import UnavailableBranch
 from tune_bio.space.trial_config import METRIC_MODES, WORST, Params, TrialConfig
 from tune_bio.space.value_sources import RecordedSource
-from tune_bio.study.manifest import describe_dataset
+from tune_bio.study.manifest import dataset_entry
 from tune_bio.study.planning.plan import Plan
 
 # What may be another when a study goes on; of the two lengths, more.
@@ -34,7 +34,7 @@ _NEEDED = {
 }  # fmt: skip
 
 
-def records_of(plan: Plan) -> Records:
+def empty_records(plan: Plan) -> Records:
     """The study's records, without a row yet."""
     validation = plan.dataset.val
     return Records(
@@ -71,7 +71,7 @@ def refuse_other_study(plan: Plan) -> None:
             f"{plan.space.path.name}, or what --set pins, is not what the study began with",
             "take back the change, or begin another study with --name: it reuses what is the same",
         )
-    data = describe_dataset(plan.dataset, plan.geometries)
+    data = dataset_entry(plan.dataset, plan.geometries)
     if data["fingerprint"] != manifest["data"]["fingerprint"]:
         raise DataError(
             "the images, labels or splits are not those that the study began with",
@@ -93,7 +93,7 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def restore(plan: Plan, records: Records) -> list[PastTrial]:
+def restore_records(plan: Plan, records: Records) -> list[RecordedTrial]:
     """Read the records into `records`; the search's trials that are in them, in their order.
 
     Those that did not end are `interrupted`, and so are those that are to become longer.
@@ -110,7 +110,7 @@ def restore(plan: Plan, records: Records) -> list[PastTrial]:
     for trial in sorted(t for t in records.trials if not replicate_of(t)):
         row = records.trials[trial]
         position = position_of(trial)  # not its place here: others may not have begun
-        config = config_of(row)
+        config = config_of_row(row)
         params: Params = {**config.params(), "seed": config.seed}
         if row["status"] == "running" or _grows(plan, position, row, params):
             row["status"] = "interrupted"
@@ -138,7 +138,7 @@ def _planned(plan: Plan, position: int, params: Params) -> Params:
     if plan.listed is None:
         try:
             return plan.finish(plan.space.run(RecordedSource(params, {})))
-        except DeadEnd:  # its weights have gone: it stays as it is
+        except UnavailableBranch:  # its weights have gone: it stays as it is
             return params
     if position >= len(plan.listed):
         raise ResultsError(
@@ -158,10 +158,10 @@ def _without_length(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name not in ("epochs", "lp_epochs")}
 
 
-def _past(plan: Plan, records: Records, row: Row, params: Params) -> PastTrial:
+def _past(plan: Plan, records: Records, row: Row, params: Params) -> RecordedTrial:
     metric = plan.settings.metric
     worst = WORST[METRIC_MODES[metric]]
     curve = records.curve(row["trial_id"])
     steps = tuple((epoch["epoch"], epoch.get(metric, worst)) for epoch in curve)
     at_best = records.epochs.get(row["trial_id"], {}).get(row.get("best_epoch", 0), {})
-    return PastTrial(row["trial_id"], params, row["status"], steps, at_best.get(metric, worst))
+    return RecordedTrial(row["trial_id"], params, row["status"], steps, at_best.get(metric, worst))

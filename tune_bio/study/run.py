@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tune_bio.console.progress import reading
+from tune_bio.console.progress import progress_bar
 from tune_bio.ray_tune.connection import available_nodes, connected
 from tune_bio.ray_tune.launch import WORKER, import_study
 from tune_bio.ray_tune.resources import Node
 from tune_bio.space.search_space import SearchSpace
 from tune_bio.space.settings import SearchSettings
-from tune_bio.study.console import introduce
-from tune_bio.study.follow_up.resplits import resplits
+from tune_bio.study.console import print_plan
+from tune_bio.study.follow_up.resplits import make_resplits
 from tune_bio.study.planning.plan import Plan
-from tune_bio.study.planning.preflight import preflight
-from tune_bio.study.prepare import get_ready
+from tune_bio.study.planning.preflight import make_plan
+from tune_bio.study.prepare import prepare_inputs
 from tune_bio.study.request import Request, locked, refuse_existing
-from tune_bio.study.resume import records_of, refuse_other_study, restore
+from tune_bio.study.resume import empty_records, refuse_other_study, restore_records
 
 if TYPE_CHECKING:
     from tune_bio.study.outputs import Outcome
@@ -55,16 +55,16 @@ def run_study(
     with ThreadPoolExecutor(2) as beside, ExitStack() as study:
         study.callback(over.set)
         beside.submit(import_study)
-        ahead = plan and beside.submit(get_ready, plan, console, over.is_set)
+        ahead = plan and beside.submit(prepare_inputs, plan, console, over.is_set)
         url = study.enter_context(connected(address, dashboard=dashboard, warm=warm))
         plan = plan or check(space, settings, request, available_nodes(), console)
-        introduce(plan, url, console)
-        ready = ahead.result() if ahead else get_ready(plan, console)
+        print_plan(plan, url, console)
+        ready = ahead.result() if ahead else prepare_inputs(plan, console)
         study.enter_context(_folder_of_its_own(plan))  # interrupted before, it leaves nothing
-        from tune_bio.study.outputs import tell
+        from tune_bio.study.outputs import write_study_outputs
         from tune_bio.study.stages import carry_out
 
-        return tell(plan, carry_out(plan, ready, console), console)
+        return write_study_outputs(plan, carry_out(plan, ready, console), console)
 
 
 def check(
@@ -76,13 +76,13 @@ def check(
     *,
     download: bool = True,
 ) -> Plan:
-    """`preflight`, with a progress bar while images are read; and whether it can be resumed."""
-    stage = partial(reading, console)
-    plan = preflight(space, settings, request, nodes, download=download, stage=stage)
-    resplits(plan)  # refused now where a class has too few patients for it
+    """`make_plan`, with a progress bar while images are read; and whether it can be resumed."""
+    stage = partial(progress_bar, console)
+    plan = make_plan(space, settings, request, nodes, download=download, stage=stage)
+    make_resplits(plan)  # refused now where a class has too few patients for it
     if request.resume:
         refuse_other_study(plan)
-        restore(plan, records_of(plan))
+        restore_records(plan, empty_records(plan))
     return plan
 
 

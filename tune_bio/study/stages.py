@@ -10,49 +10,49 @@ from contextlib import AbstractContextManager
 
 from rich.console import Console
 
-from tune_bio.console.progress import View, showing
-from tune_bio.datasets.cache.eviction import in_use
+from tune_bio.console.progress import TrialView, trial_display
+from tune_bio.datasets.cache.eviction import keep_fresh
 from tune_bio.records.manifest_file import write_manifest
 from tune_bio.records.tables import Records
-from tune_bio.reuse.checkpoint_cleanup import sweep
-from tune_bio.study.conclude import judge, was_interrupted
-from tune_bio.study.console import tell_features
-from tune_bio.study.follow_up.after_search import AfterSearch
-from tune_bio.study.follow_up.resplits import resplits, shared_splits
-from tune_bio.study.manifest import describe_earlier, describe_plan
-from tune_bio.study.outputs import Ran
-from tune_bio.study.planning.plan import Plan, following
-from tune_bio.study.prepare import Ready, share_ready
-from tune_bio.study.resume import records_of, restore
+from tune_bio.reuse.checkpoint_cleanup import remove_provisional
+from tune_bio.study.conclude import conclude, is_unfinished
+from tune_bio.study.console import print_features
+from tune_bio.study.follow_up.after_search import FollowUp
+from tune_bio.study.follow_up.resplits import make_resplits, shared_splits
+from tune_bio.study.manifest import earlier_entry, plan_entry
+from tune_bio.study.outputs import EndedStudy
+from tune_bio.study.planning.plan import Plan, follow_up_trials
+from tune_bio.study.prepare import PreparedInputs, share_prepared
+from tune_bio.study.resume import empty_records, restore_records
 from tune_bio.study.tuning import search
 
 
-def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
+def carry_out(plan: Plan, ready: PreparedInputs, console: Console) -> EndedStudy:
     """Search, and judge what was found; what is known is written down at each step."""
-    folder, records = plan.request.folder, records_of(plan)
-    past = restore(plan, records) if plan.request.resume else []
-    manifest = {**describe_plan(plan), **describe_earlier(plan)}
+    folder, records = plan.request.folder, empty_records(plan)
+    past = restore_records(plan, records) if plan.request.resume else []
+    manifest = {**plan_entry(plan), **earlier_entry(plan)}
     records.write()  # first: where a manifest is, there are tables
     write_manifest(folder, manifest)
-    sweep(folder)
-    shared, frozen = share_ready(ready, plan, console)
-    tell_features(frozen, console)
+    remove_provisional(folder)
+    shared, frozen = share_prepared(ready, plan, console)
+    print_features(frozen, console)
     left_out = [*plan.left_out, *frozen.notes]
     manifest |= {"features": list(frozen.described), "left_out": left_out}
     write_manifest(folder, manifest)
 
-    again = resplits(plan)
+    again = make_resplits(plan)
     shared = shared.with_splits(shared_splits(again))
-    after = AfterSearch(plan, shared, records, console, again)
-    with in_use(shared.files), _view(plan, records, console) as view:
+    after = FollowUp(plan, shared, records, console, again)
+    with keep_fresh(shared.files), _view(plan, records, console) as view:
         described = {number: one.described for number, one in again.items()}
         interruption = search(plan, shared, records, view, past, after.jobs, described)
     manifest["search_seconds"] = after.search_seconds
-    judged = judge(plan, records, after, manifest, console)
+    judged = conclude(plan, records, after, manifest, console)
     if judged.stopped:
         interruption.number = signal.SIGINT
     records.write()
-    unfinished = was_interrupted(plan, records, after)
+    unfinished = is_unfinished(plan, records, after)
     manifest |= {
         "best_trial": judged.best.row["trial_id"] if judged.best else None,
         "seconds": time.monotonic() - records.began,
@@ -60,16 +60,16 @@ def carry_out(plan: Plan, ready: Ready, console: Console) -> Ran:
         "interrupted": judged.stopped or unfinished,
     }
     write_manifest(folder, manifest)
-    return Ran(records, judged, interruption, unfinished)
+    return EndedStudy(records, judged, interruption, unfinished)
 
 
-def _view(plan: Plan, records: Records, console: Console) -> AbstractContextManager[View]:
-    return showing(
+def _view(plan: Plan, records: Records, console: Console) -> AbstractContextManager[TrialView]:
+    return trial_display(
         console,
         records,
         plan.settings,
         plan.searched,
-        plan.trials + following(plan).trials,
+        plan.trials + follow_up_trials(plan).trials,
         quiet=plan.request.quiet,
         ended=sum(row["status"] != "interrupted" for row in records.trials.values()),
     )

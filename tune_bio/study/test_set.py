@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.console.progress import Tell
+from tune_bio.console.progress import ReportProgress
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import ResultsError, StudyError
 from tune_bio.inference import exported_model
 from tune_bio.models.build import input_transform
 from tune_bio.records.manifest_file import MANIFEST, read_manifest
-from tune_bio.records.predictions import Described
-from tune_bio.records.tables import Records, config_of
+from tune_bio.records.predictions import SplitImages
+from tune_bio.records.tables import Records, config_of_row
 from tune_bio.study.export import backbone_of, best_epoch
 from tune_bio.study.planning.plan import Plan
 from tune_bio.training.fit import predict
 
-Opening = dict[str, Any]
+TestSetOpening = dict[str, Any]
 
 
-def opening_of(plan: Plan, records: Records, trials: Sequence[str]) -> Opening | None:
+def plan_opening(plan: Plan, records: Records, trials: Sequence[str]) -> TestSetOpening | None:
     """What is to be logged before these trials see the test images.
 
     None where their predictions are on record already: nothing is opened then.
@@ -44,18 +44,21 @@ def opening_of(plan: Plan, records: Records, trials: Sequence[str]) -> Opening |
 
 
 def open_test_set(
-    plan: Plan, records: Records, opening: Opening, tell: Tell = lambda done, total: None
+    plan: Plan,
+    records: Records,
+    opening: TestSetOpening,
+    tell: ReportProgress = lambda done, total: None,
 ) -> None:
     """Let the trials of a logged opening predict the test images, into the records."""
     test, trials = plan.dataset.test, opening["trials"]
-    records.test = Described(test.names, test.patients, test.labels)
+    records.test = SplitImages(test.names, test.patients, test.labels)
     for done, trial in enumerate(trials):
         tell(done, len(trials))
         records.test_predictions[trial] = _predict(plan, records, trial)
     tell(len(trials), len(trials))
 
 
-def opened_before(plan: Plan) -> list[Opening]:
+def earlier_openings(plan: Plan) -> list[TestSetOpening]:
     """When other studies of the results folder have opened a test set of the same images."""
     found = []
     for manifest in sorted(plan.request.results.glob(f"*/{MANIFEST}")):
@@ -71,7 +74,7 @@ def opened_before(plan: Plan) -> list[Opening]:
 
 def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:
     row = records.trials[trial]
-    best, config, dataset = best_epoch(plan, row), config_of(row), plan.dataset
+    best, config, dataset = best_epoch(plan, row), config_of_row(row), plan.dataset
     if best is None:
         raise StudyError(
             f"no checkpoint of {trial} holds its best epoch",

@@ -7,34 +7,34 @@ from types import MappingProxyType
 import numpy as np
 
 from tune_bio.common.hashing import array_sha256
-from tune_bio.console.progress import View
+from tune_bio.console.progress import TrialView
 from tune_bio.models.cost import cost
-from tune_bio.ray_tune.jobs import Job, jobs_for, longest_per_training
-from tune_bio.ray_tune.object_store import Shared
+from tune_bio.ray_tune.jobs import Job, jobs_for, longest_of_each_training
+from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.recorder import Recorder
 from tune_bio.ray_tune.schedulers import build_scheduler
-from tune_bio.ray_tune.searchers import ThenSearcher, build_searcher
+from tune_bio.ray_tune.searchers import FollowUpSearcher, build_searcher
 from tune_bio.ray_tune.trainable import TrialContext
-from tune_bio.ray_tune.tuner import Interruption, run_tuner, sigterm_as_interrupt
-from tune_bio.records.predictions import Described
-from tune_bio.records.recorded_trial import PastTrial
+from tune_bio.ray_tune.tuner import Interruption, run_tuner, sigterm_as_sigint
+from tune_bio.records.predictions import SplitImages
+from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.tables import Records
 from tune_bio.records.trial_names import trial_name
-from tune_bio.reuse.prefixes import PrefixStore, Surroundings
+from tune_bio.reuse.prefixes import KeyContext, PrefixStore
 from tune_bio.space.settings import rungs
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.checkpoint_budget import Disk
-from tune_bio.study.planning.plan import Plan, following
+from tune_bio.study.checkpoint_budget import CheckpointBudget
+from tune_bio.study.planning.plan import Plan, follow_up_trials
 
 
 def search(
     plan: Plan,
-    shared: Shared,
+    shared: SharedInputs,
     records: Records,
-    view: View,
-    past: Sequence[PastTrial],
+    view: TrialView,
+    past: Sequence[RecordedTrial],
     then: Callable[[], Sequence[Job]],
-    splits: Mapping[int, Described] = MappingProxyType({}),
+    splits: Mapping[int, SplitImages] = MappingProxyType({}),
 ) -> Interruption:
     """Run every trial of the plan that has not ended; one that fails is recorded.
 
@@ -49,7 +49,7 @@ def search(
         jobs = list(then())
         left = len(jobs)
     context = _context(plan, shared, records.folder)
-    disk = Disk(records, settings, all_confirm=plan.selects_nothing)
+    disk = CheckpointBudget(records, settings, all_confirm=plan.selects_nothing)
     recorder = Recorder(
         records,
         view,
@@ -60,13 +60,13 @@ def search(
         splits,
     )
     first = build_searcher(plan.space, settings, jobs, plan.finish, past)
-    searcher = ThenSearcher(first, left, then)
+    searcher = FollowUpSearcher(first, left, then)
     scheduler = build_scheduler(
-        settings, past if plan.listed is None else longest_per_training(past)
+        settings, past if plan.listed is None else longest_of_each_training(past)
     )
-    most = left + following(plan).trials + 1  # one more question brings `then` about
+    most = left + follow_up_trials(plan).trials + 1  # one more question brings `then` about
     try:
-        with sigterm_as_interrupt() as interruption:
+        with sigterm_as_sigint() as interruption:
             if left > 0:
                 run_tuner(context, settings, searcher, scheduler, recorder, num_samples=most)
     finally:
@@ -75,30 +75,30 @@ def search(
     return interruption
 
 
-def listed_jobs(plan: Plan, past: Sequence[PastTrial] = ()) -> list[Job]:
+def listed_jobs(plan: Plan, past: Sequence[RecordedTrial] = ()) -> list[Job]:
     """One job for each set of listed configurations that share a prefix and have not all ended."""
     assert plan.listed is not None
     named = [(trial_name(at), plan.finish(params)) for at, params in enumerate(plan.listed)]
     return jobs_for(named, past)
 
 
-def _context(plan: Plan, shared: Shared, folder: Path) -> TrialContext:
+def _context(plan: Plan, shared: SharedInputs, folder: Path) -> TrialContext:
     settings = plan.settings
     return TrialContext(
         shared=shared,
         allotment=plan.allotment,
         metric=settings.metric,
         rungs=frozenset(rungs(settings)),
-        store=PrefixStore(folder, _surroundings(plan)),
+        store=PrefixStore(folder, _key_context(plan)),
         stall_timeout=settings.stall_timeout,
         keep_rungs=settings.scheduler != "median",
     )
 
 
-def _surroundings(plan: Plan) -> Surroundings:
+def _key_context(plan: Plan) -> KeyContext:
     data = plan.dataset
     seen = [data.train.fingerprint, data.val.fingerprint, *data.classes, str(data.positive)]
-    return Surroundings(
+    return KeyContext(
         metric=plan.settings.metric,
         data=array_sha256(np.array(seen)),
         weights={pair: file.sha256 for pair, file in plan.weights.found.items()},

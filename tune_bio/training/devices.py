@@ -15,7 +15,7 @@ import torch
 
 from tune_bio.datasets.feature_arrays import Features
 from tune_bio.datasets.pixels import Pixels
-from tune_bio.datasets.row_view import Regrouped
+from tune_bio.datasets.row_view import RowView
 
 BFLOAT16_CAPABILITY = (8, 0)  # Ampere; before it bfloat16 is emulated
 
@@ -29,7 +29,7 @@ def as_tensor(array: Pixels | Features) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Joined:
+class ConcatenatedArrays:
     """Rows of two tensors, one followed by the other, in the order of `rows`."""
 
     first: torch.Tensor
@@ -46,17 +46,17 @@ class Joined:
 
 
 def as_source(
-    array: Pixels | Features | Regrouped[Pixels] | Regrouped[Features],
-) -> torch.Tensor | Joined:
+    array: Pixels | Features | RowView[Pixels] | RowView[Features],
+) -> torch.Tensor | ConcatenatedArrays:
     """What batches are gathered from, read in place."""
-    if isinstance(array, Regrouped):
+    if isinstance(array, RowView):
         rows = torch.from_numpy(array.rows)
-        return Joined(as_tensor(array.first), as_tensor(array.second), rows)
+        return ConcatenatedArrays(as_tensor(array.first), as_tensor(array.second), rows)
     return as_tensor(array)
 
 
 def gather(
-    source: torch.Tensor | Joined, batch: torch.Tensor, device: torch.device
+    source: torch.Tensor | ConcatenatedArrays, batch: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
     """The rows at these positions, on `device`; the copy to a GPU overlaps with its work."""
     rows = source[batch]

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import torch
 
 from tune_bio.common.seeding import generator, global_seed
-from tune_bio.datasets.feature_arrays import Cut, Features
+from tune_bio.datasets.feature_arrays import FeatureCut, Features
 from tune_bio.datasets.pixels import Pixels
-from tune_bio.datasets.row_view import Regrouped
+from tune_bio.datasets.row_view import RowView
 from tune_bio.datasets.transforms.transform import Transform
 from tune_bio.datasets.trial_data import PreparedSplit, TrialData
 from tune_bio.models.classifier import Classifier
-from tune_bio.models.feature_cut import rest
+from tune_bio.models.feature_cut import after_cut
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.devices import as_source, gather, precision
-from tune_bio.training.losses import class_probabilities
-from tune_bio.training.metrics import evaluate
+from tune_bio.training.losses import log_probability_function
+from tune_bio.training.metrics import compute_metrics
 from tune_bio.training.state import CPU, Best, Tensors, TrainingState
 
 __all__ = ["Best", "EpochResult", "Tensors", "TrainingState", "fit", "predict", "train_epoch"]
@@ -105,7 +105,7 @@ def train_epoch(
     state.advance()
     val: dict[str, float] = {}
     if not state.diverged:
-        val = evaluate(data.val.labels, np.exp(val_logs), data.positive)
+        val = compute_metrics(data.val.labels, np.exp(val_logs), data.positive)
         # From the logarithms, as train_loss is: exponentials of very wrong outputs are 0.
         val["loss"] = _loss_and_accuracy(val_logs, data.val.labels)[0]
         state.consider(val[state.metric.removeprefix("val_")], np.exp(val_logs))
@@ -137,7 +137,7 @@ def run_epoch(
     source = as_source(split.pixels if cut is None else _features(split))
     labels = torch.from_numpy(np.array(split.labels))
     draws = generator(state.config.seed, "augment", state.epoch + 1)
-    to_logs = class_probabilities(state.config)
+    to_logs = log_probability_function(state.config)
     state.model.train(training)
     logs = _Collected(sum(map(len, batches)))
     for number, batch in enumerate(batches):
@@ -190,7 +190,7 @@ def predict(
     model: Classifier, transform: Transform, config: TrialConfig, pixels: Pixels
 ) -> npt.NDArray[np.float64]:
     """Class probabilities, (n, classes), of resized pixels (n, S, S, C)."""
-    to_logs = class_probabilities(config)
+    to_logs = log_probability_function(config)
     model.eval()
     logs = _Collected(len(pixels))
     for batch in _evaluation_batches(len(pixels), config.image_size):
@@ -223,13 +223,13 @@ def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Ten
     return batches
 
 
-def _logits(model: Classifier, cut: Cut | None, rows: torch.Tensor) -> torch.Tensor:
+def _logits(model: Classifier, cut: FeatureCut | None, rows: torch.Tensor) -> torch.Tensor:
     """Of images, or of features, which may be kept in half precision."""
-    logits: torch.Tensor = model(rows) if cut is None else rest(model, cut, rows.float())
+    logits: torch.Tensor = model(rows) if cut is None else after_cut(model, cut, rows.float())
     return logits
 
 
-def _features(split: PreparedSplit) -> Features | Regrouped[Features]:
+def _features(split: PreparedSplit) -> Features | RowView[Features]:
     assert split.features is not None
     return split.features
 

@@ -33,7 +33,7 @@ def sigmoid_log_probabilities(logits: torch.Tensor) -> torch.Tensor:
     return functional.log_softmax(functional.logsigmoid(logits.double()), dim=1)
 
 
-def class_probabilities(config: TrialConfig) -> Callable[[torch.Tensor], torch.Tensor]:
+def log_probability_function(config: TrialConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     """How this configuration's logits become log-probabilities."""
     return sigmoid_log_probabilities if config.loss == "bce" else log_probabilities
 

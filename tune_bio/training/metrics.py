@@ -16,7 +16,9 @@ Probabilities = npt.NDArray[np.float64]
 METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc")
 
 
-def evaluate(labels: Labels, probabilities: Probabilities, positive: int) -> dict[str, float]:
+def compute_metrics(
+    labels: Labels, probabilities: Probabilities, positive: int
+) -> dict[str, float]:
     """Every metric of the epochs table.
 
     Args:

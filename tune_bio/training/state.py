@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tune_bio.datasets.feature_arrays import Cut
+from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.datasets.transforms.augmentation import build_augmentation
 from tune_bio.datasets.trial_data import TrialData
 from tune_bio.models.build import build_model, build_probe, input_transform
@@ -75,7 +75,7 @@ class TrainingState:
         return self.epoch >= self.config.epochs or out_of_patience or self.diverged
 
     @property
-    def features_from(self) -> Cut | None:
+    def features_from(self) -> FeatureCut | None:
         """The cut from which the network runs in the next epoch; None where it sees images."""
         config, epoch = self.config, min(self.epoch + 1, self.config.epochs)
         groups = max(1, len(self.model.stages))

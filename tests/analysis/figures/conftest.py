@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures.draw_all import FIGURES, material_of
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.conclusions import derive_conclusions
+from tune_bio.analysis.figures.draw_all import FIGURES, figure_data_of
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import styled
 from tune_bio.analysis.study_records import read_study
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.manifest_file import write_manifest
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.tables import Records, read_predictions
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
@@ -33,21 +33,21 @@ SKILL = {"t0000": 1.2, "t0001": 0.9, "t0002": 0.2, "t0003": 0.5}
 PATIENTS = {"val": 60, "test": 80}
 CONTROLS = {"majority": 0.5, "border": 0.6, "pixels": 0.64}
 THRESHOLD = 0.45
-Builder = Callable[..., Material]
+Builder = Callable[..., FigureData]
 
 OPENED = {"when": "2026-01-02T03:04:05+00:00", "images": 160, "sha256": "0"}
 
 
-def _split(name: str, classes: int) -> Described:
+def _split(name: str, classes: int) -> SplitImages:
     """Two images a patient."""
     count = 2 * PATIENTS[name]
     patients = [f"{name}-病人-{k // 2}" for k in range(count)]
     images = [f"{patient}/图像_{k % 2}.png" for k, patient in enumerate(patients)]
     labels = np.arange(count) // 2 % classes
-    return Described(np.array(images), np.array(patients), labels.astype(np.int64))
+    return SplitImages(np.array(images), np.array(patients), labels.astype(np.int64))
 
 
-def _probabilities(split: Described, skill: float, classes: int, seed: int) -> Any:
+def _probabilities(split: SplitImages, skill: float, classes: int, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(len(split.labels), classes))
     logits += skill * np.eye(classes)[split.labels]
@@ -162,31 +162,31 @@ def _manifest(
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Write a study, read it and draw its conclusions; the same one once."""
-    kept: dict[str, Material] = {}
+    kept: dict[str, FigureData] = {}
 
-    def of(**options: Any) -> Material:
+    def of(**options: Any) -> FigureData:
         key = repr(sorted(options.items()))
         if key not in kept:
             folder = tmp_path_factory.mktemp("study")
             write_study(folder, **options)
             study, predictions = read_study(folder), read_predictions(folder)
-            kept[key] = material_of(study, predictions, draw_conclusions(study, predictions))
+            kept[key] = figure_data_of(study, predictions, derive_conclusions(study, predictions))
         return kept[key]
 
     return of
 
 
 @pytest.fixture(scope="session")
-def material(build: Builder) -> Material:
+def material(build: Builder) -> FigureData:
     """Of two finalists under three seeds, the test set opened."""
     return build()
 
 
 @pytest.fixture(scope="session")
-def drawn() -> Callable[[Material, str], Figure]:
+def drawn() -> Callable[[FigureData, str], Figure]:
     """Draw one figure in the style, where it is worth it."""
 
-    def of(material: Material, name: str) -> Figure:
+    def of(material: FigureData, name: str) -> Figure:
         drawing = FIGURES[name]
         assert drawing.worth(material)
         with styled(material.characters):

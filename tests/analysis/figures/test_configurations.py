@@ -9,14 +9,14 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 
-Drawn = Callable[[Material, str], Figure]
+Drawn = Callable[[FigureData, str], Figure]
 ByGid = Callable[[Figure, str], Any]
 
 
 def test_a_dot_a_seed_at_its_score_on_validation_and_on_test(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "settings")
     tested = material.study.replicates.set_index("trial_id")
@@ -36,7 +36,7 @@ def test_a_dot_a_seed_at_its_score_on_validation_and_on_test(
 
 
 def test_the_interval_is_that_of_the_pooled_spread_of_seeds(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     scores = [list(one["scores"].values()) for one in material.study.confirmed]
     pooled = math.sqrt(np.mean([np.var(each, ddof=1) for each in scores]))
@@ -47,7 +47,7 @@ def test_the_interval_is_that_of_the_pooled_spread_of_seeds(
 
 
 def test_the_noise_floor_lies_around_the_best_mean(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     assert material.conclusions is not None
     assert material.conclusions.noise is not None
@@ -58,7 +58,7 @@ def test_the_noise_floor_lies_around_the_best_mean(
 
 
 def test_controls_are_lines_at_their_validation_scores(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "settings")
     predictors = material.study.manifest["controls"]["predictors"]
@@ -70,7 +70,7 @@ def test_controls_are_lines_at_their_validation_scores(
     assert labels == ["t0000, mean", "majority", "border", "pixels"]
 
 
-def test_a_sealed_test_set_has_no_dots(build: Callable[..., Material], drawn: Drawn) -> None:
+def test_a_sealed_test_set_has_no_dots(build: Callable[..., FigureData], drawn: Drawn) -> None:
     figure = drawn(build(opened=False), "settings")
     names = {artist.get_gid() for artist in figure.findobj(lambda a: a.get_gid() is not None)}
     assert "val-t0000" in names
@@ -78,7 +78,7 @@ def test_a_sealed_test_set_has_no_dots(build: Callable[..., Material], drawn: Dr
 
 
 def test_a_grid_replicated_whole_has_every_cell(
-    build: Callable[..., Material], drawn: Drawn, by_gid: ByGid
+    build: Callable[..., FigureData], drawn: Drawn, by_gid: ByGid
 ) -> None:
     material = build(whole=True)
     figure = drawn(material, "settings")

@@ -14,8 +14,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tune_bio.analysis.figures import fonts
-from tune_bio.analysis.figures.draw_all import FIGURES, draw_all, material_of, save_drawn
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.draw_all import (
+    FIGURES,
+    figure_data_of,
+    save_figures,
+    save_image_figure,
+)
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import SMALL, WIDTH, limits, new_canvas
 
 FOUR = ("正常", "细菌性肺炎", "病毒性肺炎", "a class whose name is far too long to be written out")
@@ -25,16 +30,16 @@ STUDIES: list[dict[str, Any]] = [
     {"classes": FOUR},
     {"finalists": 0, "opened": False},
 ]
-Drawn = Callable[[Material, str], Figure]
+Drawn = Callable[[FigureData, str], Figure]
 
 
 def test_each_is_written_as_png_and_as_the_same_svg_twice(
-    material: Material, tmp_path: Path
+    material: FigureData, tmp_path: Path
 ) -> None:
     given_all = material.study, material.predictions, material.conclusions
     study, predictions, conclusions = given_all
-    first = draw_all(study, tmp_path / "first", predictions, conclusions)
-    draw_all(study, tmp_path / "second", predictions, conclusions)
+    first = save_figures(study, tmp_path / "first", predictions, conclusions)
+    save_figures(study, tmp_path / "second", predictions, conclusions)
     of_large_searches = ("importances", "parallel_coordinates")
     assert [path.stem for path in first] == [n for n in FIGURES if n not in of_large_searches]
     for path in first:
@@ -47,30 +52,32 @@ def test_each_is_written_as_png_and_as_the_same_svg_twice(
     assert "肺炎" in confusion, "text stays text"
 
 
-def test_a_bare_search_gets_the_quick_ones_alone(material: Material, tmp_path: Path) -> None:
-    found = draw_all(material.study, tmp_path, material.predictions, quick=True)
+def test_a_bare_search_gets_the_quick_ones_alone(material: FigureData, tmp_path: Path) -> None:
+    found = save_figures(material.study, tmp_path, material.predictions, quick=True)
     assert {path.stem for path in found} == {
         "learning_curves", "hyperparameters", "trials_over_time",
     }  # fmt: skip
 
 
-def test_without_predictions_what_needs_them_is_left_out(material: Material) -> None:
-    bare = material_of(material.study)
+def test_without_predictions_what_needs_them_is_left_out(material: FigureData) -> None:
+    bare = figure_data_of(material.study)
     worth = {name for name, drawing in FIGURES.items() if drawing.worth(bare)}
     assert not worth & {"roc_pr", "confusion", "calibration", "comparisons"}
     assert {"settings", "learning_curves"} <= worth
 
 
-def test_one_trial_alone_has_its_curve_and_nothing_to_be_compared_with(material: Material) -> None:
+def test_one_trial_alone_has_its_curve_and_nothing_to_be_compared_with(
+    material: FigureData,
+) -> None:
     study = material.study
     one = replace(study, trials=study.trials.iloc[:1], manifest={**study.manifest, "confirmed": []})
-    worth = {name for name, drawing in FIGURES.items() if drawing.worth(material_of(one))}
+    worth = {name for name, drawing in FIGURES.items() if drawing.worth(figure_data_of(one))}
     assert worth == {"learning_curves"}
 
 
 @pytest.mark.parametrize("options", STUDIES, ids=["finalists", "grid", "classes", "bare"])
 def test_no_text_is_small_or_beyond_the_edge(
-    build: Callable[..., Material], drawn: Drawn, options: dict[str, Any]
+    build: Callable[..., FigureData], drawn: Drawn, options: dict[str, Any]
 ) -> None:
     material = build(**options)
     names = [name for name, drawing in FIGURES.items() if drawing.worth(material)]
@@ -91,7 +98,7 @@ def test_no_text_is_small_or_beyond_the_edge(
 
 
 def test_trials_that_diverged_failed_or_have_no_score_are_drawn_too(
-    material: Material, drawn: Drawn
+    material: FigureData, drawn: Drawn
 ) -> None:
     study = material.study
     curves, trials = study.epochs.copy(), study.trials.copy()
@@ -103,7 +110,7 @@ def test_trials_that_diverged_failed_or_have_no_score_are_drawn_too(
     trials.loc[3, ["score", "seconds", "multiply_adds", "params.lr"]] = np.nan
     manifest = {**study.manifest, "confirmed": [], "test_set_opened": [], "thresholds": {}}
     broken = replace(study, epochs=curves, trials=trials, manifest=manifest)
-    worth = material_of(broken, material.predictions)
+    worth = figure_data_of(broken, material.predictions)
     names = [name for name, drawing in FIGURES.items() if drawing.worth(worth)]
     assert {"learning_curves", "hyperparameters", "cost", "trials_over_time"} <= set(names)
     assert "settings" not in names
@@ -122,7 +129,7 @@ def test_a_font_that_lacks_a_character_is_not_asked_for_it() -> None:
 
 
 def test_characters_that_no_font_has_are_said_on_the_figure(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: FigureData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fonts, "FALLBACKS", ())
     monkeypatch.setattr(fonts, "_look_again", lambda: None)
@@ -134,18 +141,18 @@ def test_characters_that_no_font_has_are_said_on_the_figure(
         kept.append(figure)
         return figure
 
-    save_drawn(material.study, tmp_path, {"one": draw}, "肺炎")
+    save_image_figure(material.study, tmp_path, {"one": draw}, "肺炎")
     told = [text.get_text() for text in kept[0].texts]
     assert told == ["no font here has 2 of the characters: install fonts-noto-cjk"]
     assert "肺炎" in (tmp_path / "one.svg").read_text(encoding="utf-8")
 
 
-def test_synthetic_data_and_leaks_are_marked(material: Material, tmp_path: Path) -> None:
+def test_synthetic_data_and_leaks_are_marked(material: FigureData, tmp_path: Path) -> None:
     notes = ["leakage between splits was allowed: x"]
     data = {**material.study.manifest["data"], "synthetic": True, "notes": notes}
     study = replace(material.study, manifest={**material.study.manifest, "data": data})
     kept = [new_canvas(1.0)[0]]
-    save_drawn(study, tmp_path, {"one": lambda: kept[0]})
+    save_image_figure(study, tmp_path, {"one": lambda: kept[0]})
     assert "synthetic data" in kept[0].texts[0].get_text()
 
 

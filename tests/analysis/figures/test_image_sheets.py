@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.image_sheets import (
     MOST_CLASSES,
     Wrong,
     WrongOnes,
-    draw_inputs,
-    draw_most_wrong,
     most_wrong,
+    plot_inputs,
+    plot_most_wrong,
 )
-from tune_bio.analysis.figures.network_diagram import MOST, draw_network
+from tune_bio.analysis.figures.network_diagram import MOST, plot_network
 from tune_bio.analysis.figures.style import styled
 from tune_bio.models.layer_summary import Layer
 
@@ -51,7 +51,7 @@ def test_inputs_stand_by_class_and_split(splits: tuple[str, ...], channels: int)
         for name, value in classes.items()
     }
     with styled("正常肺炎"):
-        figure = draw_inputs(images, splits, "8x8 px")
+        figure = plot_inputs(images, splits, "8x8 px")
         _inside(figure)
     shown = figure.axes[0].images
     assert len(shown) == 2 * 3 * len(splits)
@@ -67,13 +67,13 @@ def test_inputs_stand_by_class_and_split(splits: tuple[str, ...], channels: int)
 def test_of_many_classes_the_first_are_shown_and_the_rest_is_said() -> None:
     images = {f"c{k}": {"train": [_image(0.5)]} for k in range(20)}
     with styled():
-        figure = draw_inputs(images, ("train",), "")
+        figure = plot_inputs(images, ("train",), "")
         _inside(figure)
     assert len(figure.axes[0].images) == MOST_CLASSES
     assert f"{MOST_CLASSES} of 20 classes" in _texts(figure)
 
 
-def test_the_surest_of_the_wrong_ones_come_first_one_a_patient(material: Material) -> None:
+def test_the_surest_of_the_wrong_ones_come_first_one_a_patient(material: FigureData) -> None:
     found = most_wrong(material, "val", most=4)
     rows = material.rows(material.winner, "val")
     p = material.probabilities(rows)[:, 1]
@@ -91,7 +91,7 @@ def test_the_surest_of_the_wrong_ones_come_first_one_a_patient(material: Materia
         assert one.share == pytest.approx(1 - of_truth[one.name])
 
 
-def test_of_a_sealed_test_set_nothing_is_told(build: Callable[..., Material]) -> None:
+def test_of_a_sealed_test_set_nothing_is_told(build: Callable[..., FigureData]) -> None:
     assert most_wrong(build(opened=False), "test") == WrongOnes((), 0, 0)
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_image_is_shown_with_name_patient_classes_and_probability() -> N
     long = "a/very/long/folder/of/images/图像_1.png"
     ones = WrongOnes((Wrong(long, "病人-7", "正常", "肺炎", 0.987),), wrong=9, images=50)
     with styled("图像病人正常肺炎"):
-        figure = draw_most_wrong({"val": ones, "test": WrongOnes((), 0, 10)}, {long: _image(0.5)})
+        figure = plot_most_wrong({"val": ones, "test": WrongOnes((), 0, 10)}, {long: _image(0.5)})
         _inside(figure)
     told = _texts(figure)
     assert "Validation: 9 of 50 images are wrong; the surest, one a patient" in told
@@ -111,7 +111,7 @@ def test_a_wrong_image_is_shown_with_name_patient_classes_and_probability() -> N
 def test_a_patient_of_the_image_s_own_name_is_not_told_twice() -> None:
     one = Wrong("i1", "i1", "a", "b", 0.6)
     with styled():
-        figure = draw_most_wrong({"val": WrongOnes((one,), 1, 2)}, {"i1": _image(0)})
+        figure = plot_most_wrong({"val": WrongOnes((one,), 1, 2)}, {"i1": _image(0)})
     assert not any("patient i1" in text for text in _texts(figure))
 
 
@@ -122,7 +122,7 @@ def test_a_network_is_a_box_a_step_with_its_shape_and_parameters() -> None:
         Layer("Linear", "linear", (2,), 2050),
     ]
     with styled():
-        figure = draw_network("cnn", steps, "2,210 parameters")
+        figure = plot_network("cnn", steps, "2,210 parameters")
         _inside(figure)
     told = _texts(figure)
     assert {"cnn: 2,210 parameters", "16 x 8 x 8", "160", "2,050", "Linear"} <= set(told)
@@ -133,7 +133,7 @@ def test_a_network_is_a_box_a_step_with_its_shape_and_parameters() -> None:
 def test_a_very_deep_network_leaves_out_its_middle() -> None:
     steps = [Layer(f"Linear {k}", "linear", (64,), 10) for k in range(70)]
     with styled():
-        figure = draw_network("ann", steps, "")
+        figure = plot_network("ann", steps, "")
         _inside(figure)
     told = _texts(figure)
     assert {"Linear 0", "Linear 69", f"... {70 - MOST + 1} more ..."} <= set(told)

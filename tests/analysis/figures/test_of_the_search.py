@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.cost import front
+from tune_bio.analysis.figures.cost import pareto_front
 from tune_bio.analysis.figures.draw_all import FIGURES
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.statistics import Importances
 from tune_bio.analysis.statistics.importance import Association
 
-Drawn = Callable[[Material, str], Figure]
+Drawn = Callable[[FigureData, str], Figure]
 ByGid = Callable[[Figure, str], Any]
 
 
 def test_confirmed_curves_are_means_in_the_band_of_their_seeds(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "learning_curves")
     curves = material.study.epochs
@@ -40,14 +40,16 @@ def test_confirmed_curves_are_means_in_the_band_of_their_seeds(
 
 
 def test_curves_of_a_bare_search_are_its_trials(
-    build: Callable[..., Material], drawn: Drawn
+    build: Callable[..., FigureData], drawn: Drawn
 ) -> None:
     material = build(finalists=0, opened=False)
     curves = drawn(material, "learning_curves").axes[0].get_lines()
     assert {line.get_gid() for line in curves} == {f"val_auroc-t000{k}" for k in range(4)}
 
 
-def test_curves_of_the_search_leave_out_replicates_that_nothing_counts(material: Material) -> None:
+def test_curves_of_the_search_leave_out_replicates_that_nothing_counts(
+    material: FigureData,
+) -> None:
     study = material.study
     curves = study.epochs.copy()
     curves.loc[curves["trial_id"].str.contains("r"), "val_auroc"] = 0.999
@@ -59,7 +61,7 @@ def test_curves_of_the_search_leave_out_replicates_that_nothing_counts(material:
 
 
 def test_a_panel_for_each_hyperparameter_of_the_space_that_varied(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "hyperparameters")
     assert [axes.get_title("left") for axes in figure.axes if axes.axison] == ["model", "lr"]
@@ -69,7 +71,7 @@ def test_a_panel_for_each_hyperparameter_of_the_space_that_varied(
 
 
 def test_a_grid_replicated_whole_shows_every_seed_against_its_hyperparameters(
-    build: Callable[..., Material], drawn: Drawn, by_gid: ByGid
+    build: Callable[..., FigureData], drawn: Drawn, by_gid: ByGid
 ) -> None:
     material = build(whole=True)
     heights = by_gid(drawn(material, "hyperparameters"), "lr").get_offsets()[:, 1]
@@ -78,7 +80,7 @@ def test_a_grid_replicated_whole_shows_every_seed_against_its_hyperparameters(
     assert sorted(heights) == pytest.approx(sorted(scores))
 
 
-def test_many_values_of_a_learning_rate_stand_on_a_logarithmic_axis(material: Material) -> None:
+def test_many_values_of_a_learning_rate_stand_on_a_logarithmic_axis(material: FigureData) -> None:
     trials = material.study.trials
     table = pd.concat([trials, trials], ignore_index=True)
     table["params.lr"] = np.geomspace(1e-5, 1e-1, 8)
@@ -88,7 +90,7 @@ def test_many_values_of_a_learning_rate_stand_on_a_logarithmic_axis(material: Ma
 
 
 def test_bars_lie_where_trials_ran_with_ticks_at_the_rungs_they_came_to(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "trials_over_time")
     top, bottom = figure.axes
@@ -107,7 +109,7 @@ def test_bars_lie_where_trials_ran_with_ticks_at_the_rungs_they_came_to(
 
 
 def test_cost_has_a_dot_a_trial_and_its_front(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     figure = drawn(material, "cost")
     ranking = material.study.ranking
@@ -122,7 +124,7 @@ def test_cost_has_a_dot_a_trial_and_its_front(
     assert labels == ["seconds of training", "multiply-adds of one image"]
 
 
-def test_what_all_cost_alike_has_no_panel(material: Material) -> None:
+def test_what_all_cost_alike_has_no_panel(material: FigureData) -> None:
     study = material.study
     alike = study.trials.assign(multiply_adds=[10**6, 10**6 + 5, 10**6, 10**6 + 9])
     figure = FIGURES["cost"].draw(replace(material, study=replace(study, trials=alike)))
@@ -140,7 +142,7 @@ def test_a_front_holds_whatever_nothing_beats(
 ) -> None:
     costs, scores = np.array(points, dtype=float).T
     worth = -scores if ascending else scores
-    found = front(costs, scores, ascending=ascending)
+    found = pareto_front(costs, scores, ascending=ascending)
     assert (np.diff(costs[found]) > 0).all()
 
     def beaten(cost: float, value: float) -> bool:
@@ -152,7 +154,7 @@ def test_a_front_holds_whatever_nothing_beats(
 
 
 def test_parallel_coordinates_come_with_fifty_trials_a_line_each(
-    material: Material, drawn: Drawn
+    material: FigureData, drawn: Drawn
 ) -> None:
     assert not FIGURES["parallel_coordinates"].worth(material)
     many = pd.concat([material.study.trials] * 15, ignore_index=True)
@@ -169,7 +171,7 @@ def test_parallel_coordinates_come_with_fifty_trials_a_line_each(
 
 
 def test_importances_are_bars_full_where_chance_gives_less(
-    material: Material, drawn: Drawn
+    material: FigureData, drawn: Drawn
 ) -> None:
     assert not FIGURES["importances"].worth(material)
     associations = (

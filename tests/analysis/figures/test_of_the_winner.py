@@ -12,21 +12,21 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_sc
 from tune_bio.analysis.figures.calibration import reliability
 from tune_bio.analysis.figures.discrimination import Curve, bands
 from tune_bio.analysis.figures.draw_all import FIGURES
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 
-Drawn = Callable[[Material, str], Figure]
+Drawn = Callable[[FigureData, str], Figure]
 ByGid = Callable[[Figure, str], Any]
 THRESHOLD = 0.45  # of the manifest
 
 
-def _truth(material: Material, split: str) -> tuple[Any, Any]:
+def _truth(material: FigureData, split: str) -> tuple[Any, Any]:
     rows = material.rows(material.winner, split)
     assert len(rows) == {"val": 120, "test": 160}[split]
     return rows["label"].to_numpy(), material.probabilities(rows)
 
 
 def test_cells_are_counts_at_the_recorded_threshold_and_names_are_in_chinese(
-    material: Material, drawn: Drawn
+    material: FigureData, drawn: Drawn
 ) -> None:
     figure = drawn(material, "confusion")
     assert [axes.get_title("left") for axes in figure.axes] == ["Validation", "Test"]
@@ -41,7 +41,7 @@ def test_cells_are_counts_at_the_recorded_threshold_and_names_are_in_chinese(
 
 
 def test_of_many_classes_the_most_likely_is_called(
-    build: Callable[..., Material], drawn: Drawn
+    build: Callable[..., FigureData], drawn: Drawn
 ) -> None:
     material = build(classes=("正常", "b", "c"))
     labels, p = _truth(material, "val")
@@ -49,7 +49,9 @@ def test_of_many_classes_the_most_likely_is_called(
     assert cells == confusion_matrix(labels, p.argmax(axis=1)).ravel().tolist()
 
 
-def test_curves_are_those_of_scikit_learn(material: Material, drawn: Drawn, by_gid: ByGid) -> None:
+def test_curves_are_those_of_scikit_learn(
+    material: FigureData, drawn: Drawn, by_gid: ByGid
+) -> None:
     figure = drawn(material, "roc_pr")
     for split, name in (("val", "validation"), ("test", "test")):
         labels, p = _truth(material, split)
@@ -67,7 +69,7 @@ def test_curves_are_those_of_scikit_learn(material: Material, drawn: Drawn, by_g
     assert figure.legends[0].get_title().get_text() == f"{material.winner}, positive class: 肺炎"
 
 
-def test_bands_hold_the_curve_and_come_from_the_seed(material: Material) -> None:
+def test_bands_hold_the_curve_and_come_from_the_seed(material: FigureData) -> None:
     sample = material.samples["val"]
     curve = Curve("", "k", sample.labels, sample.probabilities[:, 1], sample)
     (low, high), (below, above) = bands(curve, seed=1)
@@ -81,7 +83,7 @@ def test_bands_hold_the_curve_and_come_from_the_seed(material: Material) -> None
     assert not np.array_equal(other[0][0], low)
 
 
-def test_patients_and_not_images_make_the_bands(material: Material) -> None:
+def test_patients_and_not_images_make_the_bands(material: FigureData) -> None:
     """The same images as if each were a patient of its own are more of a sample."""
     from dataclasses import replace
 
@@ -99,7 +101,7 @@ def test_patients_and_not_images_make_the_bands(material: Material) -> None:
 
 
 def test_reliability_is_that_of_scikit_learn_in_bins_of_as_many_images(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     labels, p = _truth(material, "val")
     wanted = calibration_curve(labels, p[:, 1], n_bins=10, strategy="quantile")
@@ -111,7 +113,7 @@ def test_reliability_is_that_of_scikit_learn_in_bins_of_as_many_images(
     assert ((found.low <= found.found) & (found.found <= found.high)).all()
 
 
-def test_equal_probabilities_are_one_bin(material: Material) -> None:
+def test_equal_probabilities_are_one_bin(material: FigureData) -> None:
     sample = material.samples["val"]
     claimed = np.full(len(sample.labels), 0.3)
     found = reliability(sample.labels, claimed, sample, seed=0)
@@ -120,7 +122,7 @@ def test_equal_probabilities_are_one_bin(material: Material) -> None:
 
 
 def test_a_finalist_stands_at_its_difference_and_its_interval(
-    material: Material, drawn: Drawn, by_gid: ByGid
+    material: FigureData, drawn: Drawn, by_gid: ByGid
 ) -> None:
     assert material.conclusions is not None
     (versus,) = material.conclusions.versus
@@ -133,7 +135,7 @@ def test_a_finalist_stands_at_its_difference_and_its_interval(
 
 
 def test_a_grid_has_the_differences_of_its_levels(
-    build: Callable[..., Material], drawn: Drawn
+    build: Callable[..., FigureData], drawn: Drawn
 ) -> None:
     material = build(whole=True)
     assert material.conclusions is not None
@@ -145,7 +147,7 @@ def test_a_grid_has_the_differences_of_its_levels(
 
 
 def test_before_the_test_set_is_opened_it_is_in_no_figure(
-    build: Callable[..., Material], drawn: Drawn
+    build: Callable[..., FigureData], drawn: Drawn
 ) -> None:
     material = build(opened=False)
     assert len(drawn(material, "confusion").axes) == 1

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.study_factory import made_study
-from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures.draw_all import draw_all
+from tune_bio.analysis.conclusions import derive_conclusions
+from tune_bio.analysis.figures.draw_all import save_figures
 from tune_bio.analysis.page.dot_plot import FAR_OFF, Group, by_setting, plot
 from tune_bio.analysis.page.markdown_html import block, inline
 from tune_bio.analysis.page.rendering import as_json
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 
 def written(folder: Path) -> tuple[str, Page]:
     study = read_study(folder)
-    path = write_page(study, draw_conclusions(study, read_predictions(folder)), folder)
+    path = write_page(study, derive_conclusions(study, read_predictions(folder)), folder)
     text = path.read_text(encoding="utf-8")
     return text, Page(text)
 
@@ -112,7 +112,7 @@ def test_the_leaderboard_has_every_trial_the_best_first_and_the_plots_the_same_o
 
 def test_nothing_is_fetched_and_no_other_script_runs(tmp_path: Path) -> None:
     folder = made_study(tmp_path / "study", confirmed=1)
-    draw_all(read_study(folder), folder / "figures")
+    save_figures(read_study(folder), folder / "figures")
     _, page = written(folder)
     assert len(page.addresses) > 5
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
@@ -169,7 +169,7 @@ def test_studies_of_every_state(tmp_path: Path, made: dict[str, Any], told: str)
 
 def test_figures_are_embedded_in_order_with_unknown_ones_last(tmp_path: Path) -> None:
     folder = made_study(tmp_path / "study")
-    draw_all(read_study(folder), folder / "figures")
+    save_figures(read_study(folder), folder / "figures")
     drawn = (folder / "figures" / "trials_over_time.png").read_bytes()
     (folder / "figures" / "another_thing.png").write_bytes(drawn)
     (folder / "figures" / "huge.png").write_bytes(bytes(2_000_000))
@@ -270,7 +270,7 @@ def test_tables_of_the_summary_have_heads_by_row_and_column() -> None:
 def test_every_section_of_the_summary_is_on_the_page(tmp_path: Path) -> None:
     folder = made_study(tmp_path / "study", confirmed=1, failed=1, left_out=["a thing"])
     study = read_study(folder)
-    conclusions = draw_conclusions(study, read_predictions(folder))
+    conclusions = derive_conclusions(study, read_predictions(folder))
     parts = [*summary_parts(study, conclusions), "## Another section\n\nWhat it **tells**."]
     headings = re.findall("^## (.+)$", "\n\n".join(parts), re.MULTILINE)
     found = sections(parts)
@@ -316,7 +316,7 @@ def test_studies_side_by_side(tmp_path: Path) -> None:
     studies = {
         folder.name: (
             study := read_study(folder),
-            draw_conclusions(study, read_predictions(folder)),
+            derive_conclusions(study, read_predictions(folder)),
         )
         for folder in folders
     }
@@ -337,7 +337,7 @@ def test_other_test_images_are_pointed_out(tmp_path: Path) -> None:
     studies = {
         folder.name: (
             study := read_study(folder),
-            draw_conclusions(study, read_predictions(folder)),
+            derive_conclusions(study, read_predictions(folder)),
         )
         for folder in folders
     }

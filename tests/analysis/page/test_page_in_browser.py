@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.analysis.study_factory import made_study
-from tune_bio.analysis.conclusions import draw_conclusions
-from tune_bio.analysis.figures.draw_all import draw_all
+from tune_bio.analysis.conclusions import derive_conclusions
+from tune_bio.analysis.figures.draw_all import save_figures
 from tune_bio.analysis.page.write_page import write_comparison, write_page
 from tune_bio.analysis.study_records import read_study
 from tune_bio.records.tables import read_predictions
@@ -45,8 +45,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trials=12, failed=1, confirmed=1, classes=("well", HOSTILE), left_out=[HOSTILE],
     )  # fmt: skip
     study = read_study(folder)
-    draw_all(study, folder / "figures")
-    return write_page(study, draw_conclusions(study, read_predictions(folder)), folder)
+    save_figures(study, folder / "figures")
+    return write_page(study, derive_conclusions(study, read_predictions(folder)), folder)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_without_scripts_all_is_told(browser: Browser, report: Path) -> None:
 def test_a_study_without_a_score_opens(opened: Open, tmp_path: Path) -> None:
     folder = made_study(tmp_path / "study", trials=2, failed=2)
     study = read_study(folder)
-    path = write_page(study, draw_conclusions(study, read_predictions(folder)), folder)
+    path = write_page(study, derive_conclusions(study, read_predictions(folder)), folder)
     page = opened(path)
     assert "There is no answer" in page.inner_text("#answer")
     assert names(page) == ["t0000", "t0001"]
@@ -258,7 +258,7 @@ def test_studies_side_by_side_fit_a_narrow_screen(opened: Open, tmp_path: Path) 
     studies = {}
     for name in ("one", "two", "three"):
         study = read_study(made_study(tmp_path / name, confirmed=1))
-        studies[name] = study, draw_conclusions(study, read_predictions(tmp_path / name))
+        studies[name] = study, derive_conclusions(study, read_predictions(tmp_path / name))
     page = opened(write_comparison(studies, tmp_path / "comparison.html"), width=NARROW)
     assert page.evaluate("document.documentElement.scrollWidth") == NARROW
     assert page.locator(".dots-row:visible").count() == 3

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from tests.analysis.statistics.sample_factory import study
-from tune_bio.analysis.statistics import compare_settings, mean_over_seeds
+from tune_bio.analysis.statistics import compare_over_seeds, mean_over_seeds
 from tune_bio.analysis.statistics.scoring import score
 from tune_bio.errors import StatisticsError
 
@@ -54,12 +54,12 @@ def test_seeds_and_patients_are_both_in_the_variance() -> None:
 
 def test_a_setting_is_not_told_from_itself_and_from_a_worse_one() -> None:
     labels, p, patients = trained(0, 5, 0.3, distance=2.0)
-    same = compare_settings(labels, p, p, patients, "auroc", paired=True, **HOW)
+    same = compare_over_seeds(labels, p, p, patients, "auroc", paired=True, **HOW)
     assert (same.difference, same.p_value) == (0, 1)
     worse = np.stack([0.5 + 0.02 * (p[:, :, 0] - 0.5), 0.5 + 0.02 * (p[:, :, 1] - 0.5)], axis=2)
     worse += np.random.default_rng(0).normal(0, 0.02, p.shape)
     for paired in (True, False):
-        found = compare_settings(labels, p, worse, patients, "auroc", paired=paired, **HOW)
+        found = compare_over_seeds(labels, p, worse, patients, "auroc", paired=paired, **HOW)
         assert found.p_value < 0.01
         assert 0 < found.low < found.difference < found.high
 
@@ -70,7 +70,7 @@ def test_pairing_takes_out_what_seeds_share() -> None:
     odds = np.exp(np.log(p[:, :, 1] / p[:, :, 0]) + noise)
     other = np.stack([1 / (1 + odds), odds / (1 + odds)], axis=2)
     found = {
-        paired: compare_settings(labels, p, other, patients, "auroc", paired=paired, **HOW)
+        paired: compare_over_seeds(labels, p, other, patients, "auroc", paired=paired, **HOW)
         for paired in (True, False)
     }
     widths = {paired: each.high - each.low for paired, each in found.items()}
@@ -83,7 +83,7 @@ def test_too_few_seeds_are_refused() -> None:
     with pytest.raises(StatisticsError, match="1 seed has no spread"):
         mean_over_seeds(labels, p[:1], patients, "auroc", **HOW)
     with pytest.raises(StatisticsError, match="3 and 2 seeds do not pair"):
-        compare_settings(labels, p, p[:2], patients, "auroc", paired=True, **HOW)
+        compare_over_seeds(labels, p, p[:2], patients, "auroc", paired=True, **HOW)
 
 
 def test_the_interval_holds_the_mean_of_all_seeds_and_patients() -> None:
@@ -106,12 +106,12 @@ def test_what_nothing_moves_has_no_interval_and_no_p_of_zero() -> None:
     labels, patients = np.array([0, 1] * 3), np.arange(6)
     right = np.tile(np.eye(2)[labels] * 0.8 + 0.1, (3, 1, 1))
     blind = np.full((3, 6, 2), 0.5)
-    found = compare_settings(labels, right, blind, patients, "auroc", **HOW)
+    found = compare_over_seeds(labels, right, blind, patients, "auroc", **HOW)
     assert found.difference == 0.5
     assert np.isnan([found.low, found.high]).all()
     assert found.p_value == 2.0**-5  # six patients can say no more
     assert "no seed and no patient moves it" in found.note
-    alike = compare_settings(labels, right, right, patients, "auroc", **HOW)
+    alike = compare_over_seeds(labels, right, right, patients, "auroc", **HOW)
     assert (alike.difference, alike.p_value) == (0, 1)
     mean = mean_over_seeds(labels, right, patients, "auroc", **HOW)
     assert mean.value == 1
@@ -123,10 +123,10 @@ def test_one_patient_of_a_class_is_not_compared() -> None:
     rng = np.random.default_rng(0)
     p = np.clip(0.3 + 0.3 * labels + 0.1 * rng.standard_normal((2, 3, 21)), 0.01, 0.99)
     a, b = (np.stack([1 - each, each], axis=2) for each in p)
-    found = compare_settings(labels, a, b, patients, "auroc", **HOW)
+    found = compare_over_seeds(labels, a, b, patients, "auroc", **HOW)
     assert np.isnan([found.low, found.high, found.p_value]).all()
     assert "a class has one patient" in found.note
-    assert compare_settings(labels, a, b, patients, "loss", **HOW).p_value > 0
+    assert compare_over_seeds(labels, a, b, patients, "loss", **HOW).p_value > 0
 
 
 def test_a_loss_has_no_limits_below_nothing() -> None:

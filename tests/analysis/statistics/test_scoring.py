@@ -22,7 +22,7 @@ from tune_bio.training import metrics
 @given(cases(), st.integers(0, 1))
 def test_each_metric_is_scikit_learns(case: Case, positive: int) -> None:
     labels, p = case.labels, case.probabilities
-    expected = metrics.evaluate(labels, p, positive)
+    expected = metrics.compute_metrics(labels, p, positive)
     ours = {name: score(name, labels, p, positive) for name in METRICS}
     if case.classes == 2:
         expected["auprc"] = average_precision_score(labels == positive, p[:, positive])

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.summary.markdown_table import markdown_table
 from tune_bio.analysis.summary.summary import write_summary
-from tune_bio.console.progress import describe, showing
+from tune_bio.console.progress import hyperparameters_text, trial_display
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.manifest_file import write_manifest
-from tune_bio.records.ranking import ranked
+from tune_bio.records.ranking import rank
 from tune_bio.records.tables import Records, read_predictions
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
@@ -82,7 +82,7 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
 def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS, STATUSES)
     study = read_study(tmp_path)
-    write_summary(study, draw_conclusions(study, read_predictions(tmp_path)), tmp_path)
+    write_summary(study, derive_conclusions(study, read_predictions(tmp_path)), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert study.ranking.iloc[0]["trial_id"] == "t0003"
     assert "The best is **t0003**" in text
@@ -98,7 +98,7 @@ def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: P
 def test_a_study_without_a_score_is_told_as_such(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS[:1], ["failed"])
     study = read_study(tmp_path)
-    write_summary(study, draw_conclusions(study, read_predictions(tmp_path)), tmp_path)
+    write_summary(study, derive_conclusions(study, read_predictions(tmp_path)), tmp_path)
     assert "No trial has a score" in (tmp_path / "summary.md").read_text()
 
 
@@ -112,7 +112,7 @@ def test_markdown_cells_do_not_break_the_table() -> None:
 def _shown(records: Records, *, terminal: bool, quiet: bool = False) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=120, highlight=False)
-    with showing(console, records, SETTINGS, ("model", "lr"), 9, quiet=quiet) as view:
+    with trial_display(console, records, SETTINGS, ("model", "lr"), 9, quiet=quiet) as view:
         for trial_id in records.trials:
             view.started(trial_id)
             view.progressed(trial_id)
@@ -147,10 +147,10 @@ def test_ranking_prefers_the_better_then_the_earlier(tmp_path: Path) -> None:
     for trial_id in records.trials:
         for row in records.epochs[trial_id].values():
             row["val_auroc"] = 0.5
-    order = [row["trial_id"] for _, row in ranked(list(records.trials.values()), records, SETTINGS)]
+    order = [row["trial_id"] for _, row in rank(list(records.trials.values()), records, SETTINGS)]
     assert order == ["t0000", "t0001", "t0002"]
 
 
 def test_describe_leaves_out_what_says_nothing() -> None:
     row = {"params.model": "cnn", "params.weights": "none", "params.lr": 0.00123456}
-    assert describe(row, ("model", "weights", "freeze", "lr")) == "cnn lr=0.0012"
+    assert hyperparameters_text(row, ("model", "weights", "freeze", "lr")) == "cnn lr=0.0012"

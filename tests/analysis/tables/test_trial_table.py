@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 
 from tests.analysis.summary.test_summary import CONFIGS, STATUSES, write_records
-from tune_bio.analysis.conclusions import draw_conclusions
+from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.study_records import StudyRecords, read_study
 from tune_bio.analysis.summary.summary import write_summary
 from tune_bio.analysis.tables.table_files import latex_table, write_tables
-from tune_bio.analysis.tables.trial_table import by_configuration, clock, count, reports_table
+from tune_bio.analysis.tables.trial_table import (
+    by_configuration,
+    format_count,
+    format_seconds,
+    reports_table,
+)
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.tables import read_predictions
 from tune_bio.space.trial_config import TrialConfig
@@ -109,7 +114,7 @@ def test_a_study_that_was_stopped_before_its_first_trial_has_empty_tables(tmp_pa
     write_tables(found, tmp_path / "tables")
     assert len(pd.read_csv(tmp_path / "tables" / "trials.csv")) == 0
     assert "best validation loss" in (tmp_path / "tables" / "trials.tex").read_text()
-    write_summary(found, draw_conclusions(found, read_predictions(tmp_path)), tmp_path)
+    write_summary(found, derive_conclusions(found, read_predictions(tmp_path)), tmp_path)
     assert "Best trials" not in (tmp_path / "summary.md").read_text()
 
 
@@ -132,7 +137,7 @@ def test_a_grid_replicated_whole_is_summarized_by_configuration(
                        "median": "t0002"}],
     }  # fmt: skip
     whole = dataclasses.replace(study, manifest=manifest)
-    write_summary(whole, draw_conclusions(whole, read_predictions(tmp_path)), tmp_path)
+    write_summary(whole, derive_conclusions(whole, read_predictions(tmp_path)), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert "## Every configuration" in text
     assert "Best trials" not in text
@@ -145,11 +150,11 @@ def test_a_grid_replicated_whole_is_summarized_by_configuration(
     [(7, "7"), (999, "999"), (1234, "1.23 k"), (999_600, "1 M"), (4.2e9, "4.2 G")],
 )
 def test_counts(number: float, text: str) -> None:
-    assert count(number) == text
+    assert format_count(number) == text
 
 
 def test_times_are_minutes_and_seconds() -> None:
-    assert clock(975.2) == "16:15"
-    assert clock(59.7) == "1:00"
-    assert clock(float("nan")) == "-"
-    assert clock(0) == "0:00"
+    assert format_seconds(975.2) == "16:15"
+    assert format_seconds(59.7) == "1:00"
+    assert format_seconds(float("nan")) == "-"
+    assert format_seconds(0) == "0:00"

@@ -23,7 +23,7 @@ from tests.datasets.audit.audit_factory import (
 from tests.datasets.source_factory import noise, save
 from tune_bio.datasets.audit.audit import audit_dataset, audit_source
 from tune_bio.datasets.audit.defects import LARGEST
-from tune_bio.datasets.audit.findings import Concern
+from tune_bio.datasets.audit.findings import AffectedImage
 from tune_bio.datasets.audit.patients import patients_across
 from tune_bio.datasets.opening import open_arrays, open_dataset
 from tune_bio.datasets.transforms.geometry import Geometry
@@ -60,7 +60,7 @@ def test_a_patient_on_two_sides_of_a_cut_within_train_is_no_leak_of_the_source()
     del parts["val"]
     parts["train"][2][:] = np.repeat([f"p{i}" for i in range(60)], 2)
     dataset = opened(parts)
-    assert dataset.cut == ("val",)
+    assert dataset.splits_from_train == ("val",)
     assert audit_dataset(dataset).of("patients_across_splits") is None
     in_val = str(dataset.val.patients[0])
     parts["test"][2][0] = in_val
@@ -307,7 +307,9 @@ def test_the_worst_comes_first_and_everything_is_json() -> None:
     parts["train"][0][0] = 0
     parts["train"][0][1] = parts["train"][0][2]
     parts["val"][0][:5] = parts["train"][0][10:15]
-    audit = audit_dataset(opened(parts), unreadable=[Concern("x.png", "train", "no known format")])
+    audit = audit_dataset(
+        opened(parts), unreadable=[AffectedImage("x.png", "train", "no known format")]
+    )
     severities = [found.severity for found in audit.findings]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert set(severities) == {"error", "warning", "note"}

@@ -13,7 +13,7 @@ from tests.datasets.audit.audit_factory import SIDE, clean, folder_of, opened, s
 from tests.datasets.source_factory import noise
 from tune_bio.datasets.audit import image_hashes as marks_module
 from tune_bio.datasets.audit.audit import audit_source
-from tune_bio.datasets.audit.image_hashes import Marks, marks_of
+from tune_bio.datasets.audit.image_hashes import ImageHashes, hash_images
 from tune_bio.datasets.decoding.parallel import no_progress
 from tune_bio.datasets.images import Images
 from tune_bio.datasets.opening import open_dataset
@@ -25,8 +25,8 @@ def _images(pixels: Any) -> Images:
     return as_images(pixels, np.zeros(len(pixels), np.int64), names, names)
 
 
-def _marks(pixels: Any, side: int) -> Marks:
-    return marks_of([_images(pixels)], Geometry(side), no_progress)
+def _marks(pixels: Any, side: int) -> ImageHashes:
+    return hash_images([_images(pixels)], Geometry(side), no_progress)
 
 
 def _bits(words: Any) -> int:
@@ -64,7 +64,7 @@ def test_splits_of_several_sources_keep_their_order() -> None:
     a, b = noise(6, SIDE, SIDE, 1, seed=1), noise(4, SIDE, SIDE, 1, seed=2)
     first, second = _images(a), _images(b)
     order = np.array([4, 0, 5])
-    found = marks_of([first.take(order), second], Geometry(SIDE), no_progress)
+    found = hash_images([first.take(order), second], Geometry(SIDE), no_progress)
     expected = np.concatenate([_marks(a, SIDE).pixels[order], _marks(b, SIDE).pixels])
     assert (found.pixels == expected).all()
 
@@ -96,8 +96,8 @@ def test_marks_are_made_once_whatever_the_split(
 
 def test_damaged_marks_are_made_anew(cache_home: Path) -> None:
     dataset = opened(clean())
-    before = marks_of(list(dataset.splits.values()), Geometry(SIDE), no_progress)
+    before = hash_images(list(dataset.splits.values()), Geometry(SIDE), no_progress)
     (kept,) = (cache_home / "audits").iterdir()
     kept.write_bytes(b"nonsense")
-    after = marks_of(list(dataset.splits.values()), Geometry(SIDE), no_progress)
+    after = hash_images(list(dataset.splits.values()), Geometry(SIDE), no_progress)
     assert (after.looks == before.looks).all()

@@ -11,9 +11,9 @@ from PIL import Image
 from tests.datasets.audit.audit_factory import concerned, the
 from tune_bio.datasets.audit.audit import audit_dataset, audit_source
 from tune_bio.datasets.opening import open_dataset, split_collection
-from tune_bio.datasets.sources.collection import Opening
+from tune_bio.datasets.sources.collection import OpenOptions
 from tune_bio.datasets.sources.image_folder import read_folder
-from tune_bio.datasets.sources.patients import told_by_names
+from tune_bio.datasets.sources.patients import patients_from_names
 from tune_bio.datasets.transforms.geometry import Geometry
 
 pytestmark = pytest.mark.real_data
@@ -27,7 +27,7 @@ def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Path(os.environ["TUNE_BIO_REAL_DATA"]) / "chest_xray"
     for name in ("NORMAL", "PNEUMONIA"):
         files = sorted((source / name).iterdir())[:FEW]
-        patients = told_by_names([path.name for path in files], None).each
+        patients = patients_from_names([path.name for path in files], None).each
         for path, patient in zip(files, patients, strict=True):
             split = ("train", "train", "val", "test")[sum(patient.encode()) % 4]
             (root / split / name).mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def folder(radiographs: Path, tmp_path: Path) -> Path:
 
 
 def test_no_patient_is_on_two_sides_whatever_the_seed(real_data: Path) -> None:
-    opening = Opening(lambda size: [Geometry(8)])
+    opening = OpenOptions(lambda size: [Geometry(8)])
     collection = read_folder(real_data / "chest_xray", opening)
     splits = set()
     for seed in range(25):

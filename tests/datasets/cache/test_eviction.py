@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tune_bio.datasets.cache import arrays, eviction
-from tune_bio.datasets.cache.eviction import RECENT, in_use
+from tune_bio.datasets.cache.eviction import RECENT, keep_fresh
 
 ROWS, ITEM = (64, 64), np.dtype(np.uint8)
 SIZE = 64 * 64 + 128  # with the header
@@ -17,7 +17,7 @@ SIZE = 64 * 64 + 128  # with the header
 
 def _write(folder: Path, name: str, age: float = 0.0) -> Path:
     path = folder / f"{sha256(name.encode()).hexdigest()}.npy"
-    with arrays.writing(path, ROWS, ITEM) as write:
+    with arrays.writing_array(path, ROWS, ITEM) as write:
         write(np.zeros(ROWS, dtype=ITEM))
     when = time.time() - age
     os.utime(path, (when, when))
@@ -69,7 +69,7 @@ def test_what_cannot_be_removed_keeps_nobody_from_writing(
 
 def test_reading_is_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, read = _write(tmp_path, "old", 2 * RECENT), _write(tmp_path, "read", 3 * RECENT)
-    assert arrays.load(read, ROWS, ITEM) is not None
+    assert arrays.load_cached(read, ROWS, ITEM) is not None
     monkeypatch.setattr(eviction, "LARGEST", SIZE)
     _write(tmp_path, "new")
     assert read.exists()
@@ -81,7 +81,7 @@ def test_what_a_long_study_uses_stays_recent(
 ) -> None:
     used, gone = _write(tmp_path, "used", 2 * RECENT), tmp_path / "gone.npy"
     monkeypatch.setattr(eviction, "RECENT", 0.4)
-    with in_use([gone, used]):
+    with keep_fresh([gone, used]):
         deadline = time.monotonic() + 30
         while time.time() - used.stat().st_mtime > RECENT and time.monotonic() < deadline:
             time.sleep(0.05)

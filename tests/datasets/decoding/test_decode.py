@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data_factory import examples, is_one_line, outcome
-from tune_bio.datasets.decoding.decode import decode, read_header, refusing_huge_images, widened
+from tune_bio.datasets.decoding.decode import decode, huge_images_refused, read_header, to_channels
 from tune_bio.errors import DataError, InputError
 
 RNG = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_an_image_of_a_size_beyond_reason_is_refused_before_it_is_decoded(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     filters = list(warnings.filters)
-    with pytest.raises(DataError, match="108 pixels") as caught, refusing_huge_images():
+    with pytest.raises(DataError, match="108 pixels") as caught, huge_images_refused():
         read_header(encoded(GREY, "png"), "huge")
     assert is_one_line(caught.value)
     assert list(warnings.filters) == filters
@@ -179,10 +179,10 @@ def test_an_image_of_a_size_beyond_reason_is_refused_before_it_is_decoded(
 
 def test_8_bit_images_among_16_bit_ones_keep_black_and_white() -> None:
     ends = np.array([[[0], [1], [255]]], np.uint8)
-    wide = widened(ends, np.dtype(np.uint16), 3)
+    wide = to_channels(ends, np.dtype(np.uint16), 3)
     assert wide.shape == (1, 3, 3)
     assert wide[0, :, 2].tolist() == [0, 257, 65535]
-    assert np.array_equal(widened(ends, np.dtype(np.uint8), 1), ends)
+    assert np.array_equal(to_channels(ends, np.dtype(np.uint8), 1), ends)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow grumbles before it gives up
@@ -199,7 +199,7 @@ def test_damaged_bytes_are_decoded_or_refused_and_nothing_else(
     for where, value in changes:
         damaged[int(where * len(damaged))] = value
     damaged = damaged[: round(keep * len(damaged))]
-    with refusing_huge_images():
+    with huge_images_refused():
         found = outcome(lambda: (read_header(bytes(damaged), "x"), decode(bytes(damaged), "x")))
     if isinstance(found, InputError):
         assert "x" in str(found)

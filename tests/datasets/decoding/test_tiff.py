@@ -39,7 +39,7 @@ from tests.datasets.tiff_factory import (
     with_alpha,
     written,
 )
-from tune_bio.datasets.decoding.decode import decode, read_header, refusing_huge_images
+from tune_bio.datasets.decoding.decode import decode, huge_images_refused, read_header
 from tune_bio.errors import DataError, InputError
 
 
@@ -229,7 +229,7 @@ def test_damaged_bytes_are_decoded_or_refused_and_nothing_else(
     for where, value in changes:
         damaged[int(where * (250 if in_tags else len(data)))] = value  # most begin with their tags
     damaged = damaged[: round(keep * len(damaged))]
-    with refusing_huge_images():
+    with huge_images_refused():
         found = outcome(lambda: (read_header(bytes(damaged), "x"), decode(bytes(damaged), "x")))
     if not isinstance(found, InputError):
         header, pixels = found

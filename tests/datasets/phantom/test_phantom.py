@@ -152,7 +152,7 @@ def test_wrong_labels_of_many_classes_are_of_other_classes(
         drawn.append(cues)
         return np.zeros((1, 64, 64), dtype=np.uint8)
 
-    monkeypatch.setattr("tune_bio.datasets.phantom.patient.draw_patient", draw)
+    monkeypatch.setattr("tune_bio.datasets.phantom.phantom.draw_patient", draw)
     given = np.concatenate([split.labels for split in make_phantom(0, 6).values()])
     truth = np.array([class_cues(6).index(cues) for cues in drawn])
     wrong = given != truth

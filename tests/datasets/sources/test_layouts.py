@@ -13,9 +13,9 @@ from PIL import Image
 from tests.data_factory import examples, is_one_line, outcome
 from tests.datasets.source_factory import noise, save
 from tune_bio.datasets.opening import open_dataset
-from tune_bio.datasets.sources.collection import Opening, class_order
+from tune_bio.datasets.sources.collection import OpenOptions, class_order
 from tune_bio.datasets.sources.image_folder import read_folder
-from tune_bio.datasets.sources.patients import told_by_names
+from tune_bio.datasets.sources.patients import patients_from_names
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError
 
@@ -34,7 +34,7 @@ def fill_splits(folder: Path, *splits: str) -> Path:
 
 
 def read(folder: Path, pattern: str | None = None) -> Any:
-    return read_folder(folder, Opening(patient_pattern=pattern))
+    return read_folder(folder, OpenOptions(patient_pattern=pattern))
 
 
 def test_class_folders_are_listed_in_order_and_other_files_counted(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ KNOWN_NAMES = {
 
 
 def test_the_patient_is_read_from_the_names_of_the_chest_x_ray_set() -> None:
-    found = told_by_names(list(KNOWN_NAMES), None)
+    found = patients_from_names(list(KNOWN_NAMES), None)
     assert found.known
     assert dict(zip(KNOWN_NAMES, found.each, strict=True)) == KNOWN_NAMES
     others = [f"ill/{i}.png" for i in range(9)]
-    unknown = told_by_names([*KNOWN_NAMES, *others], None)
+    unknown = patients_from_names([*KNOWN_NAMES, *others], None)
     assert not unknown.known
     assert unknown.each == (*KNOWN_NAMES, *others)
-    partly = told_by_names([*KNOWN_NAMES, *others[:2]], None)
+    partly = patients_from_names([*KNOWN_NAMES, *others[:2]], None)
     assert partly.known
     assert partly.each[-2:] == ("ill/0.png", "ill/1.png")
     assert partly.notes[0].startswith("2 file names carry no patient")
@@ -195,7 +195,7 @@ def test_the_patient_is_read_from_the_names_of_the_chest_x_ray_set() -> None:
     ],
 )
 def test_a_pattern_is_searched_in_the_path(pattern: str, patient: str) -> None:
-    found = told_by_names(["site-b/p12-3.png", "other.png"], pattern)
+    found = patients_from_names(["site-b/p12-3.png", "other.png"], pattern)
     assert found.each == (patient, "other.png")
     assert found.notes[0].startswith("1 file names carry no patient")
 
@@ -228,7 +228,7 @@ def test_a_pattern_needs_file_names(tmp_path: Path, source: str) -> None:
 def test_any_pattern_gives_each_name_a_patient_or_is_refused(
     names: list[str], pattern: str
 ) -> None:
-    found = outcome(lambda: told_by_names(names, pattern))
+    found = outcome(lambda: patients_from_names(names, pattern))
     if isinstance(found, DataError):
         assert "--patient-pattern" in str(found)
         return

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tune_bio.datasets.cache import arrays
-from tune_bio.datasets.decoding.parallel import in_order
+from tune_bio.datasets.decoding.parallel import map_in_order
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import open_dataset
 from tune_bio.datasets.sources import file_index, file_source
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / ("ill", "well")[patient % 2] / f"case{patient:05d}-{number % 4}.png"
         Image.fromarray(pixels).save(path, compress_level=1)
 
-    for _ in in_order(save, range(N)):
+    for _ in map_in_order(save, range(N)):
         pass
     return root
 

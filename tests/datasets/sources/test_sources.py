@@ -26,7 +26,7 @@ from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import open_arrays, open_dataset, read_all
 from tune_bio.datasets.phantom import phantom
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 from tune_bio.errors import DataError
 
 GEOMETRIES = (Geometry(10), Geometry(8, resize=14, crop=9))
@@ -117,7 +117,7 @@ def test_two_openings_find_the_same_and_another_seed_cuts_other_splits(
 
 
 def test_a_trial_gets_nothing_of_the_test_set(opened: Dataset) -> None:
-    data = prepare(opened, GEOMETRIES[0])
+    data = prepare_data(opened, GEOMETRIES[0])
     assert {field.name for field in dataclasses.fields(data)} == {
         "train", "val", "classes", "positive", "format", "cut", "features_key",
         "split_key",

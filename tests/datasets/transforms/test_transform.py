@@ -11,7 +11,7 @@ from tests.data_factory import dataset
 from tune_bio.datasets.pixels import PixelFormat
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.datasets.transforms.transform import Transform
-from tune_bio.datasets.trial_data import prepare
+from tune_bio.datasets.trial_data import prepare_data
 
 RNG = np.random.default_rng(0)
 GREY, COLOUR = PixelFormat(1), PixelFormat(3)
@@ -64,7 +64,7 @@ def test_a_transform_round_trips_through_json() -> None:
 
 def test_a_trial_gets_train_and_validation_and_nothing_of_the_test_set() -> None:
     whole = dataset(n=10, size=20)
-    data = prepare(whole, Geometry(16))
+    data = prepare_data(whole, Geometry(16))
     assert data.train.pixels.shape == data.val.pixels.shape == (10, 16, 16, 1)
     assert data.train.labels.tolist() == whole.train.labels.tolist()
     assert (data.classes, data.positive, data.format) == (whole.classes, whole.positive, GREY)

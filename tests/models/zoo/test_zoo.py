@@ -11,9 +11,9 @@ from torch import nn
 
 from tests.data_factory import config, is_one_line, outcome, trial_data
 from tune_bio.errors import ConfigError, InputError
-from tune_bio.models.build import build_model, check_model
+from tune_bio.models.build import build_model, refuse_unknown_model
 from tune_bio.models.cost import cost
-from tune_bio.models.meta_device import output_shape, shapes_only
+from tune_bio.models.meta_device import on_meta_device, output_shape
 from tune_bio.models.zoo import registry, timm_models, torchvision_models
 from tune_bio.training.fit import train_epoch
 from tune_bio.training.state import TrainingState
@@ -40,7 +40,7 @@ def _smallest(family: str) -> str:
     names = [name for name in timm.list_models(module=family) if not name.startswith("test_")]
     sizes = {}
     for name in sorted(names, key=promise)[:4]:
-        with shapes_only():
+        with on_meta_device():
             network = timm.create_model(name)
         sizes[name] = sum(parameter.numel() for parameter in network.parameters())
     return "timm:" + min(sizes, key=lambda name: sizes[name])
@@ -61,8 +61,8 @@ def test_the_zoo_is_all_that_torchvision_classifies_with() -> None:
 def test_every_torchvision_network_is_cut_and_divided_into_stages(name: str) -> None:
     size = registry.size_that_fits(name, registry.SMALLEST - 1)
     assert size is not None
-    with shapes_only():
-        model = registry.cut(name, registry.build(name, size), size, 7, 0.25)
+    with on_meta_device():
+        model = registry.replace_head(name, registry.build(name, size), size, 7, 0.25)
     assert output_shape(model, size) == (2, 7)
     outputs = [m for m in model.head.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert len(outputs) == 1
@@ -138,9 +138,9 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_does(
     name: str, size: int, told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told) as caught:
-        check_model(name, size)
+        refuse_unknown_model(name, size)
     assert is_one_line(caught.value)
-    check_model(name, int(str(caught.value).rpartition("=")[2]))
+    refuse_unknown_model(name, int(str(caught.value).rpartition("=")[2]))
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_an_unknown_model_is_refused_with_the_nearest(name: str, near: str) -> N
     with pytest.raises(
         ConfigError, match=f"unknown model {name!r}: did you mean {near!r}"
     ) as caught:
-        check_model(name)
+        refuse_unknown_model(name)
     assert is_one_line(caught.value)
 
 
 def test_a_network_of_timm_may_be_named_with_the_tag_of_its_weights() -> None:
-    check_model("timm:resnet18.a1_in1k", 64)
+    refuse_unknown_model("timm:resnet18.a1_in1k", 64)
     assert timm_models.published("timm:resnet18.a1_in1k").tag == "a1_in1k"
 
 

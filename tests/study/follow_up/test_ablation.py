@@ -18,8 +18,8 @@ from tune_bio.records.trial_names import is_ablation, replicate_of
 from tune_bio.space.search_space import SearchSpace, Trial
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig, config_id
-from tune_bio.study.follow_up.ablation import Ablation, ablate, ablation_jobs
-from tune_bio.study.follow_up.confirmation import Confirmed, Finalist
+from tune_bio.study.follow_up.ablation import Ablation, ablation_jobs, plan_ablation
+from tune_bio.study.follow_up.confirmation import ConfirmedFinalist, Finalist
 from tune_bio.study.planning.plan import finish
 
 Run = Callable[..., Any]
@@ -110,8 +110,8 @@ def ablated(
             records.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.9 - 0.1 * k}])
             records.update_trial(trial, status="completed", best_epoch=1)
     finalist = Finalist("first", "t0000", ("t0000r1", "t0000r2"))
-    confirmed = Confirmed(finalist, {"t0000r1": 0.9, "t0000r2": 0.9}, "max")
-    return ablate(plan, records, confirmed), records
+    confirmed = ConfirmedFinalist(finalist, {"t0000r1": 0.9, "t0000r2": 0.9}, "max")
+    return plan_ablation(plan, records, confirmed), records
 
 
 WINNER = {"model": "ann", "lr": 1e-3, "optimizer": "adam", "batch_size": 16, "epochs": 4}

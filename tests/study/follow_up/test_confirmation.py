@@ -13,13 +13,13 @@ import pytest
 
 import tune_bio
 from tune_bio.analysis.statistics.operating_point import choose_threshold
-from tune_bio.common.labels import moment
+from tune_bio.common.labels import format_utc
 from tune_bio.records.tables import Records, read_evaluations, read_predictions
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.conclude import was_interrupted
-from tune_bio.study.follow_up.after_search import AfterSearch
-from tune_bio.study.follow_up.confirmation import Finalist, choose, confirmed
+from tune_bio.study.conclude import is_unfinished
+from tune_bio.study.follow_up.after_search import FollowUp
+from tune_bio.study.follow_up.confirmation import Finalist, choose_finalists, confirmed_finalists
 
 Run = Callable[..., Any]
 CONFIGS = [
@@ -59,7 +59,7 @@ def test_the_best_are_trained_again_and_only_they_see_the_test_set(
     assert _best(finished.folder)["trial"] == winner["median"]
     summary = (finished.folder / "summary.md").read_text()
     assert "## Confirmation" in summary
-    assert moment(finished.manifest["test_set_opened"][0]["when"]) in summary
+    assert format_utc(finished.manifest["test_set_opened"][0]["when"]) in summary
     _check_the_test_set(finished, tiny_npz)
     drawn = {path.stem for path in (finished.folder / "figures").glob("*.png")}
     of_the_winner = {"settings", "comparisons", "confusion", "roc_pr", "calibration"}
@@ -188,9 +188,9 @@ def test_a_finalist_with_a_diverged_replicate_cannot_win(
     settings = SearchSettings.of({"metric": metric, "finalists": 2, "replicates": 2})
     plan: Any = SimpleNamespace(settings=settings, selects_nothing=False)
     records = _records(tmp_path, scores, metric)
-    finalists = choose(plan, records)
+    finalists = choose_finalists(plan, records)
     assert [one.trial for one in finalists] == ["t0000", "t0001"]
-    (one,) = confirmed(plan, records, finalists)
+    (one,) = confirmed_finalists(plan, records, finalists)
     assert one.mean == pytest.approx(0.65)
     assert one.median == middle  # of two, the worse
 
@@ -204,7 +204,7 @@ def test_a_budget_that_is_used_up_leaves_the_test_set_sealed(study: Run) -> None
 def _args(records: Records, chosen: Any, **settings: Any) -> tuple[Any, Records, Any]:
     given = SearchSettings.of({"finalists": 1, "replicates": 2, **settings})
     plan: Any = SimpleNamespace(settings=given, selects_nothing=False, trials=2)
-    after = AfterSearch(plan, None, records, None)  # type: ignore[arg-type]
+    after = FollowUp(plan, None, records, None)  # type: ignore[arg-type]
     after.finalists = chosen
     return plan, records, after
 
@@ -221,6 +221,6 @@ def test_what_is_no_longer_wanted_does_not_keep_a_study_from_ending(tmp_path: Pa
         ("t0001", ("t0001r1",), False),  # or another finalist's
     ):
         wanted = [Finalist(finalist, finalist, replicates)]
-        assert was_interrupted(*_args(records, wanted)) == unfinished
-    assert not was_interrupted(*_args(records, [], finalists=0))
-    assert was_interrupted(*_args(records, None))  # the search ended, and nobody was asked
+        assert is_unfinished(*_args(records, wanted)) == unfinished
+    assert not is_unfinished(*_args(records, [], finalists=0))
+    assert is_unfinished(*_args(records, None))  # the search ended, and nobody was asked

@@ -16,7 +16,7 @@ from tune_bio.datasets.opening import open_dataset
 from tune_bio.errors import DataError
 from tune_bio.records.tables import read_predictions
 from tune_bio.records.trial_names import confirms, is_resplit
-from tune_bio.study.follow_up.resplits import resplits
+from tune_bio.study.follow_up.resplits import make_resplits
 
 Run = Callable[..., Any]
 FLAGS = ("--finalists", "2", "--replicates", "2", "--resplit")
@@ -85,7 +85,7 @@ def test_finalists_are_trained_on_other_images_that_the_predictions_name(
 
 def test_no_patient_stands_on_both_sides_and_the_test_set_stays() -> None:
     data = dataset(n=30)
-    found = resplits(plan_of(data))
+    found = make_resplits(plan_of(data))
     assert set(found) == {1, 2, 3}
     assert len({one.key for one in found.values()}) == 3
     names = np.concatenate([data.train.names, data.val.names])
@@ -95,11 +95,11 @@ def test_no_patient_stands_on_both_sides_and_the_test_set_stays() -> None:
         assert one.described.images.tolist() == names[one.val].tolist()
         assert not set(names[one.train]) & set(one.described.patients)
         assert not set(names) & set(data.test.names)
-    same, other = resplits(plan_of(data)), resplits(plan_of(data, seed=1))
+    same, other = make_resplits(plan_of(data)), make_resplits(plan_of(data, seed=1))
     assert [one.key for one in same.values()] == [one.key for one in found.values()]
     assert other[1].key != found[1].key
     # More of them leave those that were there as they are.
-    assert resplits(plan_of(data, replicates=5))[3].key == found[3].key
+    assert make_resplits(plan_of(data, replicates=5))[3].key == found[3].key
 
 
 def test_a_class_that_one_patient_has_alone_is_refused() -> None:
@@ -108,4 +108,4 @@ def test_a_class_that_one_patient_has_alone_is_refused() -> None:
     one_ill = replace(data.train, labels=np.where(np.arange(12) == 5, 1, 0))
     data = replace(data, train=one_ill, val=replace(data.val, labels=healthy))
     with pytest.raises(DataError, match="class number 1 is left with 1 patient"):
-        resplits(plan_of(data))
+        make_resplits(plan_of(data))

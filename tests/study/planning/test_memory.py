@@ -12,7 +12,7 @@ from tests.data_factory import dataset, is_one_line
 from tune_bio.errors import ResourceError
 from tune_bio.ray_tune.resources import Allotment, Node
 from tune_bio.space.trial_config import TrialConfig
-from tune_bio.study.planning.memory import GIB, PROCESS, estimate, refuse_unfit
+from tune_bio.study.planning.memory import GIB, PROCESS, estimate_memory, refuse_unfit
 
 ONE, TWO = Allotment(1, 0, 1), Allotment(1, 0, 2)
 # An ANN as wide as a report's convolutions are expensive, on its images of 256 px.
@@ -109,6 +109,6 @@ def test_the_estimate_is_near_what_a_training_process_takes(params: dict[str, An
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     config = TrialConfig.of({"epochs": 1, **params})
-    expected = estimate(config, dataset(n=200), gpu=False).process - PROCESS
+    expected = estimate_memory(config, dataset(n=200), gpu=False).process - PROCESS
     assert 0.5 < float(done.stdout) / expected < 2, (float(done.stdout), expected)
     assert math.isfinite(expected)

@@ -6,15 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     GREY,
     SPLIT_COLORS,
     SPLIT_MARKERS,
     SPLIT_NAMES,
-    cut_to,
     key,
     new_figure,
+    truncate,
 )
 from tune_bio.analysis.statistics.arrays import Floats, Integers
 from tune_bio.analysis.statistics.intervals import expanded_percentiles
@@ -36,12 +36,12 @@ class Reliability:
     high: Floats
 
 
-def worth_calibration(material: Material) -> bool:
+def applies_calibration(material: FigureData) -> bool:
     """Where the winner has predictions of every class."""
     return bool(material.samples)
 
 
-def calibration(material: Material) -> Figure:
+def calibration(material: FigureData) -> Figure:
     """The share of events against the probability, in bins of as many images each."""
     figure, (top, bottom) = new_figure(2, 1, 3.9, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
@@ -57,7 +57,7 @@ def calibration(material: Material) -> Figure:
         )  # fmt: skip
         entries.append(key(color, SPLIT_NAMES[split], marker=SPLIT_MARKERS[split]))
     two = len(material.classes) == 2
-    event = cut_to(material.classes[material.study.positive], 24) if two else "called rightly"
+    event = truncate(material.classes[material.study.positive], 24) if two else "called rightly"
     which = f"of {event}" if two else "of the class that is most likely"
     top.set(ylabel=f"share of images that are {event}", xlim=(0, 1), ylim=(0, 1))
     if not two:

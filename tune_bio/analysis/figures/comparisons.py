@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
-from tune_bio.analysis.figures.style import BLUE, GREY, TALLEST, cut_to, new_figure, write_row
-from tune_bio.common.labels import called
+from tune_bio.analysis.figures.figure_data import FigureData
+from tune_bio.analysis.figures.style import BLUE, GREY, TALLEST, new_figure, truncate, write_row
+from tune_bio.common.labels import short_name
 
 _ROW, _REST = 0.26, 0.75  # inches
 _CHARACTERS = 62
@@ -27,12 +27,12 @@ class Difference:
     told: str = ""
 
 
-def worth_comparisons(material: Material) -> bool:
+def applies_comparisons(material: FigureData) -> bool:
     """Where two models were compared, or two levels of a hyperparameter."""
     return any(rows for _, rows in _sections(material))
 
 
-def comparisons(material: Material) -> Figure:
+def comparisons(material: FigureData) -> Figure:
     """The winner against the other finalists, and the levels of each hyperparameter of a grid."""
     sections = []
     found = [(title, rows) for title, rows in _sections(material) if rows]
@@ -46,11 +46,11 @@ def comparisons(material: Material) -> Figure:
     for (title, rows), axes in zip(sections, panels, strict=True):
         _draw(axes, rows)
         axes.set_title(title)
-        axes.set_xlabel(f"difference in {called(material.study.metric)}, 95 % interval")
+        axes.set_xlabel(f"difference in {short_name(material.study.metric)}, 95 % interval")
     return figure
 
 
-def _sections(material: Material) -> Iterator[tuple[str, list[Difference]]]:
+def _sections(material: FigureData) -> Iterator[tuple[str, list[Difference]]]:
     found = material.conclusions
     if found is None:
         return
@@ -82,7 +82,7 @@ def _levels(hyperparameter: str, a: str, b: str) -> str:
         a = ", ".join(part for part in of_a if part not in of_b) or a
         b = ", ".join(part for part in of_b if part not in of_a) or b
     room = (_CHARACTERS - len(what)) // 2
-    return f"{what}{cut_to(a, room)} less {cut_to(b, room)}"
+    return f"{what}{truncate(a, room)} less {truncate(b, room)}"
 
 
 def _largest(rows: Sequence[Difference], most: int) -> list[Difference]:
@@ -97,7 +97,7 @@ def _draw(axes: Axes, rows: Sequence[Difference]) -> None:
         (line,) = axes.plot([one.low, one.high], [place, place], color=BLUE, linewidth=1.2)
         line.set_gid(f"interval-{place}")
         axes.plot([one.value], [place], "s", color=BLUE, markersize=3.5)
-        told = ", ".join(filter(None, (cut_to(one.label, _CHARACTERS + 6), one.told)))
+        told = ", ".join(filter(None, (truncate(one.label, _CHARACTERS + 6), one.told)))
         write_row(axes, told, place - 0.36)
     ends = [0.0, *(end for one in rows for end in (one.value, one.low, one.high))]
     ends = [end for end in ends if math.isfinite(end)]  # there may be no interval

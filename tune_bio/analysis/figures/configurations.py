@@ -10,23 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tune_bio.analysis.figures.figure_data import Material, Setting
+from tune_bio.analysis.figures.figure_data import Configuration, FigureData
 from tune_bio.analysis.figures.style import (
     DARK,
     GREY,
     SPLIT_COLORS,
     SPLIT_MARKERS,
     SPLIT_NAMES,
-    cut_to,
     dot,
     key,
     limits,
     new_figure,
+    truncate,
     write_row,
 )
 from tune_bio.analysis.statistics import noise_floor
 from tune_bio.analysis.statistics.intervals import t_quantile
-from tune_bio.common.labels import bare, called
+from tune_bio.common.labels import short_name, without_split
 from tune_bio.errors import StatisticsError
 
 MOST = 20  # rows: so many fit on a page
@@ -48,12 +48,12 @@ class ControlScore:
 Controls = dict[str, dict[str, ControlScore]]  # by name, then by split
 
 
-def worth_settings(material: Material) -> bool:
+def applies_configurations(material: FigureData) -> bool:
     """Where something was trained under several seeds."""
     return any(len(one.scores["val"]) > 1 for one in material.settings)
 
 
-def settings(material: Material) -> Figure:
+def configurations(material: FigureData) -> Figure:
     """A row a configuration, a dot a seed; below, the best one on one scale with the controls."""
     shown, controls = material.settings[:MOST], control_scores(material)
     tall = [_ROW * len(shown) + 0.3, *([_CONTROL * (len(controls) + 1) + 0.3] if controls else [])]
@@ -65,10 +65,10 @@ def settings(material: Material) -> Figure:
     return figure
 
 
-def control_scores(material: Material) -> Controls:
+def control_scores(material: FigureData) -> Controls:
     """The study's metric of each simple predictor, by name and split."""
     predictors = material.study.manifest.get("controls", {}).get("predictors", [])
-    metric, found = bare(material.study.metric), material.study.evaluations
+    metric, found = without_split(material.study.metric), material.study.evaluations
     scores: Controls = {}
     for one in predictors:
         name, value = one["name"], one["validation"].get(metric)
@@ -82,7 +82,7 @@ def control_scores(material: Material) -> Controls:
     return scores
 
 
-def half_widths(shown: Sequence[Setting], split: str) -> dict[str, float]:
+def half_widths(shown: Sequence[Configuration], split: str) -> dict[str, float]:
     """Of each mean's 95 % interval over seeds, by t from the spread of all configurations together.
 
     Three seeds alone tell next to nothing of their own spread.
@@ -105,7 +105,7 @@ def half_widths(shown: Sequence[Setting], split: str) -> dict[str, float]:
 
 
 def _draw_settings(
-    axes: Axes, material: Material, shown: Sequence[Setting], controls: Controls
+    axes: Axes, material: FigureData, shown: Sequence[Configuration], controls: Controls
 ) -> None:
     held: list[float] = []  # by the axis
     noise = material.conclusions.noise if material.conclusions else None
@@ -118,7 +118,7 @@ def _draw_settings(
         for place, one in enumerate(shown):
             held += _draw_seeds(axes, one, split, place + below, widths.get(one.trial))
     for place, one in enumerate(shown):
-        text = cut_to(f"{one.trial}: {one.label}", _CHARACTERS)
+        text = truncate(f"{one.trial}: {one.label}", _CHARACTERS)
         write_row(axes, text, place - 0.27)
     low, high = limits(held, material.study.metric)
     for scores in controls.values():
@@ -133,7 +133,7 @@ def _draw_settings(
 
 
 def _draw_seeds(
-    axes: Axes, one: Setting, split: str, height: float, half: float | None
+    axes: Axes, one: Configuration, split: str, height: float, half: float | None
 ) -> list[float]:
     """The seeds, their mean and its interval; all that the axis has to hold."""
     values = list(one.scores[split].values())
@@ -151,7 +151,9 @@ def _draw_seeds(
     return [*values, *ends]
 
 
-def _draw_controls(axes: Axes, material: Material, best: Setting, controls: Controls) -> None:
+def _draw_controls(
+    axes: Axes, material: FigureData, best: Configuration, controls: Controls
+) -> None:
     held = [value for scores in best.scores.values() for value in scores.values()]
     for split, below in _PLACES.items():
         if best.scores[split]:
@@ -190,13 +192,13 @@ def _line(axes: Axes, value: float, name: str | None = None) -> None:
     line.set_gid(f"control:{name}" if name else None)
 
 
-def _finish(axes: Axes, material: Material) -> None:
-    axes.set_xlabel(called(material.study.metric))
+def _finish(axes: Axes, material: FigureData) -> None:
+    axes.set_xlabel(short_name(material.study.metric))
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
 
 
-def _legend(figure: Figure, material: Material, with_controls: bool) -> None:
+def _legend(figure: Figure, material: FigureData, with_controls: bool) -> None:
     splits = [s for s in _PLACES if any(one.scores[s] for one in material.settings)]
     entries: list[object] = [
         dot(

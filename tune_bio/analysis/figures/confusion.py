@@ -5,8 +5,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
-from tune_bio.analysis.figures.style import SPLIT_NAMES, cut_to, new_figure
+from tune_bio.analysis.figures.figure_data import FigureData
+from tune_bio.analysis.figures.style import SPLIT_NAMES, new_figure, truncate
 from tune_bio.analysis.statistics.sample import Sample
 
 _WRITTEN = 6  # classes whose cells have room for a count and a share
@@ -14,13 +14,13 @@ _NAMED = 30  # and whose names can be read
 _CHARACTERS = 16
 
 
-def worth_confusion(material: Material) -> bool:
+def applies_confusion(material: FigureData) -> bool:
     """Where the winner has predictions and, with two classes, an operating point."""
-    decided = len(material.classes) > 2 or material.threshold is not None
-    return decided and bool(material.samples)
+    decision_rule = len(material.classes) > 2 or material.threshold is not None
+    return decision_rule and bool(material.samples)
 
 
-def confusion_matrices(material: Material) -> Figure:
+def confusion_matrices(material: FigureData) -> Figure:
     """Counts, and shares of the true class, at the threshold that validation has fixed."""
     samples, classes = material.samples, len(material.classes)
     across = len(samples) if classes <= 3 else 1
@@ -28,14 +28,14 @@ def confusion_matrices(material: Material) -> Figure:
     panel = 1.75 if across == 2 else 2.6
     figure, panels = new_figure(down, across, panel * down + 0.2)
     for (split, sample), axes in zip(samples.items(), panels, strict=True):
-        _draw(axes, decided(sample, material.threshold), material.classes)
+        _draw(axes, decision_rule(sample, material.threshold), material.classes)
         axes.set_title(SPLIT_NAMES[split].capitalize())
     at = f", at the threshold {material.threshold:.3g}" if material.threshold is not None else ""
     figure.supxlabel(f"{material.winner}{at}: images, and share of the true class", fontsize=6)
     return figure
 
 
-def decided(sample: Sample, threshold: float | None) -> npt.NDArray[np.int64]:
+def decision_rule(sample: Sample, threshold: float | None) -> npt.NDArray[np.int64]:
     """Counts (classes, classes): true class by called class.
 
     With two classes an image is called positive at the threshold or above; with more, whatever is
@@ -69,7 +69,7 @@ def _draw(axes: Axes, counts: npt.NDArray[np.int64], classes: list[str]) -> None
                 column, row, f"{counts[row, column]}\n{100 * shares[row, column]:.0f} %",
                 ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black",
             )  # fmt: skip
-    names = [cut_to(name, _CHARACTERS) for name in classes]
+    names = [truncate(name, _CHARACTERS) for name in classes]
     step = -(-len(classes) // _NAMED)
     tilted = len(classes) > 3 or max(map(len, names)) > 9
     axes.set_xticks(

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     DARK,
     SMALL,
@@ -18,7 +18,7 @@ from tune_bio.analysis.figures.style import (
     log_scaled,
     new_figure,
 )
-from tune_bio.common.labels import called
+from tune_bio.common.labels import short_name
 
 COSTS = {
     "seconds": "seconds of training",
@@ -29,19 +29,19 @@ _APART = 1.05  # or they cost the same
 _ROOM = (0.12, 0.1)  # that a name takes, of the axes
 
 
-def worth_cost(material: Material) -> bool:
+def applies_cost(material: FigureData) -> bool:
     """Where three trials differ in what they cost."""
     return len(material.study.ranking) > 2 and bool(_varied(material))
 
 
-def cost_and_quality(material: Material) -> Figure:
+def cost_and_quality(material: FigureData) -> Figure:
     """A dot a trial of the search, the front of those that none is cheaper and better than."""
     study, columns = material.study, _varied(material)
     figure, panels = new_figure(len(columns), 1, 1.75 * len(columns) + 0.45, sharey=True)
     for column, axes in zip(columns, panels, strict=True):
         table = study.ranking.dropna(subset=[column])
         _draw(axes, table, column, study.metric, ascending=study.ascending)
-        axes.set(xlabel=COSTS[column], ylabel=f"validation {called(study.metric)}")
+        axes.set(xlabel=COSTS[column], ylabel=f"validation {short_name(study.metric)}")
     panels[0].set_title("Quality against cost, trials of the search")
     statuses = [s for s in STATUS_COLORS if s in set(study.ranking["status"])]
     entries = [dot(STATUS_COLORS[s], s.replace("_", " ")) for s in statuses]
@@ -50,7 +50,7 @@ def cost_and_quality(material: Material) -> Figure:
     return figure
 
 
-def front(
+def pareto_front(
     costs: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], *, ascending: bool
 ) -> npt.NDArray[np.intp]:
     """Positions of those that no other is as cheap and better, or as good and cheaper; by cost.
@@ -67,7 +67,7 @@ def front(
     return order[better]
 
 
-def _varied(material: Material) -> list[str]:
+def _varied(material: FigureData) -> list[str]:
     ranking = material.study.ranking
     return [c for c in COSTS if ranking[c].max() > _APART * ranking[c].min()]
 
@@ -86,7 +86,7 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, metric: str, *, ascendin
     if costs.min() > 0 and costs.max() > _LOG_FROM * costs.min():
         axes.set_xscale("log")
         log_scaled(axes.xaxis, costs, 7, formatter)
-    best = front(costs, scores, ascending=ascending)
+    best = pareto_front(costs, scores, ascending=ascending)
     axes.step(costs[best], scores[best], where="post", color=DARK, linewidth=0.8, zorder=2)
     axes.get_lines()[-1].set_gid(f"front-{column}")
     axes.set_ylim(*limits(scores, metric))

@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     GREY,
     SERIES,
     SPLIT_COLORS,
     SPLIT_NAMES,
-    cut_to,
     key,
     new_figure,
+    truncate,
 )
 from tune_bio.analysis.statistics.arrays import Floats, Integers
 from tune_bio.analysis.statistics.intervals import expanded_percentiles
@@ -46,12 +46,12 @@ class Curve:
         return float(self.truth.mean())
 
 
-def worth_discrimination(material: Material) -> bool:
+def applies_discrimination(material: FigureData) -> bool:
     """Where the winner has predictions of every class."""
     return bool(material.samples)
 
 
-def roc_and_precision_recall(material: Material) -> Figure:
+def roc_and_precision_recall(material: FigureData) -> Figure:
     """Two classes: the positive one on each split; more: each against the rest, on the last split.
 
     Bands are pointwise 95 % intervals of a bootstrap over patients, seeded by the study.
@@ -90,7 +90,7 @@ class Points:
     precision: Floats
 
 
-def points(truth: Integers, scores: Floats, weights: Floats | None = None) -> Points:
+def curve_points(truth: Integers, scores: Floats, weights: Floats | None = None) -> Points:
     """Of scores (n,) for a truth (n,) of 0 and 1, both present, and images' weights (n,)."""
     from sklearn.metrics import roc_curve
 
@@ -101,23 +101,23 @@ def points(truth: Integers, scores: Floats, weights: Floats | None = None) -> Po
         return Points(false, true, hits / (hits + alarms))
 
 
-def _of_which(material: Material) -> str:
+def _of_which(material: FigureData) -> str:
     if len(material.classes) == 2:
-        return f"positive class: {cut_to(material.classes[material.study.positive], _CHARACTERS)}"
+        return f"positive class: {truncate(material.classes[material.study.positive], _CHARACTERS)}"
     split, classes = SPLIT_NAMES[list(material.samples)[-1]], len(material.classes)
     which = "each class" if classes <= len(SERIES) else f"{len(SERIES)} of {classes} classes,"
     hardest = "" if classes <= len(SERIES) else " the hardest,"
     return f"{which}{hardest} against the rest, {split}"
 
 
-def _curves(material: Material) -> Iterator[Curve]:
+def _curves(material: FigureData) -> Iterator[Curve]:
     if len(material.classes) == 2:
         for split, sample in material.samples.items():
             yield _curve(sample, sample.positive, SPLIT_NAMES[split], SPLIT_COLORS[split])
         return
     sample = list(material.samples.values())[-1]
     for index, color in zip(_hardest_first(sample), SERIES, strict=False):
-        yield _curve(sample, index, cut_to(material.classes[index], 20), color)
+        yield _curve(sample, index, truncate(material.classes[index], 20), color)
 
 
 def _hardest_first(sample: Sample) -> list[int]:
@@ -135,7 +135,7 @@ def _curve(sample: Sample, index: int, label: str, color: str) -> Curve:
 
 
 def _draw(left: Axes, right: Axes, curve: Curve, seed: int, *, banded: bool) -> None:
-    found = points(curve.truth, curve.scores)
+    found = curve_points(curve.truth, curve.scores)
     (line,) = left.plot(found.false, found.true, color=curve.color)
     line.set_gid(f"roc-{curve.label}")
     (line,) = right.plot(found.true[1:], found.precision[1:], color=curve.color)
@@ -155,7 +155,7 @@ def bands(curve: Curve, seed: int) -> tuple[tuple[Floats, Floats], tuple[Floats,
     codes, patients = curve.sample.codes, curve.sample.patients
 
     def both(weights: Floats) -> Floats:
-        found = points(curve.truth, curve.scores, weights)
+        found = curve_points(curve.truth, curve.scores, weights)
         there = np.minimum(np.searchsorted(found.true[1:], _GRID), len(found.true) - 2)
         return np.stack([np.interp(_GRID, found.false, found.true), found.precision[1:][there]])
 

@@ -1,4 +1,4 @@
-"""Figures, as PNG and SVG, from the records alone; `draw_all` is the face.
+"""Figures, as PNG and SVG, from the records alone; `save_figures` is the face.
 
 Each is drawn only where it says something of the study at hand: a condition stands beside it.
 """
@@ -12,54 +12,67 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.figures.calibration import calibration, worth_calibration
-from tune_bio.analysis.figures.comparisons import comparisons, worth_comparisons
-from tune_bio.analysis.figures.configurations import settings, worth_settings
-from tune_bio.analysis.figures.confusion import confusion_matrices, worth_confusion
-from tune_bio.analysis.figures.cost import cost_and_quality, worth_cost
-from tune_bio.analysis.figures.discrimination import roc_and_precision_recall, worth_discrimination
-from tune_bio.analysis.figures.figure_data import Material
-from tune_bio.analysis.figures.hyperparameters import hyperparameters, worth_hyperparameters
-from tune_bio.analysis.figures.importance import importances, worth_importances
-from tune_bio.analysis.figures.learning_curves import learning_curves, worth_curves
-from tune_bio.analysis.figures.parallel_coordinates import parallel_coordinates, worth_parallel
-from tune_bio.analysis.figures.style import mark, save, styled
-from tune_bio.analysis.figures.timeline import trials_over_time, worth_timeline
+from tune_bio.analysis.figures.calibration import applies_calibration, calibration
+from tune_bio.analysis.figures.comparisons import applies_comparisons, comparisons
+from tune_bio.analysis.figures.configurations import applies_configurations, configurations
+from tune_bio.analysis.figures.confusion import applies_confusion, confusion_matrices
+from tune_bio.analysis.figures.cost import applies_cost, cost_and_quality
+from tune_bio.analysis.figures.discrimination import (
+    applies_discrimination,
+    roc_and_precision_recall,
+)
+from tune_bio.analysis.figures.figure_data import FigureData
+from tune_bio.analysis.figures.hyperparameters import applies_hyperparameters, hyperparameters
+from tune_bio.analysis.figures.importance import applies_importances, importances
+from tune_bio.analysis.figures.learning_curves import applies_learning_curves, learning_curves
+from tune_bio.analysis.figures.parallel_coordinates import (
+    applies_parallel_coordinates,
+    parallel_coordinates,
+)
+from tune_bio.analysis.figures.style import add_mark, save, styled
+from tune_bio.analysis.figures.timeline import applies_timeline, trials_over_time
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.records.manifest_file import LEAKAGE
 
-__all__ = ["FIGURES", "Drawing", "Material", "draw_all", "material_of", "save_drawn"]
+__all__ = [
+    "FIGURES",
+    "FigureData",
+    "FigureKind",
+    "figure_data_of",
+    "save_figures",
+    "save_image_figure",
+]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class FigureKind:
     """How a figure is drawn, and whether it says anything of a study.
 
     `quick` figures are those that a bare search is worth.
     """
 
-    draw: Callable[[Material], Figure]
-    worth: Callable[[Material], bool]
+    draw: Callable[[FigureData], Figure]
+    worth: Callable[[FigureData], bool]
     quick: bool = False
 
 
 # In the order in which they should be looked at.
-FIGURES: dict[str, Drawing] = {
-    "settings": Drawing(settings, worth_settings),
-    "comparisons": Drawing(comparisons, worth_comparisons),
-    "roc_pr": Drawing(roc_and_precision_recall, worth_discrimination),
-    "confusion": Drawing(confusion_matrices, worth_confusion),
-    "calibration": Drawing(calibration, worth_calibration),
-    "learning_curves": Drawing(learning_curves, worth_curves, quick=True),
-    "hyperparameters": Drawing(hyperparameters, worth_hyperparameters, quick=True),
-    "importances": Drawing(importances, worth_importances),
-    "parallel_coordinates": Drawing(parallel_coordinates, worth_parallel),
-    "cost": Drawing(cost_and_quality, worth_cost),
-    "trials_over_time": Drawing(trials_over_time, worth_timeline, quick=True),
+FIGURES: dict[str, FigureKind] = {
+    "settings": FigureKind(configurations, applies_configurations),
+    "comparisons": FigureKind(comparisons, applies_comparisons),
+    "roc_pr": FigureKind(roc_and_precision_recall, applies_discrimination),
+    "confusion": FigureKind(confusion_matrices, applies_confusion),
+    "calibration": FigureKind(calibration, applies_calibration),
+    "learning_curves": FigureKind(learning_curves, applies_learning_curves, quick=True),
+    "hyperparameters": FigureKind(hyperparameters, applies_hyperparameters, quick=True),
+    "importances": FigureKind(importances, applies_importances),
+    "parallel_coordinates": FigureKind(parallel_coordinates, applies_parallel_coordinates),
+    "cost": FigureKind(cost_and_quality, applies_cost),
+    "trials_over_time": FigureKind(trials_over_time, applies_timeline, quick=True),
 }
 
 
-def draw_all(
+def save_figures(
     study: StudyRecords,
     folder: Path,
     predictions: pd.DataFrame | None = None,
@@ -76,25 +89,25 @@ def draw_all(
         conclusions: what was drawn from the tables; the same.
         quick: only what a bare search is worth.
     """
-    material = material_of(study, predictions, conclusions)
+    material = figure_data_of(study, predictions, conclusions)
     drawn = {
         name: partial(drawing.draw, material)
         for name, drawing in FIGURES.items()
         if (drawing.quick or not quick) and drawing.worth(material)
     }
-    return save_drawn(study, folder, drawn, material.characters)
+    return save_image_figure(study, folder, drawn, material.characters)
 
 
-def material_of(
+def figure_data_of(
     study: StudyRecords,
     predictions: pd.DataFrame | None = None,
     conclusions: Conclusions | None = None,
-) -> Material:
-    """What figures are drawn from; the arguments are those of `draw_all`."""
-    return Material(study, pd.DataFrame() if predictions is None else predictions, conclusions)
+) -> FigureData:
+    """What figures are drawn from; the arguments are those of `save_figures`."""
+    return FigureData(study, pd.DataFrame() if predictions is None else predictions, conclusions)
 
 
-def save_drawn(
+def save_image_figure(
     study: StudyRecords,
     folder: Path,
     drawn: Mapping[str, Callable[[], Figure]],
@@ -113,7 +126,7 @@ def save_drawn(
     with styled(characters) as missing:
         for name, draw in drawn.items():
             figure = draw()
-            mark(figure, _marks(study, missing))
+            add_mark(figure, _marks(study, missing))
             written.append(save(figure, folder, name))
     return written
 

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
-from tune_bio.analysis.figures.style import short
+from tune_bio.analysis.figures.style import short_label
 from tune_bio.analysis.statistics.sample import Sample, checked_sample
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.common.labels import bare
+from tune_bio.common.labels import without_split
 from tune_bio.errors import StatisticsError
 
 _PLAIN = ("model", "weights", "freeze")  # their values say what they are
 
 
 @dataclass(frozen=True)
-class Setting:
+class Configuration:
     """A configuration under several seeds: the metric of each trial on validation and on test."""
 
     trial: str
@@ -33,7 +33,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Material:
+class FigureData:
     """`predictions`: predictions.parquet, or empty. `conclusions`: None if there are none yet."""
 
     study: StudyRecords
@@ -80,21 +80,21 @@ class Material:
             if pd.isna(value) or value == "none":
                 continue
             whole = isinstance(value, float) and value.is_integer()
-            told = short(int(value) if whole else value)
+            told = short_label(int(value) if whole else value)
             parts.append(told if name in _PLAIN else f"{name} {told}")
         return ", ".join(parts) or str(row[PARAMS + "model"])
 
     @cached_property
-    def settings(self) -> tuple[Setting, ...]:
+    def settings(self) -> tuple[Configuration, ...]:
         """The configurations that were confirmed, the best first."""
-        found, column = self.study.evaluations, bare(self.study.metric)
+        found, column = self.study.evaluations, without_split(self.study.metric)
         of_metric = found[found["metric"] == column] if len(found) else found
         tested: dict[str, float] = {}
         if len(of_metric) and self.opened:
             on_test = of_metric[of_metric["split"] == "test"]
             tested = dict(zip(on_test["trial"], on_test["value"], strict=True))
         return tuple(
-            Setting(
+            Configuration(
                 one["trial"],
                 self.describe(one["trial"]),
                 {

@@ -5,20 +5,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     DARK,
     STATUS_COLORS,
-    cut_to,
     dot,
     key,
     limits,
     log_scaled,
     new_figure,
-    short,
+    short_label,
+    truncate,
 )
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
-from tune_bio.common.labels import called
+from tune_bio.common.labels import short_name
 
 _COLUMNS = 2
 _PANEL, _REST = 1.35, 0.4  # inches
@@ -28,12 +28,12 @@ _CHARACTERS = 14
 _LABELS = 10  # of names on an axis; of more every second, or third
 
 
-def worth_hyperparameters(material: Material) -> bool:
+def applies_hyperparameters(material: FigureData) -> bool:
     """Where two trials with a score differ in something."""
     return len(material.study.ranking) > 1 and bool(material.study.searched)
 
 
-def hyperparameters(material: Material) -> Figure:
+def hyperparameters(material: FigureData) -> Figure:
     """The metric at each trial's best epoch; where nothing was selected, that of replicates too.
 
     A grid that was replicated whole has chosen no trial by its score, so all seeds count alike.
@@ -49,7 +49,7 @@ def hyperparameters(material: Material) -> Figure:
     for axes in grid[len(names) :]:
         axes.set_axis_off()
     for axes in grid[::columns]:
-        axes.set_ylabel(f"validation {called(study.metric)}")
+        axes.set_ylabel(f"validation {short_name(study.metric)}")
     statuses = [status for status in STATUS_COLORS if status in set(scored["status"])]
     entries = [dot(STATUS_COLORS[s], s.replace("_", " "), alpha=0.8) for s in statuses]
     entries.append(key(DARK, "median", linewidth=1.2))
@@ -60,7 +60,7 @@ def hyperparameters(material: Material) -> Figure:
     return figure
 
 
-def _scored(material: Material) -> pd.DataFrame:
+def _scored(material: FigureData) -> pd.DataFrame:
     study = material.study
     if not study.whole or study.replicates.empty:
         return study.ranking
@@ -90,7 +90,7 @@ def _draw(axes: Axes, table: pd.DataFrame, name: str) -> None:
     for place, value in enumerate(order):
         median = scored["score"][values == value].median()
         axes.hlines(median, place - 0.3, place + 0.3, color=DARK, linewidth=1.2)
-    labels = [cut_to(short(value), _CHARACTERS) for value in order]
+    labels = [truncate(short_label(value), _CHARACTERS) for value in order]
     step = -(-len(labels) // _LABELS)
     labels = [label if k % step == 0 else "" for k, label in enumerate(labels)]
     crowded = sum(map(len, labels)) > 20

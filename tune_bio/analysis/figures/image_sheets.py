@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tune_bio.analysis.figures.confusion import called_class
-from tune_bio.analysis.figures.figure_data import Material
-from tune_bio.analysis.figures.style import DARK, SMALL, SPLIT_NAMES, WIDTH, cut_to, new_canvas
+from tune_bio.analysis.figures.figure_data import FigureData
+from tune_bio.analysis.figures.style import DARK, SMALL, SPLIT_NAMES, WIDTH, new_canvas, truncate
 
 Shown = npt.NDArray[np.float32]  # (S, S, 1) grey or (S, S, 3), from 0 (black) to 1 (white)
 
@@ -47,7 +47,7 @@ class WrongOnes:
     images: int
 
 
-def draw_inputs(
+def plot_inputs(
     images: Mapping[str, Mapping[str, Sequence[Shown]]], splits: Sequence[str], caption: str
 ) -> Figure:
     """A line a class, the splits side by side.
@@ -74,13 +74,13 @@ def draw_inputs(
         for row, name in enumerate(shown):
             top = head + _LINE + row * line
             if k == 0:
-                _write(axes, left, top + 0.02, cut_to(f"class {name}", _WHOLE))
+                _write(axes, left, top + 0.02, truncate(f"class {name}", _WHOLE))
             for column, image in enumerate(images[name].get(split, ())[:each]):
                 _show(axes, image, left + column * (side + _GAP), top + _LINE + 0.03, side)
     return figure
 
 
-def most_wrong(material: Material, split: str, most: int = MOST_WRONG) -> WrongOnes:
+def most_wrong(material: FigureData, split: str, most: int = MOST_WRONG) -> WrongOnes:
     """Where the winner is surest and wrong: the lowest probability of the true class first.
 
     One image a patient, since others of the same look much alike.
@@ -106,7 +106,7 @@ def most_wrong(material: Material, split: str, most: int = MOST_WRONG) -> WrongO
     return WrongOnes(shown, len(wrong), len(labels))
 
 
-def draw_most_wrong(found: Mapping[str, WrongOnes], images: Mapping[str, Shown]) -> Figure:
+def plot_most_wrong(found: Mapping[str, WrongOnes], images: Mapping[str, Shown]) -> Figure:
     """A sheet of them, split by split.
 
     Args:
@@ -141,8 +141,8 @@ def _told(one: Wrong) -> list[str]:
     called = f" {one.share:.2f}"
     return [
         *lines,
-        cut_to(f"is {one.true}", _CHARACTERS),
-        cut_to(f"called {one.called}", _CHARACTERS - len(called)) + called,
+        truncate(f"is {one.true}", _CHARACTERS),
+        truncate(f"called {one.called}", _CHARACTERS - len(called)) + called,
     ]
 
 

@@ -9,18 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     DARK,
     PALE,
     SERIES,
-    cut_to,
     key,
     limits,
     log_scaled,
     new_figure,
+    truncate,
 )
-from tune_bio.common.labels import called
+from tune_bio.common.labels import short_name
 
 _LOG_FROM = 5  # ratio of the largest to the smallest loss
 _CHARACTERS = 62
@@ -37,12 +37,12 @@ class _Named:
     color: str
 
 
-def worth_curves(material: Material) -> bool:
+def applies_learning_curves(material: FigureData) -> bool:
     """Where a trial has two epochs."""
     return len(material.study.epochs) > 0 and int(material.study.epochs["epoch"].max()) > 1
 
 
-def learning_curves(material: Material) -> Figure:
+def learning_curves(material: FigureData) -> Figure:
     """The metric over epochs for every trial of the search, and the losses of the best ones."""
     study, named = material.study, _named(material)
     figure, (top, bottom) = new_figure(2, 1, 3.9 + 0.11 * len(named), sharex=True)
@@ -56,7 +56,7 @@ def learning_curves(material: Material) -> Figure:
         _draw(top, curves, study.metric, one)
         _draw(bottom, curves, "val_loss", one)
         _draw(bottom, curves, "train_loss", one, linestyle="--", marker="")
-    top.set(title="Validation metric", ylabel=f"validation {called(study.metric)}")
+    top.set(title="Validation metric", ylabel=f"validation {short_name(study.metric)}")
     top.set_ylim(*_limits(material, searched, named))
     bottom.set(title="Loss of those named", xlabel="epoch", ylabel="log loss")
     shown = [trial for one in named for trial in one.trials]
@@ -69,7 +69,7 @@ def learning_curves(material: Material) -> Figure:
     return figure
 
 
-def _named(material: Material) -> list[_Named]:
+def _named(material: FigureData) -> list[_Named]:
     """What was confirmed, under all its seeds; else the best trials of the search."""
     study = material.study
     found = [(one.trial, one.label, list(one.scores["val"])) for one in material.settings]
@@ -80,7 +80,7 @@ def _named(material: Material) -> list[_Named]:
 
 
 def _limits(
-    material: Material, searched: pd.DataFrame, named: Sequence[_Named]
+    material: FigureData, searched: pd.DataFrame, named: Sequence[_Named]
 ) -> tuple[float, float]:
     """All of the curves that are named; others may leave the axis, or one would press all flat."""
     study, trials = material.study, [trial for one in named for trial in one.trials]
@@ -108,9 +108,9 @@ def _draw(
         band.set_gid(f"band-{column}-{one.trial}")
 
 
-def _legend(figure: Figure, material: Material, named: Sequence[_Named]) -> None:
+def _legend(figure: Figure, material: FigureData, named: Sequence[_Named]) -> None:
     entries = [
-        key(one.color, cut_to(f"{one.trial}: {one.label}", _CHARACTERS), marker="o", markersize=2)
+        key(one.color, truncate(f"{one.trial}: {one.label}", _CHARACTERS), marker="o", markersize=2)
         for one in named
     ]
     others = "trials of the search" if material.settings else "other trials"

@@ -14,8 +14,8 @@ from tune_bio.analysis.figures.style import (
     ORANGE,
     SMALL,
     WIDTH,
-    cut_to,
     new_canvas,
+    truncate,
 )
 from tune_bio.models.layer_summary import Layer
 
@@ -26,7 +26,7 @@ _CHARACTERS = 43
 _COLORS = {"convolution": BLUE, "linear": ORANGE, "pooling": GREEN}
 
 
-def draw_network(name: str, layers: Sequence[Layer], told: str) -> Figure:
+def plot_network(name: str, layers: Sequence[Layer], told: str) -> Figure:
     """A box a step of the network, from the input down.
 
     Args:
@@ -61,7 +61,7 @@ def _draw(axes: Axes, layer: Layer, place: int) -> None:
         linewidth=0.8,
     )  # fmt: skip
     axes.add_patch(box)
-    _write(axes, _EDGE + _WIDE / 2, middle, cut_to(layer.name, _CHARACTERS), ha="center")
+    _write(axes, _EDGE + _WIDE / 2, middle, truncate(layer.name, _CHARACTERS), ha="center")
     _write(axes, _SHAPE, middle, " x ".join(map(str, layer.shape)), ha="right")
     count = f"{layer.parameters:,}" if layer.parameters else "-"
     _write(axes, _PARAMETERS, middle, count, ha="right")

@@ -7,10 +7,18 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
-from tune_bio.analysis.figures.style import BLUE, DARK, PALE, SMALL, cut_to, new_figure, short
+from tune_bio.analysis.figures.figure_data import FigureData
+from tune_bio.analysis.figures.style import (
+    BLUE,
+    DARK,
+    PALE,
+    SMALL,
+    new_figure,
+    short_label,
+    truncate,
+)
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
-from tune_bio.common.labels import called
+from tune_bio.common.labels import short_name
 
 FROM = 50  # trials; fewer show no pattern
 _MOST = 8  # axes that stand beside each other
@@ -18,12 +26,12 @@ _CHARACTERS = 15
 _LINE = 7.5  # points: every second axis is written on a line higher, or they would touch
 
 
-def worth_parallel(material: Material) -> bool:
+def applies_parallel_coordinates(material: FigureData) -> bool:
     """Where there are many trials, and two hyperparameters."""
     return len(material.study.ranking) >= FROM and len(material.study.searched) > 1
 
 
-def parallel_coordinates(material: Material) -> Figure:
+def parallel_coordinates(material: FigureData) -> Figure:
     """A line a trial through its hyperparameters to its score; the best tenth in colour."""
     study = material.study
     ranking = study.ranking.iloc[::-1]  # the best are drawn last
@@ -46,12 +54,12 @@ def parallel_coordinates(material: Material) -> Figure:
         axes.axvline(column, color=DARK, linewidth=0.6, zorder=1)
         for height, text in of_axis:
             axes.annotate(
-                cut_to(text, _CHARACTERS), (column, height),
+                truncate(text, _CHARACTERS), (column, height),
                 xytext=(shift, 1 + _LINE * (column % 2)), textcoords="offset points",
                 fontsize=SMALL, ha=side, va="bottom", zorder=5,
                 bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.3},
             ).set_in_layout(False)  # fmt: skip
-    labels = [cut_to(name, 14) for name in names] + [called(study.metric)]
+    labels = [truncate(name, 14) for name in names] + [short_name(study.metric)]
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor")
     axes.set(xlim=(-0.6, len(labels) - 0.6), ylim=(-0.03, 1.14), yticks=[])
     axes.set_title(f"The best {best} of {len(ranking)} trials in blue")
@@ -74,7 +82,7 @@ def _placed(values: pd.Series, name: str) -> tuple[npt.NDArray[np.float64], Tick
     order = sorted(values.dropna().unique())
     heights = {value: k / max(1, len(order) - 1) for k, value in enumerate(order)}
     found = values.map(heights).to_numpy(np.float64)
-    return found, [(height, short(value)) for value, height in heights.items()]
+    return found, [(height, short_label(value)) for value, height in heights.items()]
 
 
 def _spread(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -83,4 +91,7 @@ def _spread(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _ends(numbers: Sequence[float] | npt.NDArray[np.float64]) -> Ticks:
-    return [(0.0, short(float(np.nanmin(numbers)))), (1.0, short(float(np.nanmax(numbers))))]
+    return [
+        (0.0, short_label(float(np.nanmin(numbers)))),
+        (1.0, short_label(float(np.nanmax(numbers)))),
+    ]

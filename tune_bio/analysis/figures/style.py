@@ -23,8 +23,8 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatte
 
 from tune_bio.analysis.figures.fonts import families
 from tune_bio.common.files import replacing
-from tune_bio.common.labels import bare
-from tune_bio.space.trial_config import Value, in_few_digits
+from tune_bio.common.labels import without_split
+from tune_bio.space.trial_config import Value, format_value
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442",
@@ -128,7 +128,7 @@ def write_row(axes: Axes, text: str, height: float) -> None:
     ).set_in_layout(False)  # fmt: skip
 
 
-def mark(figure: Figure, marks: Sequence[str]) -> None:
+def add_mark(figure: Figure, marks: Sequence[str]) -> None:
     """Say above a figure what must not be overlooked."""
     if not marks:
         return
@@ -185,15 +185,15 @@ def limits(values: npt.ArrayLike, metric: str) -> tuple[float, float]:
     low, high = float(found.min()), float(found.max())
     room = max(0.06 * (high - low), 0.01)
     low, high = max(0.0, low - room), high + room
-    return (low, min(1.0, high)) if bare(metric) in _BOUNDED else (low, high)
+    return (low, min(1.0, high)) if without_split(metric) in _BOUNDED else (low, high)
 
 
-def short(value: Value) -> str:
+def short_label(value: Value) -> str:
     """A hyperparameter's value as briefly as can be."""
-    return in_few_digits(value).removeprefix("timm:")
+    return format_value(value).removeprefix("timm:")
 
 
-def cut_to(text: str, characters: int) -> str:
+def truncate(text: str, characters: int) -> str:
     """The text, or its beginning and three dots."""
     return text if len(text) <= characters else text[: characters - 3].rstrip() + "..."
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.figure_data import Material
+from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import (
     BLUE,
     DARK,
@@ -20,7 +20,7 @@ from tune_bio.analysis.figures.style import (
     limits,
     new_figure,
 )
-from tune_bio.common.labels import called
+from tune_bio.common.labels import short_name
 from tune_bio.space.settings import SearchSettings, rungs
 
 _ROW, _REST = 0.105, 2.5  # inches
@@ -28,12 +28,12 @@ _START_UP = 0.2  # of all the time, at most, is shown empty
 _LABELLED = 50  # names of trials that stand below each other without touching
 
 
-def worth_timeline(material: Material) -> bool:
+def applies_timeline(material: FigureData) -> bool:
     """Where there are two trials."""
     return len(material.study.trials) > 1
 
 
-def trials_over_time(material: Material) -> Figure:
+def trials_over_time(material: FigureData) -> Figure:
     """A bar a trial, with a tick at each rung that it came to; below, the best value so far."""
     study = material.study
     count = len(study.trials)
@@ -62,7 +62,7 @@ def trials_over_time(material: Material) -> Figure:
     return figure
 
 
-def _rungs(material: Material) -> tuple[int, ...]:
+def _rungs(material: FigureData) -> tuple[int, ...]:
     """Where trials were compared; the median rule does so at every epoch, which says nothing."""
     known = SearchSettings.model_fields
     recorded = material.study.manifest["settings"].items()
@@ -70,14 +70,14 @@ def _rungs(material: Material) -> tuple[int, ...]:
     return rungs(settings) if settings.scheduler == "asha" else ()
 
 
-def _beginning(material: Material) -> float:
+def _beginning(material: FigureData) -> float:
     """Of the axis: when the study began, or, where starting up took long, the first trial."""
     times = [material.study.manifest["timeline"][t] for t in material.study.trials["trial_id"]]
     first, last = min(start for start, _ in times), max(end for _, end in times)
     return 0.0 if first < _START_UP * last else first - 0.02 * (last - first)
 
 
-def _draw_bars(axes: Axes, material: Material, judged: Sequence[int]) -> None:
+def _draw_bars(axes: Axes, material: FigureData, judged: Sequence[int]) -> None:
     study, times = material.study, material.study.manifest["timeline"]
     seconds = {
         trial: curve.set_index("epoch")["seconds"].sort_index().cumsum()
@@ -104,7 +104,7 @@ def _draw_bars(axes: Axes, material: Material, judged: Sequence[int]) -> None:
         )
 
 
-def _draw_best(axes: Axes, material: Material) -> None:
+def _draw_best(axes: Axes, material: FigureData) -> None:
     study, times = material.study, material.study.manifest["timeline"]
     ended = study.trials.assign(end=[times[t][1] for t in study.trials["trial_id"]])
     ended = ended.dropna(subset=["score"]).sort_values("end")
@@ -114,6 +114,6 @@ def _draw_best(axes: Axes, material: Material) -> None:
     axes.set(
         title="Best so far",
         xlabel="seconds since the study began",
-        ylabel=f"validation {called(study.metric)}",
+        ylabel=f"validation {short_name(study.metric)}",
     )
     axes.set_ylim(*limits(ended["score"], study.metric))

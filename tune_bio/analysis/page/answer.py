@@ -8,8 +8,8 @@ import pandas as pd
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.conclusions_text import difference
-from tune_bio.analysis.tables.trial_table import configuration, estimate
-from tune_bio.common.labels import counted, metric_name, moment
+from tune_bio.analysis.tables.trial_table import configuration, format_estimate
+from tune_bio.common.labels import format_utc, metric_name, pluralize
 
 
 def question(manifest: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def _best(study: StudyRecords) -> str:
         row = study.trial(first["trial"])
         return (
             f"{tried}, **{configuration(study, row)}** ({first['trial']}) is best, with a {named} "
-            f"of **{first['mean']:.3f}**{spread} over {counted(len(scores), 'seed')}."
+            f"of **{first['mean']:.3f}**{spread} over {pluralize(len(scores), 'seed')}."
         )
     row = study.ranking.iloc[0]
     so_far = "" if study.ended else " so far"
@@ -61,10 +61,11 @@ def _tested(study: StudyRecords) -> str:
     if not opened:
         return "The test set has not been opened."
     if not study.confirmed:
-        return f"The test set was opened on {moment(opened[-1]['when'])}; nothing is confirmed now."
+        when = format_utc(opened[-1]["when"])
+        return f"The test set was opened on {when}; nothing is confirmed now."
     row = study.trial(study.confirmed[0]["median"])
     told = [
-        f"{article} of **{_bold_value(estimate(row, column))}"
+        f"{article} of **{_bold_value(format_estimate(row, column))}"
         for column, article in (("test_auroc", "an AUROC"), ("test_accuracy", "an accuracy"))
         if pd.notna(row[column])
     ]

@@ -11,8 +11,8 @@ from tune_bio.analysis.page.answer import question
 from tune_bio.analysis.page.dot_plot import DotPlot, Group, plot, test_scores
 from tune_bio.analysis.page.page_data import Table
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.analysis.tables.trial_table import configuration, estimate
-from tune_bio.common.labels import counted, duration, metric_name
+from tune_bio.analysis.tables.trial_table import configuration, format_estimate
+from tune_bio.common.labels import format_duration, metric_name, pluralize
 
 Studies = Mapping[str, tuple[StudyRecords, Conclusions]]
 
@@ -48,8 +48,8 @@ def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]
             first = study.confirmed[0]
             best, middle = study.trial(first["trial"]), study.trial(first["median"])
             row["validation"] = _of_seeds(list(first["scores"].values()))
-            row["test AUROC"] = estimate(middle, "test_auroc")
-            row["test accuracy"] = estimate(middle, "test_accuracy")
+            row["test AUROC"] = format_estimate(middle, "test_auroc")
+            row["test accuracy"] = format_estimate(middle, "test_accuracy")
         row["best configuration"] = f"{best['trial_id']}: {configuration(study, best)}"
         row["parameters"] = f"{best['parameters']:,.0f}" if pd.notna(best["parameters"]) else None
     if (found := conclusions.selection) is not None:
@@ -62,7 +62,7 @@ def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]
         "patients": patients,
         "trials": str(len(study.trials)),
         "epochs trained": f"{both['epochs_trained'].fillna(0).sum():,.0f}",
-        "time": duration(manifest["seconds"]),
+        "time": format_duration(manifest["seconds"]),
         "flags": str(len(manifest.get("flags", []))),
         "state": "ended" if study.ended and not manifest.get("interrupted") else "not ended",
     }
@@ -70,7 +70,7 @@ def _entries(study: StudyRecords, conclusions: Conclusions) -> dict[str, object]
 
 def _of_seeds(scores: list[float]) -> str:
     spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
-    return f"{statistics.fmean(scores):.3f}{spread}, {counted(len(scores), 'seed')}"
+    return f"{statistics.fmean(scores):.3f}{spread}, {pluralize(len(scores), 'seed')}"
 
 
 def _notes(records: Mapping[str, StudyRecords]) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.tables.trial_table import configuration, interval
-from tune_bio.space.trial_config import in_few_digits
+from tune_bio.analysis.tables.trial_table import configuration, format_interval
+from tune_bio.space.trial_config import format_value
 
 MOST_ROWS = 16
 FEW_VALUES = 6
@@ -132,7 +132,7 @@ def plot(groups: Sequence[Group], *, ascending: bool, by: str) -> DotPlot:
                 place(value if math.isnan(a) else a),
                 place(value),
                 place(value if math.isnan(b) else b),
-                f"{trial} on test: {interval(value, a, b)}",
+                f"{trial} on test: {format_interval(value, a, b)}",
             )
             for trial, value, a, b in group.tests
         ]
@@ -164,9 +164,7 @@ def _setting(study: StudyRecords) -> list[str] | None:
 def _by_values(study: StudyRecords, names: list[str]) -> list[Group]:
     columns = [PARAMS + name for name in names]
     keys = study.trials[columns].astype(object)
-    labels = keys.apply(
-        lambda row: " · ".join(in_few_digits(v) for v in row if pd.notna(v)), axis=1
-    )
+    labels = keys.apply(lambda row: " · ".join(format_value(v) for v in row if pd.notna(v)), axis=1)
     of_config = dict(zip(study.trials["config_id"], labels, strict=True))
     scores = study.ranking.set_index("trial_id")["score"]
     of_trial = labels[study.ranking.index].to_numpy()

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.common.labels import metric_name
-from tune_bio.space.trial_config import in_few_digits
+from tune_bio.space.trial_config import format_value
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,4 @@ def _words(value: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return in_few_digits(value)
+    return format_value(value)

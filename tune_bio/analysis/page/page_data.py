@@ -17,7 +17,7 @@ from tune_bio.analysis.page.rerun_command import command_of
 from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.summary import summary_parts
-from tune_bio.common.labels import duration, metric_name, moment
+from tune_bio.common.labels import format_duration, format_utc, metric_name
 
 EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet has all
 
@@ -96,10 +96,10 @@ def _facts(study: StudyRecords) -> list[tuple[str, str]]:
         ("Trials", f"{len(study.trials)}" + _again(study)),
         ("Epochs trained", f"{both['epochs_trained'].fillna(0).sum():,.0f}"),
         ("Flags", str(len(study.manifest.get("flags", [])) or "none")),
-        ("Time", duration(study.manifest["seconds"])),
+        ("Time", format_duration(study.manifest["seconds"])),
     ]
     if study.manifest.get("started"):
-        facts.append(("Started", moment(study.manifest["started"])))
+        facts.append(("Started", format_utc(study.manifest["started"])))
     return facts
 
 

@@ -15,14 +15,18 @@ from tune_bio.analysis.statistics.importance import (
 from tune_bio.analysis.statistics.intervals import Estimate
 from tune_bio.analysis.statistics.model_evaluation import evaluate_model
 from tune_bio.analysis.statistics.noise_floor import NoiseFloor, noise_floor
-from tune_bio.analysis.statistics.over_seeds import Difference, compare_settings, mean_over_seeds
+from tune_bio.analysis.statistics.over_seeds import (
+    DifferenceOverSeeds,
+    compare_over_seeds,
+    mean_over_seeds,
+)
 from tune_bio.analysis.statistics.selection import Selection, corrected_selection
 
 __all__ = [
     "Association",
     "ChangeEffect",
     "Comparison",
-    "Difference",
+    "DifferenceOverSeeds",
     "Effect",
     "Estimate",
     "Importances",
@@ -32,7 +36,7 @@ __all__ = [
     "ablation",
     "common_epoch",
     "compare",
-    "compare_settings",
+    "compare_over_seeds",
     "corrected_selection",
     "effects",
     "evaluate_model",

@@ -14,7 +14,7 @@ from tune_bio.analysis.statistics.arrays import Floats
 from tune_bio.analysis.statistics.comparison import holm
 from tune_bio.analysis.statistics.intervals import LEVEL, ROUNDING
 from tune_bio.errors import AliasError, StatisticsError
-from tune_bio.space.trial_config import in_few_digits
+from tune_bio.space.trial_config import format_value
 
 POWER = 0.8
 MOST_SEEDS = 10_000
@@ -126,7 +126,7 @@ def effects(
 def _levels(table: pd.DataFrame, name: str) -> pd.Series:
     """The column as categories: numbers by size, then texts, what is inactive last."""
     values = sorted(table[name].dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    told = {v: in_few_digits(v) for v in values}
+    told = {v: format_value(v) for v in values}
     if len(set(told.values())) < len(told):
         told = {v: str(v) for v in values}
     names = [*dict.fromkeys(told.values()), *([INACTIVE] if table[name].isna().any() else [])]

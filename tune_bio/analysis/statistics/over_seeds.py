@@ -27,7 +27,7 @@ METHOD = "t, variance of seeds and of patients"
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferenceOverSeeds:
     """The difference a - b of two settings' mean scores, its 95 % interval and its p-value."""
 
     metric: str
@@ -107,7 +107,7 @@ def mean_over_seeds(
     return Estimate(metric, spread.value, *limits, METHOD, None, "; ".join(notes))
 
 
-def compare_settings(
+def compare_over_seeds(
     labels: npt.ArrayLike,
     probabilities_a: npt.ArrayLike,
     probabilities_b: npt.ArrayLike,
@@ -119,7 +119,7 @@ def compare_settings(
     patients_known: bool = True,
     seed: int,
     resamples: int = 2000,
-) -> Difference:
+) -> DifferenceOverSeeds:
     """Is setting a better than setting b, for other seeds and other patients?
 
     As `mean_over_seeds`, of the difference. The same patients are drawn for both. `paired`: the
@@ -153,7 +153,7 @@ def compare_settings(
     half = t_quantile(spread.degrees_of_freedom) * math.sqrt(spread.variance)
     limits = UNKNOWN if unknown else (spread.value - half, spread.value + half)
     p_value = math.nan if a.lone and metric in OF_ALL_CLASSES else _p(spread, a.patients)
-    return Difference(metric, spread.value, *limits, p_value, METHOD, "; ".join(notes))
+    return DifferenceOverSeeds(metric, spread.value, *limits, p_value, METHOD, "; ".join(notes))
 
 
 def _scores(

@@ -4,20 +4,20 @@ import math
 from collections.abc import Sequence
 
 from tune_bio.analysis.conclusions import Ablated, Conclusions
-from tune_bio.analysis.finalist_comparison import SettingVersus, Versus
+from tune_bio.analysis.finalist_comparison import ConfigurationComparison, ModelComparison
 from tune_bio.analysis.statistics import (
     Association,
     Comparison,
-    Difference,
+    DifferenceOverSeeds,
     Effect,
     Importances,
     NoiseFloor,
     Selection,
 )
-from tune_bio.common.labels import called, metric_name
+from tune_bio.common.labels import metric_name, short_name
 
 
-def in_words(conclusions: Conclusions, metric: str) -> list[str]:
+def conclusions_text(conclusions: Conclusions, metric: str) -> list[str]:
     """A sentence or two for each thing that the study allows to be said."""
     metric, told = metric_name(metric), list[str]()
     if conclusions.selection is not None:
@@ -64,29 +64,29 @@ def _noise_of_splits(found: NoiseFloor, seeds: NoiseFloor | None, metric: str) -
     )
 
 
-def difference(found: Comparison | Difference, p_value: float) -> str:
+def difference(found: Comparison | DifferenceOverSeeds, p_value: float) -> str:
     """ "+0.008 (-0.011 to +0.027), p = 0.39"; without an interval or p where there is none."""
     limits = "" if math.isnan(found.low) else f" ({found.low:+.3f} to {found.high:+.3f})"
     p = "no p-value" if math.isnan(p_value) else f"p = {p_value:.2g}"
     return f"{found.difference:+.3f}{limits}, {p}"
 
 
-def _versus(one: Versus) -> str:
+def _versus(one: ModelComparison) -> str:
     found = one.comparison
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
         f"**As models, {one.winner} and {one.other} {verdict} on the test set**, for other "
-        f"patients: {called(found.metric)} {found.a:.3f} and {found.b:.3f}, a difference of "
+        f"patients: {short_name(found.metric)} {found.a:.3f} and {found.b:.3f}, a difference of "
         f"{difference(found, one.p_value)} after Holm's correction ({found.method})."
     )
 
 
-def _settings(one: SettingVersus) -> str:
+def _settings(one: ConfigurationComparison) -> str:
     found = one.difference
     verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
     return (
         f"**As settings, those of {one.winner} and {one.other} {verdict} on the test set**, for "
-        f"other seeds and other patients: {called(found.metric)} {one.mean.value:.3f} and "
+        f"other seeds and other patients: {short_name(found.metric)} {one.mean.value:.3f} and "
         f"{one.mean_of_other.value:.3f} in the mean over their replicates, a difference of "
         f"{difference(found, one.p_value)} after Holm's correction ({found.method}; {found.note})."
     )

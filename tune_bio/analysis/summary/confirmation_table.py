@@ -8,8 +8,8 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.conclusions_text import difference
 from tune_bio.analysis.summary.markdown_table import markdown_table
-from tune_bio.analysis.tables.trial_table import configuration, estimate
-from tune_bio.common.labels import called, counted, metric_name, moment
+from tune_bio.analysis.tables.trial_table import configuration, format_estimate
+from tune_bio.common.labels import format_utc, metric_name, pluralize, short_name
 
 
 def confirmation_table(study: StudyRecords, conclusions: Conclusions) -> str:
@@ -53,10 +53,10 @@ def _finalists(study: StudyRecords) -> pd.DataFrame:
             {
                 "configuration": one["trial"],
                 f"{metric_name(study.metric)} in the search": study.trial(one["trial"])["score"],
-                f"of {counted(len(scores), 'seed')}, mean ± SD": f"{one['mean']:.4f}{spread}",
+                f"of {pluralize(len(scores), 'seed')}, mean ± SD": f"{one['mean']:.4f}{spread}",
                 **_on_resplits(study, one["trial"]),
-                "test AUROC (95 % interval)": estimate(middle, "test_auroc"),
-                "test accuracy (95 % interval)": estimate(middle, "test_accuracy"),
+                "test AUROC (95 % interval)": format_estimate(middle, "test_auroc"),
+                "test accuracy (95 % interval)": format_estimate(middle, "test_accuracy"),
                 "test loss": middle["test_loss"],
                 "hyperparameters": configuration(study, middle),
             }
@@ -84,7 +84,7 @@ def _two_questions(conclusions: Conclusions) -> list[str]:
     rows = [
         {
             "on the test set": f"{setting.winner} against {setting.other}",
-            f"{called(model.comparison.metric)}: is this model better?": difference(
+            f"{short_name(model.comparison.metric)}: is this model better?": difference(
                 model.comparison, model.p_value
             ),
             "is this setting better?": difference(setting.difference, setting.p_value),
@@ -102,12 +102,12 @@ def _two_questions(conclusions: Conclusions) -> list[str]:
 def _openings(study: StudyRecords) -> list[str]:
     """When the test images were opened, by this study and by others."""
     told = [
-        f"The test set was opened on {moment(one['when'])}: {one['images']} images, SHA-256 "
+        f"The test set was opened on {format_utc(one['when'])}: {one['images']} images, SHA-256 "
         f"`{one['sha256'][:12]}`."
         for one in study.manifest["test_set_opened"]
     ]
     return told + [
         f"> **Note.** The same test images had been opened by the study {one['study']}, "
-        f"on {moment(one['when'])}."
+        f"on {format_utc(one['when'])}."
         for one in study.manifest["test_set_opened_before"]
     ]

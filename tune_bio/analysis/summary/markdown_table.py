@@ -7,11 +7,11 @@ def markdown_table(table: pd.DataFrame) -> str:
     """A table in Markdown; floats to four digits, missing values as a dash."""
     lines = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
     for _, row in table.iterrows():
-        lines.append(" | ".join(told_value(value).replace("|", "\\|") for value in row))
+        lines.append(" | ".join(value_text(value).replace("|", "\\|") for value in row))
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def told_value(value: object) -> str:
+def value_text(value: object) -> str:
     """A cell of a table: floats to four digits, a missing value as a dash."""
     if pd.isna(value):  # type: ignore[call-overload]
         return "-"

@@ -8,7 +8,7 @@ records know (who was included and when, the reference standard) stays to be wri
 from typing import Any
 
 from tune_bio.analysis.study_records import StudyRecords
-from tune_bio.common.labels import called, counted, metric_name, moment
+from tune_bio.common.labels import format_utc, metric_name, pluralize, short_name
 
 SEARCHERS = {
     "tpe": "the tree-structured Parzen estimator of Optuna",
@@ -23,7 +23,7 @@ SCHEDULERS = {
 }
 
 
-def methods(study: StudyRecords) -> list[str]:
+def methods_section(study: StudyRecords) -> list[str]:
     """A paragraph on each of: data, partition, training, selection, evaluation, what is missing."""
     manifest = study.manifest
     return [
@@ -89,7 +89,7 @@ def _selection(study: StudyRecords) -> str:
     )
     if not study.confirmed:
         return text
-    seeds = counted(len(study.confirmed[0]["scores"]), "seed")
+    seeds = pluralize(len(study.confirmed[0]["scores"]), "seed")
     best = len(study.confirmed)
     finalists = "the best was" if best == 1 else f"the best {best} were"
     chosen = "every one was" if study.whole else finalists
@@ -103,7 +103,7 @@ def _evaluation(study: StudyRecords) -> str:
     opened = study.manifest["test_set_opened"]
     if not opened:
         return "**Evaluation.** On validation alone: the test set was not opened."
-    when = " and ".join(moment(opening["when"]) for opening in opened)
+    when = " and ".join(format_utc(opening["when"]) for opening in opened)
     fixed, rule = "Winner and replicate", ""
     if len(study.manifest["data"]["classes"]) == 2:
         sensitivity = study.manifest["settings"]["sensitivity"]
@@ -123,7 +123,7 @@ def _intervals(study: StudyRecords) -> str:
         return "It is not evaluated."
     ways = found.loc[found["split"] == "test", ["metric", "method"]].drop_duplicates()
     named = [
-        f"{', '.join(map(called, group['metric']))}: {method}"
+        f"{', '.join(map(short_name, group['metric']))}: {method}"
         for method, group in ways.groupby("method", sort=False)
         if not str(method).startswith("none")
     ]

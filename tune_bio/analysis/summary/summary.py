@@ -8,20 +8,20 @@ import pandas as pd
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.ablation_table import ablation_table
-from tune_bio.analysis.summary.conclusions_text import in_words
+from tune_bio.analysis.summary.conclusions_text import conclusions_text
 from tune_bio.analysis.summary.confirmation_table import confirmation_table
 from tune_bio.analysis.summary.markdown_table import markdown_table, on_one_line
-from tune_bio.analysis.summary.methods_section import methods
+from tune_bio.analysis.summary.methods_section import methods_section
 from tune_bio.analysis.tables.trial_table import (
     RANKED,
     by_configuration,
     configuration,
-    estimate,
-    filled,
+    fill_nulls,
+    format_estimate,
     reports_table,
 )
 from tune_bio.common.files import write_text
-from tune_bio.common.labels import counted, metric_name
+from tune_bio.common.labels import metric_name, pluralize
 
 LISTED = 10
 
@@ -49,7 +49,7 @@ def summary_parts(study: StudyRecords, conclusions: Conclusions) -> list[str]:
         _audit(manifest),
         _left_out(manifest),
         "## Methods, as far as they are known here",
-        *methods(study),
+        *methods_section(study),
         "## How to read this",
         _reading(study),
     ]
@@ -65,7 +65,7 @@ def _warnings(manifest: dict[str, Any]) -> list[str]:
 def _outcome(study: StudyRecords) -> str:
     counts = study.trials["status"].value_counts()
     told = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
-    text = f"{counted(len(study.trials), 'trial')}{f' ({told})' if told else ''}"
+    text = f"{pluralize(len(study.trials), 'trial')}{f' ({told})' if told else ''}"
     text += f" in {study.manifest['seconds']:.0f} s."
     if not study.ended:
         text = f"The study has not ended: this is what is on record. {text}"
@@ -106,12 +106,12 @@ def _ranking(study: StudyRecords) -> str:
                 at, metric_name(study.metric), [f"{score:.4f}" for score in best["score"]]
             )
         told = "All trials are in `tables/trials.csv`, and as LaTeX in `tables/trials.tex`."
-        parts = ["## Best trials of the search", markdown_table(filled(listed)), told]
+        parts = ["## Best trials of the search", markdown_table(fill_nulls(listed)), told]
     return "\n\n".join(parts)
 
 
 def _conclusions(study: StudyRecords, conclusions: Conclusions) -> str:
-    told = in_words(conclusions, study.metric)
+    told = conclusions_text(conclusions, study.metric)
     return "\n".join(["## What can be said", "", *told]) if told else ""
 
 
@@ -140,7 +140,7 @@ def _of_control(study: StudyRecords, name: str, split: str) -> str:
     if of_auroc.empty:
         return ""
     row = of_auroc.iloc[0].rename({"value": "auroc", "low": "auroc_low", "high": "auroc_high"})
-    return estimate(row, "auroc")
+    return format_estimate(row, "auroc")
 
 
 def _shuffled(manifest: dict[str, Any]) -> str:

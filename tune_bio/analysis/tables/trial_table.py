@@ -7,7 +7,7 @@ import pandas as pd
 
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
 from tune_bio.common.labels import metric_name
-from tune_bio.space.trial_config import hyperparameter_names, in_few_digits
+from tune_bio.space.trial_config import format_value, hyperparameter_names
 
 NOT_RUN = "not run"
 # What a row of trials.parquet gives, by the name that it has in a report.
@@ -45,7 +45,7 @@ def trial_figures(study: StudyRecords) -> pd.DataFrame:
     best validation loss, `FIGURES`, the limits of the test loss, and why it was not run or failed.
     """
     both = pd.concat([study.trials, study.replicates]).sort_values("trial_id")
-    names = told_hyperparameters(study)
+    names = hyperparameter_texts(study)
     table = pd.DataFrame({"name": both["trial_id"], "status": both["status"]})
     told = [hyperparameters_of(study.params(row), names) for _, row in both.iterrows()]
     table["hyperparameters"] = told
@@ -93,12 +93,12 @@ def reports_table(study: StudyRecords) -> pd.DataFrame:
     for name in ("test accuracy", "test loss"):
         table[f"{name} (95 % interval)"] = _intervals(found, name)
     table["train/validation gap"] = _numbers(found["train/validation gap"], 4)
-    table["time"] = [clock(seconds) for seconds in found["seconds"]]
+    table["time"] = [format_seconds(seconds) for seconds in found["seconds"]]
     table["s an epoch"] = _numbers(found["seconds an epoch"], 2)
     for name in CONSTANT:
-        table[name] = [count(value) for value in found[name]]
+        table[name] = [format_count(value) for value in found[name]]
     table["why"] = found["why"].fillna("-")
-    return filled(table)
+    return fill_nulls(table)
 
 
 def by_configuration(study: StudyRecords) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
     """
     both = pd.concat([study.trials, study.replicates])
     ended = both[both["status"].isin(["completed", "stopped_early"])].sort_values("trial_id")
-    names = told_hyperparameters(study)
+    names = hyperparameter_texts(study)
     rows = []
     for _, group in ended.groupby("config_id", sort=False):
         first = group.iloc[0]
@@ -126,9 +126,9 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
             row["best validation loss"] = (
                 f"{epoch:.0f}/{length:.0f} ({row['best validation loss']})"
             )
-        row["time"] = clock(group["seconds"].mean())
+        row["time"] = format_seconds(group["seconds"].mean())
         row["s an epoch"] = f"{group['seconds_per_epoch'].mean():.2f}"
-        row |= {name: count(first[FIGURES[name]]) for name in CONSTANT}
+        row |= {name: format_count(first[FIGURES[name]]) for name in CONSTANT}
         rows.append(row)
     rows.sort(key=lambda row: row[study.metric], reverse=not study.ascending)
     for row in rows:
@@ -152,10 +152,10 @@ def by_configuration(study: StudyRecords) -> pd.DataFrame:
         }
         for one in study.not_run
     ]
-    return filled(pd.DataFrame(rows).fillna("-"))
+    return fill_nulls(pd.DataFrame(rows).fillna("-"))
 
 
-def told_hyperparameters(study: StudyRecords) -> list[str]:
+def hyperparameter_texts(study: StudyRecords) -> list[str]:
     """The hyperparameters that tell rows apart, of what was run and of what was not."""
     missing = [one["params"] for one in study.not_run]
     found = list(study.searched)
@@ -169,7 +169,7 @@ def told_hyperparameters(study: StudyRecords) -> list[str]:
 
 def hyperparameters_of(params: Mapping[str, Any], names: Sequence[str]) -> str:
     """What was searched, of one row: "lr 0.001, depth 4"."""
-    shown = [f"{name} {in_few_digits(params[name])}" for name in names if name in params]
+    shown = [f"{name} {format_value(params[name])}" for name in names if name in params]
     return ", ".join(shown) or "the only configuration"
 
 
@@ -187,7 +187,7 @@ def mean_and_spread(values: pd.Series, digits: int = 4) -> str:
     return f"{values.mean():.{digits}f}{spread}"
 
 
-def clock(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Minutes and seconds, as "16:15"; "-" for what is missing."""
     if pd.isna(seconds):
         return "-"
@@ -195,7 +195,7 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def count(number: float) -> str:
+def format_count(number: float) -> str:
     """A count with three digits and its unit, as "25.6 M"."""
     if pd.isna(number):
         return "-"
@@ -217,22 +217,22 @@ def _numbers(values: pd.Series, digits: int) -> list[str]:
 
 def _intervals(table: pd.DataFrame, name: str) -> list[str]:
     columns = (table[name], table[f"{name}, low"], table[f"{name}, high"])
-    return [interval(*row) for row in zip(*columns, strict=True)]
+    return [format_interval(*row) for row in zip(*columns, strict=True)]
 
 
-def interval(value: float, low: float, high: float) -> str:
+def format_interval(value: float, low: float, high: float) -> str:
     """ "0.935 (0.910 to 0.955)"; "-" for what is missing."""
     if pd.isna(value):
         return "-"
     return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def estimate(row: pd.Series, column: str) -> str:
+def format_estimate(row: pd.Series, column: str) -> str:
     """A metric of a trial's row, with the interval of `column`_low and _high where it has one."""
-    return interval(*(row[column + end] for end in ("", "_low", "_high")))
+    return format_interval(*(row[column + end] for end in ("", "_low", "_high")))
 
 
-def filled(table: pd.DataFrame) -> pd.DataFrame:
+def fill_nulls(table: pd.DataFrame) -> pd.DataFrame:
     """A table of texts without the columns that hold nothing; one without rows as it is."""
     if table.empty:
         return table

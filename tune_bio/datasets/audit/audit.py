@@ -8,14 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tune_bio.datasets.audit.audited_images import Subject
+from tune_bio.datasets.audit.audited_images import AuditedImages
 from tune_bio.datasets.audit.class_balance import check_classes
 from tune_bio.datasets.audit.defects import check_defects
 from tune_bio.datasets.audit.exact_copies import check_copies
-from tune_bio.datasets.audit.findings import Audit, Concern, Finding, Stage, no_stage, worst_first
-from tune_bio.datasets.audit.image_hashes import HASH_SIDE, marks_of
+from tune_bio.datasets.audit.findings import (
+    AffectedImage,
+    Audit,
+    Finding,
+    StageProgress,
+    no_progress_bar,
+    worst_first,
+)
+from tune_bio.datasets.audit.image_hashes import HASH_SIDE, hash_images
 from tune_bio.datasets.audit.near_copies import LIMIT, check_near_copies
-from tune_bio.datasets.audit.open_readable import open_what_can_be_read, told_by_names
+from tune_bio.datasets.audit.open_readable import open_readable, readable_by_names
 from tune_bio.datasets.audit.patients import check_patients
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import image_folder
@@ -23,9 +30,9 @@ from tune_bio.datasets.sources.collection import default_geometries
 from tune_bio.datasets.transforms.geometry import Geometry
 
 __all__ = [
+    "AffectedImage",
     "Audit",
     "Audited",
-    "Concern",
     "Finding",
     "audit_dataset",
     "audit_names",
@@ -47,8 +54,8 @@ def audit_dataset(
     dataset: Dataset,
     *,
     geometry: Geometry | None = None,
-    unreadable: Sequence[Concern] = (),
-    stage: Stage = no_stage,
+    unreadable: Sequence[AffectedImage] = (),
+    stage: StageProgress = no_progress_bar,
 ) -> Audit:
     """Look for whatever would make scores on a data set wrong.
 
@@ -65,9 +72,9 @@ def audit_dataset(
         DataError: a file changed or vanished; the cache cannot be written.
     """
     geometry = geometry or default_geometries(dataset.size)[0]
-    subject = Subject(dataset)
+    subject = AuditedImages(dataset)
     with stage("hashing images") as progress:
-        marks = marks_of(subject.images, geometry, progress)
+        marks = hash_images(subject.images, geometry, progress)
     with stage("comparing images") as progress:
         near = check_near_copies(subject, marks, progress)
     findings = [
@@ -97,7 +104,7 @@ def audit_source(
     positive_class: str | None = None,
     patient_pattern: str | None = None,
     cache_dir: Path | None = None,
-    stage: Stage = no_stage,
+    stage: StageProgress = no_progress_bar,
     tell: Callable[[Sequence[Finding]], None] = lambda findings: None,
 ) -> Audited:
     """Open a source and audit it; files that cannot be read are told, and left out.
@@ -113,7 +120,7 @@ def audit_source(
     """
     if image_folder(source) is not None:
         tell(audit_names(source, patient_pattern=patient_pattern))
-    opened = open_what_can_be_read(
+    opened = open_readable(
         source,
         seed=seed,
         positive_class=positive_class,
@@ -135,7 +142,7 @@ def audit_names(source: str, *, patient_pattern: str | None = None) -> tuple[Fin
         DataError: a folder of no layout that is known; the pattern matches nothing.
     """
     folder = image_folder(source)
-    return () if folder is None else tuple(told_by_names(folder, patient_pattern))
+    return () if folder is None else tuple(readable_by_names(folder, patient_pattern))
 
 
 def has_names(source: str) -> bool:

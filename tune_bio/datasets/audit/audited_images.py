@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets.audit.findings import Concern, Counts
+from tune_bio.datasets.audit.findings import AffectedImage, Counts
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.pixels import Header
 
@@ -15,7 +15,7 @@ SEALED = "test"  # of this split nothing is told but names, hashes, counts and d
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditedImages:
     """A data set as the checks see it: (n,) arrays over all images, train first."""
 
     dataset: Dataset
@@ -34,7 +34,7 @@ class Subject:
     @cached_property
     def given(self) -> npt.NDArray[np.str_]:
         """(n,) the split that the source gave: train for those that were cut from it."""
-        return np.where(np.isin(self.split, self.dataset.cut), "train", self.split)
+        return np.where(np.isin(self.split, self.dataset.splits_from_train), "train", self.split)
 
     @cached_property
     def names(self) -> npt.NDArray[np.str_]:
@@ -69,18 +69,18 @@ class Subject:
         """Whether patients are told at all."""
         return self.dataset.patients_known
 
-    def concern(self, i: int, detail: str = "") -> Concern:
+    def affected_image(self, i: int, detail: str = "") -> AffectedImage:
         """An image of a finding."""
-        return Concern(str(self.names[i]), str(self.split[i]), detail)
+        return AffectedImage(str(self.names[i]), str(self.split[i]), detail)
 
-    def labelled(self, i: int) -> Concern:
+    def labelled(self, i: int) -> AffectedImage:
         """The same with its label, which of a sealed split is not told."""
         sealed = self.split[i] == SEALED
-        return self.concern(i, "" if sealed else self.dataset.classes[self.labels[i]])
+        return self.affected_image(i, "" if sealed else self.dataset.classes[self.labels[i]])
 
-    def concerns(self, where: Iterable[int]) -> list[Concern]:
+    def affected(self, where: Iterable[int]) -> list[AffectedImage]:
         """Images of a finding."""
-        return [self.concern(i) for i in where]
+        return [self.affected_image(i) for i in where]
 
     def counts(self) -> Counts:
         """Images, and patients where they are known, by split and class."""

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy import stats
 
-from tune_bio.datasets.audit.audited_images import Subject
-from tune_bio.datasets.audit.findings import Counts, Finding, many
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.audited_images import AuditedImages
+from tune_bio.datasets.audit.findings import Counts, Finding
 
 SHIFT, IMBALANCE, FEW_PATIENTS = "class_shift", "class_imbalance", "few_validation_patients"
 FEWEST_PATIENTS = 30  # of a class in validation
@@ -12,7 +13,7 @@ RARE = 0.2  # of an even share: 10 % of two classes; below it accuracy says litt
 LEVEL, SMALL_EFFECT = 0.01, 0.1  # of the test; Cramer's V (Cohen 1988: 0.1 is a small effect)
 
 
-def check_classes(subject: Subject) -> list[Finding]:
+def check_classes(subject: AuditedImages) -> list[Finding]:
     """Shift between splits, imbalance, and too few patients to validate on."""
     counts = subject.counts()
     unit = "patients" if subject.patients_known else "images"
@@ -74,7 +75,7 @@ def _imbalance(counts: Counts) -> list[Finding]:
         Finding(
             IMBALANCE,
             "note",
-            f"{many(len(rare), 'rare class', 'rare classes')} among the {total} images of "
+            f"{pluralize(len(rare), 'rare class', 'rare classes')} among the {total} images of "
             f"train ({told})",
             "judge by val_auroc or val_balanced_accuracy, and try class_weights=balanced",
             rare,

@@ -6,22 +6,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_bio.datasets.audit.findings import Audit, Finding, Severity, many
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.findings import Audit, Finding, Severity
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 NAMED = 3  # examples of a finding; all of them stand in the JSON
 
 
-def show(audit: Audit, console: Console) -> None:
+def print_audit(audit: Audit, console: Console) -> None:
     """The counts, and the findings with a few examples each."""
     console.print(f"[bold]audit of {escape(audit.source)}[/] ({escape(audit.split)})")
     console.print(_counts(audit))
-    show_findings(audit.findings, console)
+    print_findings(audit.findings, console)
     console.print(_verdict(audit))
 
 
-def show_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Findings, one below the other: what and what to do, and whom it concerns."""
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Findings, one below the other: what and what to do, and whom it affected."""
     if not findings:
         return
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
@@ -59,7 +60,7 @@ def _examples(found: Finding) -> list[str]:
 
 def _verdict(audit: Audit) -> str:
     if audit.errors:
-        return f"[bold red]{many(len(audit.errors), 'error')}[/]: a search would stop here"
+        return f"[bold red]{pluralize(len(audit.errors), 'error')}[/]: a search would stop here"
     if audit.findings:
         return "[bold green]nothing that would stop a search[/]"
     return "[bold green]nothing found[/]"

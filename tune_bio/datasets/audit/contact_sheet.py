@@ -17,7 +17,7 @@ from tune_bio.common.files import replacing
 from tune_bio.datasets.audit.audited_images import SEALED
 from tune_bio.datasets.audit.defects import CONSTANT, OVERSIZED
 from tune_bio.datasets.audit.exact_copies import COPIES_WITHIN, OTHER_LABELS
-from tune_bio.datasets.audit.findings import COPIES_ACROSS, Audit, Concern, Finding, Group
+from tune_bio.datasets.audit.findings import COPIES_ACROSS, AffectedImage, Audit, Finding, Group
 from tune_bio.datasets.audit.near_copies import NEAR_ACROSS, NEAR_WITHIN
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.pixels import Pixels
@@ -47,7 +47,7 @@ class _Section:
     groups: tuple[Group, ...]
 
 
-def save_sheet(path: Path, audit: Audit, dataset: Dataset, geometry: Geometry) -> bool:
+def save_contact_sheet(path: Path, audit: Audit, dataset: Dataset, geometry: Geometry) -> bool:
     """Draw a PNG of some images of each finding; False where there is nothing to draw.
 
     Args:
@@ -79,14 +79,14 @@ def _sections(audit: Audit) -> Iterator[_Section]:
 
 
 def _may_be_shown(group: Group) -> bool:
-    return any(concern.split != SEALED for concern in group)
+    return any(affected_image.split != SEALED for affected_image in group)
 
 
 def _shown_first(group: Group) -> Group:
     """An image that may be seen, then one of another split if there is one, then the rest."""
-    first = next(concern for concern in group if concern.split != SEALED)
-    others = [concern for concern in group if concern is not first]
-    return (first, *sorted(others, key=lambda concern: concern.split == first.split))
+    first = next(affected_image for affected_image in group if affected_image.split != SEALED)
+    others = [affected_image for affected_image in group if affected_image is not first]
+    return (first, *sorted(others, key=lambda affected_image: affected_image.split == first.split))
 
 
 def _pixels(dataset: Dataset, names: set[str], geometry: Geometry) -> dict[str, Pixels]:
@@ -120,14 +120,14 @@ def _drawn(sections: list[_Section], pixels: Mapping[str, Pixels]) -> Figure:
         title.text(0, 0.35, text, fontsize=11, weight="bold", va="center")
         for k, group in enumerate(section.groups):
             line, pair = divmod(k, _pairs_a_line(section))
-            for side, concern in enumerate(group[:2]):
+            for side, affected_image in enumerate(group[:2]):
                 column = pair * (len(_IMAGES) // _pairs_a_line(section)) + side
                 cell = grid[row + 1 + line, _IMAGES[column]].subgridspec(
                     2, 1, height_ratios=(_INCH, _NAME), hspace=0
                 )
-                _draw(figure.add_subplot(cell[0]), concern, pixels)
+                _draw(figure.add_subplot(cell[0]), affected_image, pixels)
                 more = len(group) - 2 if side == 1 else 0
-                _write(figure.add_subplot(cell[1]), concern, more)
+                _write(figure.add_subplot(cell[1]), affected_image, more)
         row += 1 + _lines(section)
     return figure
 
@@ -146,10 +146,10 @@ def _how_many(section: _Section) -> str:
     return f"{shown} of {found}" if shown < found else str(found)
 
 
-def _draw(axes: Axes, concern: Concern, pixels: Mapping[str, Pixels]) -> None:
+def _draw(axes: Axes, affected_image: AffectedImage, pixels: Mapping[str, Pixels]) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    if concern.split == SEALED:
+    if affected_image.split == SEALED:
         axes.set_facecolor("#eeeeee")
         axes.set_box_aspect(1)
         axes.text(
@@ -157,7 +157,7 @@ def _draw(axes: Axes, concern: Concern, pixels: Mapping[str, Pixels]) -> None:
             color="#555555", transform=axes.transAxes,
         )  # fmt: skip
         return
-    image = pixels[concern.name]
+    image = pixels[affected_image.name]
     grey = image.shape[2] == 1
     top = 255 if image.dtype == np.uint8 else max(int(image.max()), 1)
     if grey:
@@ -166,10 +166,10 @@ def _draw(axes: Axes, concern: Concern, pixels: Mapping[str, Pixels]) -> None:
         axes.imshow(np.clip(image / top, 0, 1))
 
 
-def _write(axes: Axes, concern: Concern, more: int) -> None:
+def _write(axes: Axes, affected_image: AffectedImage, more: int) -> None:
     axes.axis("off")
-    told = "\n".join(_broken(concern.name))
-    beneath = ", ".join(filter(None, (concern.split, concern.detail)))
+    told = "\n".join(_broken(affected_image.name))
+    beneath = ", ".join(filter(None, (affected_image.split, affected_image.detail)))
     if more:
         beneath += f" (+{more} more)"
     axes.text(0.5, 0.95, f"{told}\n{beneath}", ha="center", va="top", fontsize=7.5)

@@ -5,9 +5,10 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from tune_bio.datasets.audit.audited_images import Subject
-from tune_bio.datasets.audit.findings import Concern, Finding, many, singles
-from tune_bio.datasets.audit.image_hashes import Marks
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.audited_images import AuditedImages
+from tune_bio.datasets.audit.findings import AffectedImage, Finding, singles
+from tune_bio.datasets.audit.image_hashes import ImageHashes
 
 UNREADABLE, CONSTANT, OVERSIZED = "unreadable", "constant", "oversized"
 MIXED_SIZES, MIXED_DEPTHS, MIXED_COLOUR = "mixed_sizes", "mixed_depths", "mixed_colour"
@@ -15,7 +16,9 @@ LARGEST = 4096  # px, the longer side
 OUTLYING = 4  # times the median of the longer sides
 
 
-def check_defects(subject: Subject, marks: Marks, unreadable: Sequence[Concern]) -> list[Finding]:
+def check_defects(
+    subject: AuditedImages, marks: ImageHashes, unreadable: Sequence[AffectedImage]
+) -> list[Finding]:
     """All that is wrong with single images, and what the images differ in."""
     return [
         *_unreadable(unreadable),
@@ -27,14 +30,14 @@ def check_defects(subject: Subject, marks: Marks, unreadable: Sequence[Concern])
     ]
 
 
-def _unreadable(files: Sequence[Concern]) -> list[Finding]:
+def _unreadable(files: Sequence[AffectedImage]) -> list[Finding]:
     if not files:
         return []
     return [
         Finding(
             UNREADABLE,
             "error",
-            f"{many(len(files), 'file')} that cannot be read as an image, or not to the end",
+            f"{pluralize(len(files), 'file')} that cannot be read as an image, or not to the end",
             "repair them or take them out; they are left out of everything else here",
             {"files": len(files)},
             singles(files),
@@ -42,7 +45,7 @@ def _unreadable(files: Sequence[Concern]) -> list[Finding]:
     ]
 
 
-def _constant(subject: Subject, marks: Marks) -> list[Finding]:
+def _constant(subject: AuditedImages, marks: ImageHashes) -> list[Finding]:
     where = np.flatnonzero(marks.constant).tolist()
     if not where:
         return []
@@ -50,15 +53,15 @@ def _constant(subject: Subject, marks: Marks) -> list[Finding]:
         Finding(
             CONSTANT,
             "warning",
-            f"{many(len(where), 'image')} with one value in every pixel",
+            f"{pluralize(len(where), 'image')} with one value in every pixel",
             "there is nothing to see in them; take them out",
             {"images": len(where), **_by_split(subject, where)},
-            singles(subject.concerns(where)),
+            singles(subject.affected(where)),
         )
     ]
 
 
-def _oversized(subject: Subject) -> list[Finding]:
+def _oversized(subject: AuditedImages) -> list[Finding]:
     longer = np.array([max(header.height, header.width) for header in subject.headers])
     where = np.flatnonzero((longer > LARGEST) | (longer > OUTLYING * np.median(longer))).tolist()
     if not where:
@@ -67,14 +70,14 @@ def _oversized(subject: Subject) -> list[Finding]:
         Finding(
             OVERSIZED,
             "warning",
-            f"{many(len(where), 'image')} longer than {LARGEST} px, or than {OUTLYING} times "
+            f"{pluralize(len(where), 'image')} longer than {LARGEST} px, or than {OUTLYING} times "
             "the median",
             "at the size of a trial little is left of them; see whether they are whole slides or "
             "montages, and cut them to what the others show",
             {"images": len(where), "longest": int(longer.max()), **_by_split(subject, where)},
             singles(
                 [
-                    subject.concern(
+                    subject.affected_image(
                         i, f"{subject.headers[i].width} x {subject.headers[i].height} px"
                     )
                     for i in where
@@ -84,7 +87,7 @@ def _oversized(subject: Subject) -> list[Finding]:
     ]
 
 
-def _mixed_sizes(subject: Subject) -> list[Finding]:
+def _mixed_sizes(subject: AuditedImages) -> list[Finding]:
     sizes = Counter((header.width, header.height) for header in subject.headers)
     if len(sizes) == 1:
         return []
@@ -100,7 +103,7 @@ def _mixed_sizes(subject: Subject) -> list[Finding]:
     ]
 
 
-def _mixed_depths(subject: Subject) -> list[Finding]:
+def _mixed_depths(subject: AuditedImages) -> list[Finding]:
     return _mixture(
         subject,
         MIXED_DEPTHS,
@@ -110,7 +113,7 @@ def _mixed_depths(subject: Subject) -> list[Finding]:
     )
 
 
-def _mixed_colour(subject: Subject) -> list[Finding]:
+def _mixed_colour(subject: AuditedImages) -> list[Finding]:
     return _mixture(
         subject,
         MIXED_COLOUR,
@@ -121,7 +124,7 @@ def _mixed_colour(subject: Subject) -> list[Finding]:
 
 
 def _mixture(
-    subject: Subject,
+    subject: AuditedImages,
     kind: str,
     values: Sequence[Hashable],
     names: Mapping[Hashable, str],
@@ -137,14 +140,14 @@ def _mixture(
         Finding(
             kind,
             "note",
-            f"{many(count, 'image')} of {len(values)} stored in {names[rarer]}, the others in "
+            f"{pluralize(count, 'image')} of {len(values)} stored in {names[rarer]}, the others in "
             f"{names[counts.most_common(1)[0][0]]}",
             remedy,
             {names[value]: n for value, n in counts.items()},
-            singles(subject.concerns(where)),
+            singles(subject.affected(where)),
         )
     ]
 
 
-def _by_split(subject: Subject, where: Sequence[int]) -> dict[str, int]:
+def _by_split(subject: AuditedImages, where: Sequence[int]) -> dict[str, int]:
     return dict(Counter(subject.split[where].tolist()))

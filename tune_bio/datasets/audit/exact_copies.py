@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets.audit.audited_images import SEALED, Subject
-from tune_bio.datasets.audit.findings import COPIES_ACROSS, Finding, Severity, many
-from tune_bio.datasets.audit.image_hashes import Marks
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.audited_images import SEALED, AuditedImages
+from tune_bio.datasets.audit.findings import COPIES_ACROSS, Finding, Severity
+from tune_bio.datasets.audit.image_hashes import ImageHashes
 
 COPIES_WITHIN, OTHER_LABELS = "copies_within_split", "copies_with_other_labels"
 
 Where = npt.NDArray[np.intp]
 
 
-def check_copies(subject: Subject, marks: Marks) -> list[Finding]:
+def check_copies(subject: AuditedImages, marks: ImageHashes) -> list[Finding]:
     """Copies across given splits, across splits that were cut, within one, and with other labels.
 
     Constant images are copies of each other and are told elsewhere.
@@ -48,7 +49,7 @@ def check_copies(subject: Subject, marks: Marks) -> list[Finding]:
     ]
 
 
-def _groups(marks: Marks) -> list[Where]:
+def _groups(marks: ImageHashes) -> list[Where]:
     """Positions of the images of each group of copies."""
     candidates = np.flatnonzero(~marks.constant)
     if not len(candidates):
@@ -66,7 +67,7 @@ def _groups(marks: Marks) -> list[Where]:
 def _finding(
     kind: str,
     severity: Severity,
-    subject: Subject,
+    subject: AuditedImages,
     groups: Sequence[Where],
     where: str,
     remedy: str,
@@ -80,7 +81,7 @@ def _finding(
         Finding(
             kind,
             severity,
-            f"{many(len(groups), 'image')} in {images} copies {where} "
+            f"{pluralize(len(groups), 'image')} in {images} copies {where} "
             f"(equal in every pixel{bytes_too})",
             remedy,
             {"groups": len(groups), "images": images, "groups_byte_for_byte": identical},
@@ -89,13 +90,13 @@ def _finding(
     ]
 
 
-def _same_bytes(subject: Subject, group: Where) -> bool:
+def _same_bytes(subject: AuditedImages, group: Where) -> bool:
     """Whether all copies are files of the same bytes."""
     hashes = {subject.file_hashes[i] for i in group}
     return len(hashes) == 1 and None not in hashes
 
 
-def _other_labels(subject: Subject, groups: Sequence[Where]) -> list[Finding]:
+def _other_labels(subject: AuditedImages, groups: Sequence[Where]) -> list[Finding]:
     differing = [group for group in groups if len(set(subject.labels[group])) > 1]
     if not differing:
         return []
@@ -105,7 +106,7 @@ def _other_labels(subject: Subject, groups: Sequence[Where]) -> list[Finding]:
         Finding(
             OTHER_LABELS,
             "warning",
-            f"{many(len(differing), 'image')} whose exact copies carry different labels",
+            f"{pluralize(len(differing), 'image')} whose exact copies carry different labels",
             "one of the labels is wrong; correct it, or remove all the copies",
             {
                 "groups": len(differing),

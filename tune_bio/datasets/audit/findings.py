@@ -17,16 +17,16 @@ LEAKS = (PATIENTS_ACROSS, COPIES_ACROSS)
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 # Opens a stage of the work, named for people; what it yields is called with (done, all).
-Stage = Callable[[str], AbstractContextManager[Progress]]
+StageProgress = Callable[[str], AbstractContextManager[Progress]]
 
 
-def no_stage(what: str) -> AbstractContextManager[Progress]:
+def no_progress_bar(what: str) -> AbstractContextManager[Progress]:
     """Tell nobody of a stage."""
     return nullcontext(no_progress)
 
 
 @dataclass(frozen=True)
-class Concern:
+class AffectedImage:
     """An image or a patient that a finding is about, and its split; of images of the test split
     `detail` never tells the label."""
 
@@ -43,7 +43,9 @@ class Concern:
         return {key: value for key, value in told.items() if value or key != "detail"}
 
 
-Group = tuple[Concern, ...]  # what belongs together: copies, the sides that a patient stands on
+Group = tuple[
+    AffectedImage, ...
+]  # what belongs together: copies, the sides that a patient stands on
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,6 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity)))
 
 
-def many(count: int, one: str, several: str = "") -> str:
-    """'1 image', '2 images'."""
-    return f"{count} {one if count == 1 else several or one + 's'}"
-
-
-def singles(concerns: Sequence[Concern]) -> tuple[Group, ...]:
+def singles(affected: Sequence[AffectedImage]) -> tuple[Group, ...]:
     """Groups of one."""
-    return tuple((concern,) for concern in concerns)
+    return tuple((affected_image,) for affected_image in affected)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tune_bio.datasets.cache import arrays
-from tune_bio.datasets.decoding.parallel import Progress, in_order
+from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.datasets.images import Images, PixelSource
 from tune_bio.datasets.pixels import Pixels, Rows
@@ -32,7 +32,7 @@ Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Marks:
+class ImageHashes:
     """The marks of n images.
 
     pixels: (n, 4) uint64, the SHA-256 of the pixels.
@@ -47,7 +47,7 @@ class Marks:
     constant: npt.NDArray[np.bool_]
 
 
-def marks_of(splits: Sequence[Images], geometry: Geometry, progress: Progress) -> Marks:
+def hash_images(splits: Sequence[Images], geometry: Geometry, progress: Progress) -> ImageHashes:
     """The marks of all splits' images, one after another; from the cache where they are kept.
 
     Raises:
@@ -61,7 +61,7 @@ def marks_of(splits: Sequence[Images], geometry: Geometry, progress: Progress) -
         # In the order of the source, so that the same marks serve whatever the split.
         order, back = np.unique(rows[where], return_inverse=True)
         found[where] = _kept(source, order, geometry, progress)[back]
-    return Marks(found[:, :4], found[:, 4 : 4 + _WORDS], found[:, -1].astype(np.bool_))
+    return ImageHashes(found[:, :4], found[:, 4 : 4 + _WORDS], found[:, -1].astype(np.bool_))
 
 
 def _kept(source: PixelSource, rows: Rows, geometry: Geometry, progress: Progress) -> Words:
@@ -69,17 +69,17 @@ def _kept(source: PixelSource, rows: Rows, geometry: Geometry, progress: Progres
     content = [*versions, asdict(geometry), source.digest(rows)]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     path, shape = source.cache_folder / "audits" / f"{key}.npy", (len(rows), *_SHAPE)
-    kept = arrays.load(path, shape, _DTYPE)
+    kept = arrays.load_cached(path, shape, _DTYPE)
     if kept is not None:
         return kept
     marks = np.empty(shape, dtype=_DTYPE)
     done = 0
     for chunk in source.transformed(rows, geometry):
-        for k, mark in enumerate(in_order(_mark, list(chunk))):
+        for k, mark in enumerate(map_in_order(_mark, list(chunk))):
             marks[done + k] = mark
         done += len(chunk)
         progress(done, len(rows))
-    with arrays.writing(path, shape, _DTYPE) as write:
+    with arrays.writing_array(path, shape, _DTYPE) as write:
         write(marks)
     return marks
 

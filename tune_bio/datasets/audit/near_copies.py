@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tune_bio.datasets.audit.audited_images import Subject
-from tune_bio.datasets.audit.findings import Finding, Severity, many
-from tune_bio.datasets.audit.image_hashes import Marks, Words
-from tune_bio.datasets.decoding.parallel import Progress, in_order
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.audited_images import AuditedImages
+from tune_bio.datasets.audit.findings import Finding, Severity
+from tune_bio.datasets.audit.image_hashes import ImageHashes, Words
+from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 
 LIMIT = 20  # bits that may differ
 NEAR_ACROSS, NEAR_WITHIN = "near_copies_across_splits", "near_copies_within_split"
@@ -43,7 +44,9 @@ class Pairs:
         return Pairs(self.i[mask], self.j[mask], self.bits[mask], self.complete)
 
 
-def check_near_copies(subject: Subject, marks: Marks, progress: Progress) -> list[Finding]:
+def check_near_copies(
+    subject: AuditedImages, marks: ImageHashes, progress: Progress
+) -> list[Finding]:
     """Near copies across splits, of patients that are not known to be the same; and within one."""
     seen = _representatives(subject, marks)
     found = near_pairs(marks.looks[seen], LIMIT, progress)
@@ -92,7 +95,7 @@ def near_pairs(looks: Words, limit: int, progress: Progress) -> Pairs:
 
     starts = range(0, len(looks), _BLOCK)
     parts: list[list[Where]] = []
-    for part in in_order(block, starts, progress, at_once=_AT_ONCE):
+    for part in map_in_order(block, starts, progress, at_once=_AT_ONCE):
         parts.append(part)
         if sum(len(i) for i, _, _ in parts) > MOST_PAIRS:
             break
@@ -121,7 +124,7 @@ def _near_in_block(looks: Words, first: Words, start: int, limit: int) -> list[W
     return [np.concatenate([part[k] for part in found]) for k in range(3)]
 
 
-def _representatives(subject: Subject, marks: Marks) -> Where:
+def _representatives(subject: AuditedImages, marks: ImageHashes) -> Where:
     """One image of each group of exact copies in each split; constant images look like nothing."""
     candidates = np.flatnonzero(~marks.constant)
     if not len(candidates):
@@ -133,7 +136,7 @@ def _representatives(subject: Subject, marks: Marks) -> Where:
 
 
 def _finding(
-    kind: str, severity: Severity, subject: Subject, pairs: Pairs, fault: str, remedy: str
+    kind: str, severity: Severity, subject: AuditedImages, pairs: Pairs, fault: str, remedy: str
 ) -> list[Finding]:
     if not len(pairs.i):
         return []
@@ -145,11 +148,11 @@ def _finding(
         Finding(
             kind,
             severity,
-            f"{least}{many(len(pairs.i), 'pair')} of images {fault}",
+            f"{least}{pluralize(len(pairs.i), 'pair')} of images {fault}",
             remedy,
             {"pairs": len(pairs.i), "images": len(np.union1d(pairs.i, pairs.j))},
             tuple(
-                (subject.concern(i), subject.concern(j, f"{bits} bits apart"))
+                (subject.affected_image(i), subject.affected_image(j, f"{bits} bits apart"))
                 for i, j, bits in groups
             ),
         )

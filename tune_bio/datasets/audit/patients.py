@@ -3,14 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from tune_bio.datasets.audit.audited_images import Subject
-from tune_bio.datasets.audit.findings import PATIENTS_ACROSS, Concern, Finding, many
+from tune_bio.common.labels import pluralize
+from tune_bio.datasets.audit.audited_images import AuditedImages
+from tune_bio.datasets.audit.findings import (
+    PATIENTS_ACROSS,
+    AffectedImage,
+    Finding,
+)
 
 UNKNOWN = "patients_unknown"
 SPLITS = ("train", "val", "test")
 
 
-def check_patients(subject: Subject) -> list[Finding]:
+def check_patients(subject: AuditedImages) -> list[Finding]:
     """Patients in several of the given splits; that they are unknown, where they are."""
     if not subject.patients_known:
         return [patients_unknown()]
@@ -27,15 +32,17 @@ def patients_across(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
         return []
     images = sum(sum(counts.values()) for counts in leaking.values())
     groups = tuple(
-        tuple(Concern(patient, s, many(counts[s], "image")) for s in SPLITS if s in counts)
+        tuple(
+            AffectedImage(patient, s, pluralize(counts[s], "image")) for s in SPLITS if s in counts
+        )
         for patient, counts in leaking.items()
     )
     return [
         Finding(
             PATIENTS_ACROSS,
             "error",
-            f"{many(len(leaking), 'patient')} of {len(sides)} with images in more than one split "
-            f"({many(images, 'image')})",
+            f"{pluralize(len(leaking), 'patient')} of {len(sides)} with images in more than one "
+            f"split ({pluralize(images, 'image')})",
             "scores will be too good; move all images of a patient into one split, or give the "
             "images without splits and have them split by patient",
             {"patients": len(leaking), "images": images, "of_patients": len(sides)},

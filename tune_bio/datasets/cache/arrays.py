@@ -17,7 +17,7 @@ import numpy.typing as npt
 import psutil
 
 from tune_bio.common.files import remove_abandoned, replacing
-from tune_bio.datasets.cache.eviction import Kept, is_key, leaving, use
+from tune_bio.datasets.cache.eviction import CacheEntry, evictions, is_key, touch
 from tune_bio.errors import DataError
 
 Shape = tuple[int, ...]
@@ -37,7 +37,7 @@ def is_large(shape: Shape, dtype: np.dtype[Any]) -> bool:
     return _nbytes(shape, dtype) > LARGE * psutil.virtual_memory().available
 
 
-def load(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
+def load_cached(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
     """The array in `path`, memory-mapped; None where it is missing, damaged or another."""
     found = load_any(path)
     return found if found is not None and (found.shape, found.dtype) == (shape, dtype) else None
@@ -49,20 +49,22 @@ def load_any(path: Path) -> Array | None:
         found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    use(path)
+    touch(path)
     return found
 
 
-def load_written(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array:
+def load_finished(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """The array that was just written."""
-    found = load(path, shape, dtype)
+    found = load_cached(path, shape, dtype)
     if found is None:
         raise DataError(f"{path} was written and cannot be read", _REMEDY)
     return found
 
 
 @contextmanager
-def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable[[Array], None]]:
+def writing_array(
+    path: Path, shape: Shape, dtype: np.dtype[Any]
+) -> Iterator[Callable[[Array], None]]:
     """Write an array of `shape` to `path`, whole, a few rows at a time, by the function yielded.
 
     Rows are written as bytes and not through memory, since a full disk then is an error and not
@@ -71,11 +73,11 @@ def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
-    with failing_clearly(path):
-        for unused in leaving(_kept(path.parent), _nbytes(shape, dtype), path.parent):
+    with clear_cache_errors(path):
+        for unused in evictions(_kept(path.parent), _nbytes(shape, dtype), path.parent):
             with suppress(OSError):  # another user's, or another study was faster
                 unused.unlink()
-    with writing_anywhere(path, shape, dtype) as write:
+    with writing_array_anywhere(path, shape, dtype) as write:
         written = 0
 
         def append(rows: Array) -> None:
@@ -87,11 +89,11 @@ def writing(path: Path, shape: Shape, dtype: np.dtype[Any]) -> Iterator[Callable
 
 
 @contextmanager
-def writing_anywhere(
+def writing_array_anywhere(
     path: Path, shape: Shape, dtype: np.dtype[Any]
 ) -> Iterator[Callable[[int, Array], None]]:
     """The same in any order: the function yielded takes the position of the first row, too."""
-    with failing_clearly(path):
+    with clear_cache_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent)
         _refuse_full_disk(path, _nbytes(shape, dtype))
@@ -107,7 +109,7 @@ def writing_anywhere(
 
 
 @contextmanager
-def failing_clearly(path: Path) -> Iterator[None]:
+def clear_cache_errors(path: Path) -> Iterator[None]:
     """Tell errors of writing to the cache in one line."""
     try:
         yield
@@ -136,14 +138,14 @@ def _nbytes(shape: Shape, dtype: np.dtype[Any]) -> int:
     return prod(shape) * dtype.itemsize
 
 
-def _kept(folder: Path) -> list[Kept]:
+def _kept(folder: Path) -> list[CacheEntry]:
     found = []
     for path in folder.glob("*.npy") if folder.is_dir() else ():
         if not is_key(path.stem):
             continue  # somebody else's
         with suppress(OSError):  # another study has just removed it
             stat = path.stat()
-            found.append(Kept(path, stat.st_size, stat.st_mtime))
+            found.append(CacheEntry(path, stat.st_size, stat.st_mtime))
     return found
 
 

@@ -21,7 +21,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """A file or folder of the cache, its bytes, and when it was last used (`time.time`)."""
 
     path: Path
@@ -39,15 +39,15 @@ def is_key(name: str) -> bool:
     return _KEY.fullmatch(name) is not None
 
 
-def limit(folder: Path, held: int) -> int:
+def max_bytes(folder: Path, held: int) -> int:
     """Bytes that a folder of the cache, which holds so many, may hold at most."""
     existing = next(f for f in (folder, *folder.parents) if f.exists())
     free = psutil.disk_usage(str(existing)).free
     return min(LARGEST, int(SHARE * (free + held)))
 
 
-def leaving(
-    kept: Sequence[Kept], size: int, folder: Path, needed: Collection[str] = ()
+def evictions(
+    kept: Sequence[CacheEntry], size: int, folder: Path, needed: Collection[str] = ()
 ) -> Iterator[Path]:
     """What has to leave `folder`, which holds `kept`, so that `size` bytes more may be kept.
 
@@ -55,7 +55,7 @@ def leaving(
     where that would not be enough in any case.
     """
     held = sum(one.size for one in kept)
-    most = limit(folder, held)
+    most = max_bytes(folder, held)
     if size > most:
         return
     for one in sorted(kept, key=lambda one: one.used):
@@ -66,21 +66,21 @@ def leaving(
             yield one.path
 
 
-def use(path: Path) -> None:
+def touch(path: Path) -> None:
     """Note that a file is in use."""
     with suppress(OSError):  # a cache that is shared read-only keeps its order of use
         os.utime(path)
 
 
 @contextmanager
-def in_use(paths: Collection[Path]) -> Iterator[None]:
+def keep_fresh(paths: Collection[Path]) -> Iterator[None]:
     """Note it again and again while the block runs, however long nobody opens them."""
     over = Event()
 
     def note() -> None:
         while not over.wait(RECENT / 4):
             for path in paths:
-                use(path)
+                touch(path)
 
     beside = Thread(target=note, daemon=True)
     beside.start()

@@ -40,7 +40,7 @@ _UNREADABLE = (
 
 
 @contextmanager
-def refusing_huge_images() -> Iterator[None]:
+def huge_images_refused() -> Iterator[None]:
     """Refuse images that Pillow merely warns of (89 million pixels and more).
 
     Set around a whole pass: setting it is not safe in several threads.
@@ -73,7 +73,7 @@ def decode(data: bytes, name: str) -> Pixels:
     return pixels[..., :1] if np.array_equal(red, green) and np.array_equal(green, blue) else pixels
 
 
-def widened(pixels: Pixels, dtype: np.dtype[Any], channels: int) -> Pixels:
+def to_channels(pixels: Pixels, dtype: np.dtype[Any], channels: int) -> Pixels:
     """(H, W, C) in the dtype and channels of its set: 8-bit values times 257, grey repeated."""
     if pixels.dtype != dtype:
         pixels = pixels.astype(np.uint16) * np.uint16(257)

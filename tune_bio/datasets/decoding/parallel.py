@@ -10,7 +10,7 @@ from typing import TypeVar
 import joblib
 import torch
 
-from tune_bio.datasets.decoding.decode import refusing_huge_images
+from tune_bio.datasets.decoding.decode import huge_images_refused
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -21,7 +21,7 @@ def no_progress(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def in_order(
+def map_in_order(
     work: Callable[[T], U],
     items: Sequence[T],
     progress: Progress = no_progress,
@@ -35,7 +35,7 @@ def in_order(
         for start in range(0, len(items), at_once):
             results = []
             # Not around a yield: whoever takes the results has filters of its own.
-            with refusing_huge_images():
+            with huge_images_refused():
                 for result in pool.map(work, items[start : start + at_once]):
                     results.append(result)
                     progress(start + len(results), len(items))

@@ -5,12 +5,12 @@ import numpy as np
 from tune_bio.datasets.phantom.cues import MAX_CLASSES
 from tune_bio.datasets.phantom.phantom import class_names, make_phantom
 from tune_bio.datasets.sources.array_source import ArraySource, as_pixels
-from tune_bio.datasets.sources.collection import Collection, Opening, collect
-from tune_bio.datasets.sources.patients import Patients
+from tune_bio.datasets.sources.collection import Collection, OpenOptions, collect_images
+from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.errors import DataError
 
 PHANTOM, SHORTCUT = "phantom", "shortcut"
-CLASSES = range(2, MAX_CLASSES + 1)  # how many there may be
+CLASS_COUNTS = range(2, MAX_CLASSES + 1)  # how many there may be
 
 SYNTHETIC = "synthetic data, made by tune_bio: no result on them says anything about patients"
 SHORTCUT_NOTE = (
@@ -19,17 +19,17 @@ SHORTCUT_NOTE = (
 )
 
 
-def read_phantom(source: str, opening: Opening, seed: int = 0) -> Collection:
+def read_phantom(source: str, opening: OpenOptions, seed: int = 0) -> Collection:
     """The synthetic images of a source; raises DataError for one that does not exist."""
     classes, shortcut = _wanted(source)
     parts = make_phantom(seed, classes, shortcut)
     arrays = [as_pixels(part.pixels, f"phantom {name}") for name, part in parts.items()]
     patients = np.concatenate([part.patients for part in parts.values()])
-    given = collect(
+    given = collect_images(
         ArraySource(arrays, list(parts), opening.cache_folder),
         [str(name) for part in parts.values() for name in part.names],
         np.concatenate([part.labels for part in parts.values()]),
-        Patients(tuple(patients.tolist()), known=True),
+        PatientNames(tuple(patients.tolist()), known=True),
         [name for name, part in parts.items() for _ in part.names],
     )
     return Collection(
@@ -48,10 +48,10 @@ def _wanted(source: str) -> tuple[int, bool]:
     variant = source.removeprefix(PHANTOM).removeprefix(":")
     if source == PHANTOM or variant == SHORTCUT:
         return 2, variant == SHORTCUT
-    if variant.isdecimal() and int(variant) in CLASSES:
+    if variant.isdecimal() and int(variant) in CLASS_COUNTS:
         return int(variant), False
     raise DataError(
         f"there is no data source {source!r}",
-        f"write phantom, phantom:CLASSES with {CLASSES[0]} to {CLASSES[-1]} classes, or "
+        f"write phantom, phantom:CLASSES with {CLASS_COUNTS[0]} to {CLASS_COUNTS[-1]} classes, or "
         f"phantom:{SHORTCUT}",
     )

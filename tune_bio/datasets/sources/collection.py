@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from tune_bio.datasets.cache.arrays import default_folder
 from tune_bio.datasets.decoding.parallel import Progress, no_progress
-from tune_bio.datasets.images import Images, PixelSource, joined
-from tune_bio.datasets.sources.patients import Patients
+from tune_bio.datasets.images import Images, PixelSource, concatenate
+from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError
 
@@ -24,7 +24,7 @@ def default_geometries(size: int) -> tuple[Geometry, ...]:
 
 
 @dataclass(frozen=True)
-class Opening:
+class OpenOptions:
     """How a source is read.
 
     geometries: called with the images' shorter side; files are decoded at these geometries.
@@ -54,14 +54,14 @@ class Collection:
     @property
     def everything(self) -> Images:
         """All images of all splits."""
-        return joined(list(self.given.values()))
+        return concatenate(list(self.given.values()))
 
 
-def collect(
+def collect_images(
     source: PixelSource,
     names: Sequence[str],
     labels: npt.NDArray[np.int64],
-    patients: Patients,
+    patients: PatientNames,
     splits: Sequence[str | None],
 ) -> dict[str, Images]:
     """The images of a source by split; all of them are train where none has one.

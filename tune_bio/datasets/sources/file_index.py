@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tune_bio.common.files import write_text
-from tune_bio.datasets.cache.arrays import failing_clearly
+from tune_bio.datasets.cache.arrays import clear_cache_errors
 from tune_bio.datasets.decoding.decode import read_header
-from tune_bio.datasets.decoding.parallel import Progress, in_order
+from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 from tune_bio.datasets.decoding.versions import DECODER_VERSION
 from tune_bio.datasets.pixels import Header
 from tune_bio.errors import DataError
@@ -33,7 +33,9 @@ class FileFacts:
     header: Header
 
 
-def scan(folder: Path, names: Sequence[str], cache: Path, progress: Progress) -> list[FileFacts]:
+def scan_files(
+    folder: Path, names: Sequence[str], cache: Path, progress: Progress
+) -> list[FileFacts]:
     """The facts of each file, reading those alone that changed since the last time.
 
     Args:
@@ -73,7 +75,7 @@ def _read_all(folder: Path, names: Sequence[str], progress: Progress) -> Iterato
         data = read_bytes(folder / name)
         return FileFacts(hashlib.sha256(data).hexdigest(), read_header(data, str(folder / name)))
 
-    return in_order(read, names, progress)
+    return map_in_order(read, names, progress)
 
 
 def _stat(path: Path) -> Stat:
@@ -104,6 +106,6 @@ def _save(path: Path, known: dict[str, tuple[Stat, FileFacts]]) -> None:
     files = {
         name: (stat, facts.sha256, asdict(facts.header)) for name, (stat, facts) in known.items()
     }
-    with failing_clearly(path):
+    with clear_cache_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"version": DECODER_VERSION, "files": files}))

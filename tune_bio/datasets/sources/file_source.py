@@ -17,11 +17,11 @@ from statistics import median_low
 import numpy as np
 
 from tune_bio.datasets.cache import arrays
-from tune_bio.datasets.decoding.decode import SUFFIXES, decode, widened
-from tune_bio.datasets.decoding.parallel import Progress, in_order
+from tune_bio.datasets.decoding.decode import SUFFIXES, decode, to_channels
+from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 from tune_bio.datasets.decoding.versions import pixel_versions
 from tune_bio.datasets.pixels import Facts, Header, Pixels, Rows, chunks_of
-from tune_bio.datasets.sources.file_index import read_bytes, scan
+from tune_bio.datasets.sources.file_index import read_bytes, scan_files
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError
 
@@ -50,7 +50,7 @@ class FileSource:
     ) -> None:
         self._folder, self._names, self._progress = folder, list(names), progress
         self._cache_folder = cache_folder
-        self._facts = scan(folder, names, cache_folder, progress)
+        self._facts = scan_files(folder, names, cache_folder, progress)
         self._headers = [facts.header for facts in self._facts]
         self._arrays: dict[Geometry, Pixels] = {}
 
@@ -117,8 +117,8 @@ class FileSource:
     def originals(self, rows: Rows) -> Iterator[Pixels]:
         """The images as they are, (H, W, C) each."""
         channels = self.channels
-        for pixels in in_order(self._original, rows.tolist(), at_once=ORIGINALS_AT_ONCE):
-            yield widened(pixels, self.dtype, channels)
+        for pixels in map_in_order(self._original, rows.tolist(), at_once=ORIGINALS_AT_ONCE):
+            yield to_channels(pixels, self.dtype, channels)
 
     def transformed(self, rows: Rows, geometry: Geometry) -> Iterator[Pixels]:
         """The images at a geometry, (k, S, S, C) a few at a time."""
@@ -175,19 +175,19 @@ class FileSource:
             pixels = self._original(row)
             if pixels.shape[2] > channels:
                 raise _ColourFound
-            wide = widened(pixels, dtype, channels)[np.newaxis]
+            wide = to_channels(pixels, dtype, channels)[np.newaxis]
             return [geometry.apply(wide) for geometry in geometries]
 
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(arrays.writing(path, shape, dtype))
+                stack.enter_context(arrays.writing_array(path, shape, dtype))
                 for path, shape in zip(paths, shapes, strict=True)
             ]
-            for images in in_order(at_each, range(n), self._progress):
+            for images in map_in_order(at_each, range(n), self._progress):
                 for write, image in zip(writers, images, strict=True):
                     write(image)
         for geometry, path, shape in zip(geometries, paths, shapes, strict=True):
-            self._arrays[geometry] = arrays.load_written(path, shape, dtype)
+            self._arrays[geometry] = arrays.load_finished(path, shape, dtype)
 
     def _begins_in_colour(self) -> bool:
         """Whether the first file that is stored as colour has any."""

@@ -4,14 +4,23 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_bio.datasets.sources.collection import Collection, Opening, class_order, collect
+from tune_bio.datasets.sources.collection import (
+    Collection,
+    OpenOptions,
+    class_order,
+    collect_images,
+)
 from tune_bio.datasets.sources.file_source import FileSource
-from tune_bio.datasets.sources.listing import METADATA, Listed, Listing, list_class_folders
+from tune_bio.datasets.sources.listing import METADATA, ListedFile, Listing, list_class_folders
 from tune_bio.datasets.sources.metadata_csv import list_table
-from tune_bio.datasets.sources.patients import Patients, told_by_column, told_by_names
+from tune_bio.datasets.sources.patients import (
+    PatientNames,
+    patients_from_column,
+    patients_from_names,
+)
 
 
-def read_folder(folder: Path, opening: Opening) -> Collection:
+def read_folder(folder: Path, opening: OpenOptions) -> Collection:
     """List a folder's images and decode them at the geometries that are wanted.
 
     Raises:
@@ -30,14 +39,14 @@ def list_folder(folder: Path) -> Listing:
     return list_table(folder) if table else list_class_folders(folder)
 
 
-def read_listing(folder: Path, listing: Listing, opening: Opening) -> Collection:
+def read_listing(folder: Path, listing: Listing, opening: OpenOptions) -> Collection:
     """The images of a listing, decoded at the geometries that are wanted.
 
     Raises:
         DataError: an image that cannot be read, no patient found.
     """
     files = listing.files
-    patients = told_patients(files, opening.patient_pattern)
+    patients = patients_of_listing(files, opening.patient_pattern)
     source = FileSource(
         folder, [file.name for file in files], opening.cache_folder, opening.progress
     )
@@ -48,14 +57,14 @@ def read_listing(folder: Path, listing: Listing, opening: Opening) -> Collection
     return Collection(
         name=str(folder),
         classes=classes,
-        given=collect(source, names, labels, patients, splits),
+        given=collect_images(source, names, labels, patients, splits),
         patients_known=patients.known,
         notes=(*source.notes, *listing.notes, *patients.notes),
     )
 
 
-def told_patients(files: tuple[Listed, ...], pattern: str | None) -> Patients:
+def patients_of_listing(files: tuple[ListedFile, ...], pattern: str | None) -> PatientNames:
     """The patients that the table tells, else the names."""
     names = [file.name for file in files]
     told = [file.patient for file in files if file.patient is not None]
-    return told_by_column(names, told) if told else told_by_names(names, pattern)
+    return patients_from_column(names, told) if told else patients_from_names(names, pattern)

@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.sources.array_source import ArraySource, as_pixels
-from tune_bio.datasets.sources.collection import Collection, Opening, collect
+from tune_bio.datasets.sources.collection import Collection, OpenOptions, collect_images
 from tune_bio.datasets.sources.listing import SPLITS
-from tune_bio.datasets.sources.patients import Patients
+from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.errors import DataError
 
-NAME = "arrays in memory"
+IN_MEMORY = "arrays in memory"
 
 # (images, labels) or (images, labels, patients), or one of them for each split.
-Part = Sequence[Any]
-ArrayData = Part | Mapping[str, Part]
+ArraySplit = Sequence[Any]
+ArrayData = ArraySplit | Mapping[str, ArraySplit]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Checked:
     patients: npt.NDArray[np.str_] | None
 
 
-def read_arrays(data: ArrayData, classes: Sequence[str] | None, opening: Opening) -> Collection:
+def read_arrays(data: ArrayData, classes: Sequence[str] | None, opening: OpenOptions) -> Collection:
     """Arrays as a source.
 
     Args:
@@ -53,9 +53,9 @@ def read_arrays(data: ArrayData, classes: Sequence[str] | None, opening: Opening
     found, labels = _labels([part.labels for part in parts.values()], classes)
     names = [f"{name}/{i:06d}" for name, part in parts.items() for i in range(len(part.images))]
     return Collection(
-        name=NAME,
+        name=IN_MEMORY,
         classes=found,
-        given=collect(
+        given=collect_images(
             source, names, labels, _patients(parts, names), [n.split("/")[0] for n in names]
         ),
         patients_known=all(part.patients is not None for part in parts.values()),
@@ -68,7 +68,7 @@ def _split_name(name: str) -> str:
     return SPLITS[name]
 
 
-def _check(name: str, part: Part) -> _Checked:
+def _check(name: str, part: ArraySplit) -> _Checked:
     if not isinstance(part, (tuple, list)) or len(part) not in (2, 3):
         raise DataError(
             f"the data of {name!r} are no pair of images and labels",
@@ -128,10 +128,10 @@ def _plain(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return labels
 
 
-def _patients(parts: Mapping[str, _Checked], names: list[str]) -> Patients:
+def _patients(parts: Mapping[str, _Checked], names: list[str]) -> PatientNames:
     told = [part.patients for part in parts.values() if part.patients is not None]
     if len(told) < len(parts):
         if told:
             raise DataError("some splits have patients and others none", "give them for all")
-        return Patients(tuple(names), known=False)
-    return Patients(tuple(str(p) for p in np.concatenate(told)), known=True)
+        return PatientNames(tuple(names), known=False)
+    return PatientNames(tuple(str(p) for p in np.concatenate(told)), known=True)

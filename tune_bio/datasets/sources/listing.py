@@ -25,7 +25,7 @@ METADATA = "metadata.csv"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedFile:
     """One image file: its path within the folder, its class, and what else is told of it.
 
     `split` is None where the source gives none; `patient` is None where no column tells it.
@@ -41,7 +41,7 @@ class Listed:
 class Listing:
     """All image files of a source, in its order."""
 
-    files: tuple[Listed, ...]
+    files: tuple[ListedFile, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -89,7 +89,7 @@ def list_class_folders(folder: Path) -> Listing:
     if not is_split_layout(entries):
         files, ignored = _class_folders(folder, entries, None)
         return Listing(tuple(files), _ignored_note(ignored))
-    listed: list[Listed] = []
+    listed: list[ListedFile] = []
     ignored = sum(path.is_file() for path in entries)
     classes: dict[str, set[str]] = {}
     for path in (path for path in entries if path.is_dir()):
@@ -123,7 +123,7 @@ def _is_visible(name: str) -> bool:
 
 def _class_folders(
     folder: Path, entries: Sequence[Path], root: Path | None
-) -> tuple[list[Listed], int]:
+) -> tuple[list[ListedFile], int]:
     """The images of a folder's class folders, and how many other files there are."""
     folders = [path for path in entries if path.is_dir()]
     if len(folders) < 2:
@@ -132,7 +132,7 @@ def _class_folders(
             f"{folder} holds {found}", "a classifier needs two or more folders, one a class"
         )
     split = SPLITS[folder.name.lower()] if root is not None else None
-    listed: list[Listed] = []
+    listed: list[ListedFile] = []
     ignored = len(entries) - len(folders) if root is not None else 0
     for path in folders:
         names, others = images_below(path, root or folder)
@@ -141,7 +141,7 @@ def _class_folders(
                 f"the class folder {path} holds no image",
                 f"images end in {', '.join(SUFFIXES)}; add some, or remove the folder",
             )
-        listed += [Listed(name, path.name, split) for name in names]
+        listed += [ListedFile(name, path.name, split) for name in names]
         ignored += others
     return listed, ignored
 

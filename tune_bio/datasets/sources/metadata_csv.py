@@ -8,7 +8,7 @@ import pandas as pd
 from tune_bio.datasets.sources.listing import (
     METADATA,
     SPLITS,
-    Listed,
+    ListedFile,
     Listing,
     images_below,
     is_split_layout,
@@ -38,7 +38,7 @@ def list_table(folder: Path) -> Listing:
             )
     labels, splits = _labels(folder, names, table), _splits(folder, names, table)
     patients = list(table["patient"]) if "patient" in table else [None] * len(names)
-    files = (Listed(*row) for row in zip(names, labels, splits, patients, strict=True))
+    files = (ListedFile(*row) for row in zip(names, labels, splits, patients, strict=True))
     others = len(set(images_below(folder, folder)[0]) - set(names))
     note = f"{others} images that {METADATA} does not list were left out"
     return Listing(tuple(files), (note,) if others else ())

@@ -6,9 +6,9 @@ import numpy as np
 
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.sources.array_source import ArraySource, as_pixels
-from tune_bio.datasets.sources.collection import Collection, Opening, collect
+from tune_bio.datasets.sources.collection import Collection, OpenOptions, collect_images
 from tune_bio.datasets.sources.listing import METADATA, visible
-from tune_bio.datasets.sources.patients import Patients
+from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.errors import DataError
 
 
@@ -17,7 +17,7 @@ def holds_arrays(folder: Path) -> bool:
     return any(path.suffix == ".npy" for path in visible(folder))
 
 
-def read_npy(folder: Path, opening: Opening) -> Collection:
+def read_npy(folder: Path, opening: OpenOptions) -> Collection:
     """Map every class's array; the sorted names of the files are the classes.
 
     Raises:
@@ -32,12 +32,12 @@ def read_npy(folder: Path, opening: Opening) -> Collection:
     names = [f"{name}/{i:06d}" for name, part in zip(classes, parts, strict=True)
              for i in range(len(part))]  # fmt: skip
     labels = np.repeat(np.arange(len(parts), dtype=np.int64), [len(part) for part in parts])
-    unknown = Patients(tuple(names), known=False)
+    unknown = PatientNames(tuple(names), known=False)
     ignored = len(entries) - len(files)
     return Collection(
         name=str(folder),
         classes=classes,
-        given=collect(source, names, labels, unknown, [None] * len(names)),
+        given=collect_images(source, names, labels, unknown, [None] * len(names)),
         notes=(f"{ignored} files that are no arrays were left out",) if ignored else (),
     )
 

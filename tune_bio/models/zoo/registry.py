@@ -13,7 +13,7 @@ from torch import nn
 
 from tune_bio.errors import ConfigError
 from tune_bio.models.classifier import Classifier
-from tune_bio.models.meta_device import output_shape, shapes_only
+from tune_bio.models.meta_device import on_meta_device, output_shape
 from tune_bio.models.zoo import timm_models, torchvision_models, torchvision_stages
 
 State = dict[str, torch.Tensor]
@@ -48,11 +48,13 @@ def build(name: str, size: int) -> nn.Module:
     return timm_models.build(name, size) if _is_timm(name) else torchvision_models.build(name, size)
 
 
-def cut(name: str, network: nn.Module, size: int, outputs: int, dropout: float) -> Classifier:
+def replace_head(
+    name: str, network: nn.Module, size: int, outputs: int, dropout: float
+) -> Classifier:
     """Make a `Classifier` of `build(name, size)`, with a new head."""
     if _is_timm(name):
-        return timm_models.cut(name, network, size, outputs, dropout)
-    return torchvision_models.cut(network, outputs, dropout)
+        return timm_models.replace_head(name, network, size, outputs, dropout)
+    return torchvision_models.replace_head(network, outputs, dropout)
 
 
 def stages(name: str, backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -80,7 +82,7 @@ def refusal(name: str, size: int) -> str | None:
     if size < SMALLEST:
         return f"the zoo's networks need {SMALLEST} px or more"
     try:
-        with shapes_only():
+        with on_meta_device():
             network = build(name, size)
         output_shape(network, size)
     except Exception as error:  # a network tells in its own way what it cannot do

@@ -10,7 +10,7 @@ from torch import nn
 
 from tune_bio.models.classifier import Classifier
 from tune_bio.models.dropout import Dropout
-from tune_bio.models.meta_device import output_shape, shapes_only
+from tune_bio.models.meta_device import on_meta_device, output_shape
 
 PREFIX = "timm:"
 State = dict[str, torch.Tensor]
@@ -56,7 +56,9 @@ def build(name: str, size: int) -> nn.Module:
     return network
 
 
-def cut(name: str, network: nn.Module, size: int, outputs: int, dropout: float) -> Classifier:
+def replace_head(
+    name: str, network: nn.Module, size: int, outputs: int, dropout: float
+) -> Classifier:
     """Make a `Classifier` of a network: its classifier is replaced, the pooling stays."""
     network.reset_classifier(0)  # type: ignore[operator]
     features = _features(name, size)
@@ -93,7 +95,7 @@ def stages(network: nn.Module) -> tuple[tuple[str, ...], ...]:
 @functools.cache
 def _takes_size(name: str) -> bool:
     """Transformers are built for one image size, other networks take any."""
-    with shapes_only():
+    with on_meta_device():
         network = _timm().create_model(_plain(name))
     return "img_size" in inspect.signature(type(network).__init__).parameters
 
@@ -101,7 +103,7 @@ def _takes_size(name: str) -> bool:
 @functools.cache
 def _features(name: str, size: int) -> int:
     """How many features the network gives; what it tells of itself is not always that."""
-    with shapes_only():
+    with on_meta_device():
         network = build(name, size)
     network.reset_classifier(0)  # type: ignore[operator]
     return output_shape(network, size)[1]

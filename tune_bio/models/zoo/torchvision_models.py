@@ -54,10 +54,10 @@ def build(name: str, size: int) -> nn.Module:
     return network
 
 
-def cut(network: nn.Module, outputs: int, dropout: float) -> Classifier:
+def replace_head(network: nn.Module, outputs: int, dropout: float) -> Classifier:
     """Make a `Classifier` of a network: its last layer, and the dropout before it, are replaced."""
     if isinstance(network, torchvision.models.SqueezeNet):
-        return _cut_squeezenet(network, outputs, dropout)
+        return _replace_squeezenet_head(network, outputs, dropout)
     _drop_auxiliary_heads(network)
     last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
     features = network.get_submodule(last).in_features
@@ -89,7 +89,7 @@ def adapt(name: str, network: nn.Module, state: State) -> State:
     return dict(interpolate_embeddings(size, patch, dict(state)))
 
 
-def _cut_squeezenet(network: nn.Module, outputs: int, dropout: float) -> Classifier:
+def _replace_squeezenet_head(network: nn.Module, outputs: int, dropout: float) -> Classifier:
     head = nn.Sequential(
         Dropout(dropout),
         nn.Conv2d(512, outputs, kernel_size=1),

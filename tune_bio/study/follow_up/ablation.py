@@ -13,21 +13,21 @@ from typing import Any
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import InputError
 from tune_bio.ray_tune.jobs import Job, jobs_for
-from tune_bio.records.ranking import ranked, score
-from tune_bio.records.tables import Records, config_of
+from tune_bio.records.ranking import rank, score
+from tune_bio.records.tables import Records, config_of_row
 from tune_bio.records.trial_names import ablation_name, replicate_of
-from tune_bio.space.search_space import Choices, DeadEnd, Distribution, Range
+from tune_bio.space.search_space import Choices, Distribution, Range, UnavailableBranch
 from tune_bio.space.trial_config import (
     Params,
     TrialConfig,
     Value,
     config_id,
-    in_few_digits,
+    format_value,
     is_inactive,
     is_same,
 )
 from tune_bio.space.value_sources import RecordedSource
-from tune_bio.study.follow_up.confirmation import ENDED_WELL, Confirmed, has_ended
+from tune_bio.study.follow_up.confirmation import ENDED_WELL, ConfirmedFinalist, has_ended
 from tune_bio.study.planning.plan import CHOICES, Plan
 
 FACTOR = 3.0  # a number on a log scale is multiplied and divided by this
@@ -54,17 +54,17 @@ class Change:
 class Ablation:
     """The winner's changes; `notes` tell what was left out, and why."""
 
-    winner: Confirmed
+    winner: ConfirmedFinalist
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
 
 
-def ablate(plan: Plan, records: Records, winner: Confirmed) -> Ablation:
+def plan_ablation(plan: Plan, records: Records, winner: ConfirmedFinalist) -> Ablation:
     """The changes of a confirmed winner; nothing is trained here."""
     if plan.selects_nothing:
         note = "no ablation: of a grid that was replicated whole the effects are told instead"
         return Ablation(winner, (), (note,))
-    base = config_of(records.trials[winner.finalist.trial])
+    base = config_of_row(records.trials[winner.finalist.trial])
     proposed, notes = _proposed(plan, records, base)
     known = _numbers(records, winner.finalist.trial)
     found: dict[str, Change] = {}
@@ -99,7 +99,7 @@ def ablation_jobs(records: Records, ablation: Ablation) -> list[Job]:
     return jobs_for(named)
 
 
-def describe_ablation(plan: Plan, records: Records, ablation: Ablation) -> dict[str, Any]:
+def ablation_entry(plan: Plan, records: Records, ablation: Ablation) -> dict[str, Any]:
     """The manifest's entry: which trials are ablations, of what, and what they scored.
 
     A trial that failed or diverged has no score, and stands under `lost`.
@@ -187,8 +187,8 @@ def _best_seen(plan: Plan, records: Records) -> dict[str, list[Value]]:
     """The values of each hyperparameter in the search, that of the best trial first."""
     rows = [row for row in records.trials.values() if row["replicate"] == 0]
     found: dict[str, list[Value]] = {}
-    for _, row in ranked(rows, records, plan.settings):
-        for name, value in config_of(row).params().items():
+    for _, row in rank(rows, records, plan.settings):
+        for name, value in config_of_row(row).params().items():
             found.setdefault(name, []).append(value)
     return found
 
@@ -234,7 +234,7 @@ def _changed(
     fallback = {other: values[0] for other, values in seen.items()}
     try:
         drawn = plan.space.run(RecordedSource({**fallback, **before, name: value}, {}))
-    except DeadEnd:
+    except UnavailableBranch:
         return None
     # Rounded to a step again, a value may differ in its last bit.
     alike = {k: before[k] for k, v in drawn.items() if k != name and _close(v, before.get(k))}
@@ -281,8 +281,6 @@ def _unfit(plan: Plan, config: TrialConfig) -> str:
 
 def _others(name: str, before: Params, after: Params) -> str:
     """What else differs, in words."""
-    moved = [
-        f"{k}={in_few_digits(v)}" for k, v in after.items() if k != name and before.get(k) != v
-    ]
+    moved = [f"{k}={format_value(v)}" for k, v in after.items() if k != name and before.get(k) != v]
     gone = [f"no {k}" for k in before if k not in after]
     return ", ".join([*moved, *gone])

@@ -7,28 +7,28 @@ from types import MappingProxyType
 from rich.console import Console
 
 from tune_bio.ray_tune.jobs import Job, members_of
-from tune_bio.ray_tune.object_store import Shared
-from tune_bio.records.ranking import ranked
-from tune_bio.records.tables import Records, config_of
-from tune_bio.study.console import tell_ablation, tell_finalists
+from tune_bio.ray_tune.object_store import SharedInputs
+from tune_bio.records.ranking import rank
+from tune_bio.records.tables import Records, config_of_row
+from tune_bio.study.console import print_ablation, print_finalists
 from tune_bio.study.controls import (
-    Shuffled,
-    ShuffledRun,
-    begin_shuffled,
-    end_shuffled,
+    RunningShuffledControl,
+    ShuffledControl,
+    finish_shuffled_control,
+    start_shuffled_control,
 )
-from tune_bio.study.follow_up.ablation import Ablation, ablate, ablation_jobs
+from tune_bio.study.follow_up.ablation import Ablation, ablation_jobs, plan_ablation
 from tune_bio.study.follow_up.confirmation import (
     Finalist,
-    choose,
-    confirmed,
+    choose_finalists,
+    confirmed_finalists,
     replicate_jobs,
 )
 from tune_bio.study.follow_up.resplits import Resplit, resplit_jobs
 from tune_bio.study.planning.plan import Plan
 
 
-class AfterSearch:
+class FollowUp:
     """What follows when the search's last trial has ended: `jobs` is called at that moment.
 
     The shuffled control is trained beside the replicates. `finalists` is None until then,
@@ -38,7 +38,7 @@ class AfterSearch:
     def __init__(
         self,
         plan: Plan,
-        shared: Shared,
+        shared: SharedInputs,
         records: Records,
         console: Console,
         splits: Mapping[int, Resplit] = MappingProxyType({}),
@@ -52,7 +52,7 @@ class AfterSearch:
         self.finalists: list[Finalist] | None = None
         self.search_seconds = 0.0
         self.ablation: Ablation | None = None
-        self._shuffled: ShuffledRun | Shuffled | None = None
+        self._shuffled: RunningShuffledControl | ShuffledControl | None = None
         self._stages = iter((self._replicates, self._ablations))
 
     def jobs(self) -> list[Job]:
@@ -70,7 +70,7 @@ class AfterSearch:
         if resplit_jobs(plan, records, self.finalists, list(self.splits)):
             return True
         if self.ablation is None:
-            winners = confirmed(plan, records, self.finalists)
+            winners = confirmed_finalists(plan, records, self.finalists)
             return plan.settings.ablate and bool(winners)
         return bool(ablation_jobs(records, self.ablation))
 
@@ -78,38 +78,38 @@ class AfterSearch:
         """Those that are still to be trained."""
         plan, records = self._plan, self._records
         self.search_seconds = time.monotonic() - records.began
-        self.finalists = choose(plan, records)
-        found, top = replicate_jobs(records, self.finalists), top_trial(plan, records)
+        self.finalists = choose_finalists(plan, records)
+        found, top = replicate_jobs(records, self.finalists), best_searched_trial(plan, records)
         found += resplit_jobs(plan, records, self.finalists, list(self.splits))
         if found:
-            tell_finalists([one.trial for one in self.finalists], plan, self._console)
+            print_finalists([one.trial for one in self.finalists], plan, self._console)
         if plan.settings.controls and top is not None:
-            config = config_of(records.trials[top])
-            self._shuffled = begin_shuffled(plan, self._shared, config, plan.settings.seed)
+            config = config_of_row(records.trials[top])
+            self._shuffled = start_shuffled_control(plan, self._shared, config, plan.settings.seed)
         return found
 
     def _ablations(self) -> list[Job]:
         """Of the winner, which is known now that all replicates have ended."""
         plan, records = self._plan, self._records
         assert self.finalists is not None
-        winners = confirmed(plan, records, self.finalists)
+        winners = confirmed_finalists(plan, records, self.finalists)
         if not plan.settings.ablate or not winners:
             return []
-        self.ablation = ablate(plan, records, winners[0])
+        self.ablation = plan_ablation(plan, records, winners[0])
         found = ablation_jobs(records, self.ablation)
         if found:
             trials = sum(len(members_of(one)) for one in found)
             winner, changes = winners[0].finalist.trial, len(self.ablation.changes)
-            tell_ablation(winner, changes, trials, self._console)
+            print_ablation(winner, changes, trials, self._console)
         return found
 
-    def shuffled(self) -> Shuffled | None:
+    def shuffled(self) -> ShuffledControl | None:
         """Wait for the control; None where there is none."""
         run = self._shuffled
-        return None if run is None else end_shuffled(self._plan, self._shared, run)
+        return None if run is None else finish_shuffled_control(self._plan, self._shared, run)
 
 
-def top_trial(plan: Plan, records: Records) -> str | None:
+def best_searched_trial(plan: Plan, records: Records) -> str | None:
     """The search's best trial."""
     rows = [row for row in records.trials.values() if row["replicate"] == 0]
-    return next((row["trial_id"] for _, row in ranked(rows, records, plan.settings)), None)
+    return next((row["trial_id"] for _, row in rank(rows, records, plan.settings)), None)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tune_bio.ray_tune.jobs import Job, jobs_for
-from tune_bio.records.ranking import ranked, score
+from tune_bio.records.ranking import rank, score
 from tune_bio.records.schema import Row
-from tune_bio.records.tables import Records, config_of
+from tune_bio.records.tables import Records, config_of_row
 from tune_bio.records.trial_names import position_of, replicate_of, trial_name
 from tune_bio.space.trial_config import Params
 from tune_bio.study.planning.plan import Plan
@@ -35,7 +35,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmedFinalist:
     """A finalist whose replicates have all ended, with the metric of each at its best epoch."""
 
     finalist: Finalist
@@ -54,11 +54,11 @@ class Confirmed:
         return worst_first[(len(worst_first) - 1) // 2]
 
 
-def choose(plan: Plan, records: Records) -> list[Finalist]:
+def choose_finalists(plan: Plan, records: Records) -> list[Finalist]:
     """The configurations to confirm, the best first; none where settings say so."""
     wanted, replicates = plan.settings.finalists, plan.settings.replicates
     first: dict[str, Row] = {}
-    for _, row in ranked(list(records.trials.values()), records, plan.settings):
+    for _, row in rank(list(records.trials.values()), records, plan.settings):
         if row["replicate"] == 0 and row["status"] in ENDED_WELL:
             first.setdefault(row["config_id"], row)
     counted = range(replicates) if plan.selects_nothing else range(1, replicates + 1)
@@ -82,7 +82,9 @@ def replicate_jobs(records: Records, finalists: Sequence[Finalist]) -> list[Job]
     return jobs_for(named)
 
 
-def confirmed(plan: Plan, records: Records, finalists: Sequence[Finalist]) -> list[Confirmed]:
+def confirmed_finalists(
+    plan: Plan, records: Records, finalists: Sequence[Finalist]
+) -> list[ConfirmedFinalist]:
     """The finalists all of whose replicates ended well, the best mean first."""
     found = []
     for finalist in finalists:
@@ -90,7 +92,7 @@ def confirmed(plan: Plan, records: Records, finalists: Sequence[Finalist]) -> li
         if all(row.get("status") in ENDED_WELL for row in rows):
             values = {row["trial_id"]: score(row, records, plan.settings) for row in rows}
             scores = {trial: value for trial, value in values.items() if value is not None}
-            found.append(Confirmed(finalist, scores, plan.settings.mode))
+            found.append(ConfirmedFinalist(finalist, scores, plan.settings.mode))
     sign = -1 if plan.settings.mode == "max" else 1
     return sorted(found, key=lambda one: sign * one.mean)
 
@@ -105,7 +107,7 @@ def reseeded(records: Records, finalist: Finalist, replicate: int) -> Params:
     for row in records.trials.values():
         if row["replicate"] == 0:
             seeds[row["config_id"]].append(row["seed"])
-    config = config_of(records.trials[finalist.trial])
+    config = config_of_row(records.trials[finalist.trial])
     return {**config.params(), "seed": max(seeds[finalist.config_id]) + replicate}
 
 
@@ -117,7 +119,7 @@ def has_ended(records: Records, trial: str, params: Params) -> bool:
     row = records.trials.get(trial)
     if row is None or row["status"] == "interrupted":
         return False
-    config = config_of(row)
+    config = config_of_row(row)
     if {**config.params(), "seed": config.seed} == params:
         return True
     row["status"] = "interrupted"

@@ -10,13 +10,13 @@ from typing import Any
 
 from tune_bio.common.hashing import array_sha256
 from tune_bio.common.seeding import derive
-from tune_bio.datasets.images import joined
+from tune_bio.datasets.images import concatenate
 from tune_bio.datasets.pixels import Rows
 from tune_bio.datasets.splits import groups_of, part_of
 from tune_bio.errors import DataError
 from tune_bio.ray_tune.jobs import Job, jobs_for
 from tune_bio.ray_tune.object_store import SharedSplit
-from tune_bio.records.predictions import Described
+from tune_bio.records.predictions import SplitImages
 from tune_bio.records.ranking import score
 from tune_bio.records.tables import Records
 from tune_bio.records.trial_names import resplit_name
@@ -30,7 +30,7 @@ class Resplit:
 
     train: Rows
     val: Rows
-    described: Described
+    described: SplitImages
 
     @property
     def key(self) -> str:
@@ -38,7 +38,7 @@ class Resplit:
         return array_sha256(self.train, self.val)[:16]
 
 
-def resplits(plan: Plan) -> dict[int, Resplit]:
+def make_resplits(plan: Plan) -> dict[int, Resplit]:
     """The re-splits of a study, from 1 on, as large as its own split; none where not asked for.
 
     Raises:
@@ -46,7 +46,7 @@ def resplits(plan: Plan) -> dict[int, Resplit]:
     """
     if not plan.settings.resplit:
         return {}
-    both = joined([plan.dataset.train, plan.dataset.val])
+    both = concatenate([plan.dataset.train, plan.dataset.val])
     share = len(plan.dataset.val) / len(both)
     labels, groups = both.labels, groups_of(both)
     found = {}
@@ -59,7 +59,7 @@ def resplits(plan: Plan) -> dict[int, Resplit]:
                     f"a new split of train and validation has class {name!r} on one side only",
                     "leave --resplit out, or add images of more patients of it",
                 )
-        described = Described(both.names[part], both.patients[part], labels[part])
+        described = SplitImages(both.names[part], both.patients[part], labels[part])
         found[number] = Resplit(rest, part, described)
     return found
 
@@ -85,7 +85,7 @@ def resplit_jobs(
     return jobs
 
 
-def describe_resplits(
+def resplits_entry(
     plan: Plan, records: Records, finalists: Sequence[Finalist], found: Mapping[int, Resplit]
 ) -> dict[str, Any]:
     """The manifest's entry: the splits, and each finalist's scores on them."""

@@ -21,13 +21,13 @@ EVALUATION_MAPS = 3
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """Bytes of one trial: beside a GPU (or without one), and on it."""
 
     process: float
     on_gpu: float
 
-    def fits(self, there: "Need") -> bool:
+    def fits(self, there: "MemoryNeed") -> bool:
         """Whether it is there."""
         return self.process <= there.process and self.on_gpu <= there.on_gpu
 
@@ -45,15 +45,15 @@ def refuse_unfit(
     """
     memory = max(node.memory for node in nodes)
     gpu_memory = max(node.gpu_memory for node in nodes) * min(1.0, allotment.gpus or 1.0)
-    there = Need(memory or math.inf, gpu_memory or math.inf)
-    share = Need(there.process * len(nodes) / allotment.concurrent, there.on_gpu)
+    there = MemoryNeed(memory or math.inf, gpu_memory or math.inf)
+    share = MemoryNeed(there.process * len(nodes) / allotment.concurrent, there.on_gpu)
     largest = 0.0
     for config in configs:
         # Fine-tuning needs the most of all freeze strategies, and counting it serves them all.
         free = config.model_copy(update={"freeze": "none"})
-        need = estimate(free, dataset, gpu=bool(allotment.gpus))
+        need = estimate_memory(free, dataset, gpu=bool(allotment.gpus))
         if not need.fits(share):
-            need = estimate(config, dataset, gpu=bool(allotment.gpus))
+            need = estimate_memory(config, dataset, gpu=bool(allotment.gpus))
         if not need.fits(there):
             raise _refusal(config, need, there)
         largest = max(largest, need.process)
@@ -67,7 +67,7 @@ def refuse_unfit(
     ]
 
 
-def estimate(config: TrialConfig, dataset: Dataset, *, gpu: bool) -> Need:
+def estimate_memory(config: TrialConfig, dataset: Dataset, *, gpu: bool) -> MemoryNeed:
     """What one trial will need at its widest moment, images in the object store left out."""
     found = cost(config, len(dataset.classes), dataset.channels)
     weights = FLOAT * found.parameters
@@ -77,11 +77,11 @@ def estimate(config: TrialConfig, dataset: Dataset, *, gpu: bool) -> Need:
     device = "cuda" if gpu else "cpu"
     maps = _maps(config, found, max(len(dataset.train), len(dataset.val)), device)
     if gpu:
-        return Need(PROCESS + weights + copies, model + maps)
-    return Need(PROCESS + model + copies + maps, 0.0)
+        return MemoryNeed(PROCESS + weights + copies, model + maps)
+    return MemoryNeed(PROCESS + model + copies + maps, 0.0)
 
 
-def _refusal(config: TrialConfig, need: Need, there: Need) -> ResourceError:
+def _refusal(config: TrialConfig, need: MemoryNeed, there: MemoryNeed) -> ResourceError:
     beside = need.process > there.process
     wanted, has = (need.process, there.process) if beside else (need.on_gpu, there.on_gpu)
     return ResourceError(

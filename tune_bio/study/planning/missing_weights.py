@@ -4,18 +4,18 @@ from collections.abc import Iterable
 
 from tune_bio.errors import WeightsError
 from tune_bio.models.weights.published import Resolved
-from tune_bio.space.branches import Survey, survey, without
-from tune_bio.space.search_space import Pair, SearchSpace
+from tune_bio.space.branches import Branches, walk_branches, without_unavailable
+from tune_bio.space.search_space import ModelWeights, SearchSpace
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params
-from tune_bio.study.planning.plan import NotRun, finish, unique
+from tune_bio.study.planning.plan import NotRun, deduplicate, finish
 from tune_bio.study.request import Request
 
 
 def without_missing(
     space: SearchSpace,
     listed: tuple[Params, ...] | None,
-    found: Survey,
+    found: Branches,
     weights: Resolved,
     request: Request,
 ) -> tuple[SearchSpace, tuple[Params, ...] | None, list[str]]:
@@ -33,8 +33,8 @@ def without_missing(
         if not kept:
             raise WeightsError("no listed configuration has its weights: " + reasons[0], hint)
         return space, kept, reasons
-    reduced = without(space, missing)
-    left = survey(reduced)
+    reduced = without_unavailable(space, missing)
+    left = walk_branches(reduced)
     if not left.leaves:
         raise WeightsError("nothing is left to search: " + "; ".join(reasons), hint)
     for name in found.distributions:
@@ -50,10 +50,10 @@ def not_run(
     listed: Iterable[Params], weights: Resolved, settings: SearchSettings, size: int
 ) -> tuple[NotRun, ...]:
     """The configurations of a list, each once, whose weights cannot be had."""
-    lost, _ = unique([p for p in listed if _pair(p) in weights.missing], settings, size)
+    lost, _ = deduplicate([p for p in listed if _pair(p) in weights.missing], settings, size)
     reasons = {pair: f"no {pair[1]} for {pair[0]}: {why}" for pair, why in weights.missing.items()}
     return tuple(NotRun(finish(p, settings, size), reasons[_pair(p)]) for p in lost)
 
 
-def _pair(params: Params) -> Pair:
+def _pair(params: Params) -> ModelWeights:
     return str(params.get("model")), str(params.get("weights", "none"))

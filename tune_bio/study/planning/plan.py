@@ -9,7 +9,7 @@ from tune_bio.datasets.sources.collection import default_geometries
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.models.weights.published import Resolved
 from tune_bio.ray_tune.resources import Allotment, Node
-from tune_bio.space.branches import Survey, describe
+from tune_bio.space.branches import Branches, hyperparameter_summary
 from tune_bio.space.search_space import Choices, SearchSpace
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params, TrialConfig, config_id
@@ -35,7 +35,7 @@ class Plan:
     request: Request
     space: SearchSpace
     settings: SearchSettings
-    survey: Survey
+    branches: Branches
     listed: tuple[Params, ...] | None
     dataset: Dataset
     weights: Resolved
@@ -59,7 +59,7 @@ class Plan:
     def searched(self) -> tuple[str, ...]:
         """The hyperparameters that tell the study's trials apart."""
         if self.listed is None:
-            return tuple(self.survey.distributions)
+            return tuple(self.branches.distributions)
         values: dict[str, set[object]] = {}
         for params in map(self.finish, self.listed):
             for name, value in params.items():
@@ -69,7 +69,7 @@ class Plan:
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """Every geometry that occurs."""
-        params = self.listed if self.listed is not None else self.survey.leaves
+        params = self.listed if self.listed is not None else self.branches.leaves
         return tuple(dict.fromkeys(geometry_of(p, self.dataset.size) for p in params))
 
 
@@ -96,7 +96,7 @@ def geometry_of(params: Params, size: int) -> Geometry:
     return Geometry(int(side), resize, crop)
 
 
-def unique(
+def deduplicate(
     listed: Iterable[Params], settings: SearchSettings, size: int
 ) -> tuple[tuple[Params, ...], int]:
     """Configurations of a list, each once, and how many stood there again."""
@@ -109,17 +109,17 @@ def unique(
     return tuple(unique.values()), count - len(unique)
 
 
-def describe_space(plan: Plan) -> dict[str, str]:
+def space_summary(plan: Plan) -> dict[str, str]:
     """Each hyperparameter of the study, for people; pins included."""
     pinned = {name: f"{value} (pinned)" for name, value in plan.space.pins.items()}
-    return {**describe(plan.survey), **pinned}
+    return {**hyperparameter_summary(plan.branches), **pinned}
 
 
 CHOICES = 4  # of one hyperparameter, beside the winner's: an ablation tries no more
 
 
 @dataclass(frozen=True)
-class Following:
+class FollowUpTrials:
     """Trials behind the search's own, at most: what ends well decides how many there are."""
 
     replicates: int
@@ -132,12 +132,12 @@ class Following:
         return self.replicates + self.resplits + self.changes
 
 
-def following(plan: Plan) -> Following:
+def follow_up_trials(plan: Plan) -> FollowUpTrials:
     """The finalists under fresh seeds and on re-splits, and the winner's changes."""
     wanted, seeds = plan.settings.finalists, plan.settings.replicates
     finalists = plan.trials if wanted == "all" else min(wanted, plan.trials)
     fresh = seeds - 1 if plan.selects_nothing else seeds  # the search's own is one of them
-    return Following(
+    return FollowUpTrials(
         replicates=finalists * fresh,
         resplits=finalists * seeds if plan.settings.resplit else 0,
         changes=_changes(plan) * seeds if plan.settings.ablate else 0,
@@ -150,7 +150,7 @@ def _changes(plan: Plan) -> int:
         return 0
     if plan.listed is not None:
         return len(plan.listed) * len(plan.searched)
-    distributions = plan.survey.distributions.values()
+    distributions = plan.branches.distributions.values()
     return sum(
         max(min(len(d.values) - 1, CHOICES) if isinstance(d, Choices) else 2 for d in found)
         for found in distributions

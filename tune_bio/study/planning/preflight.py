@@ -4,36 +4,36 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tune_bio.datasets.audit.audit import audit_dataset, audit_names
-from tune_bio.datasets.audit.findings import Finding, Stage, no_stage
+from tune_bio.datasets.audit.findings import Finding, StageProgress, no_progress_bar
 from tune_bio.datasets.images import Dataset
 from tune_bio.datasets.opening import open_arrays, open_dataset
-from tune_bio.datasets.sources.in_memory import NAME as ARRAYS
+from tune_bio.datasets.sources.in_memory import IN_MEMORY as ARRAYS
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import ConfigError, DataError, InputError, WeightsError
-from tune_bio.models.build import check_freeze, check_model
+from tune_bio.models.build import refuse_impossible_freeze, refuse_unknown_model
 from tune_bio.models.weights.pretrained import load_backbone
 from tune_bio.models.weights.published import published_at, resolve
 from tune_bio.ray_tune.resources import Node, allot
 from tune_bio.records.manifest_file import LEAKAGE
-from tune_bio.space.branches import Survey, grid, survey
+from tune_bio.space.branches import Branches, grid, walk_branches
 from tune_bio.space.search_space import Range, SearchSpace
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params, TrialConfig
 from tune_bio.study.planning import memory
 from tune_bio.study.planning.config_list import read_configurations
 from tune_bio.study.planning.missing_weights import not_run, without_missing
-from tune_bio.study.planning.plan import Plan, finish, geometry_of, unique
+from tune_bio.study.planning.plan import Plan, deduplicate, finish, geometry_of
 from tune_bio.study.request import Request, check_folder
 
 
-def preflight(
+def make_plan(
     space: SearchSpace,
     settings: SearchSettings,
     request: Request,
     nodes: tuple[Node, ...],
     *,
     download: bool = True,
-    stage: Stage = no_stage,
+    stage: StageProgress = no_progress_bar,
 ) -> Plan:
     """Check everything, cheapest first; fetch the pretrained weights last.
 
@@ -49,7 +49,7 @@ def preflight(
         )
     allotment = allot(settings, nodes)
     listed = _listed(space, settings, request)
-    found = survey(space) if listed is None else Survey(listed, listed, {}, complete=True)
+    found = walk_branches(space) if listed is None else Branches(listed, listed, {}, complete=True)
     _check_branches(found)
     settings = settings if request.arrays is None else _on_arrays(settings)
     _refuse_leaks(_told_by_names(settings, request), request)
@@ -62,20 +62,20 @@ def preflight(
     wanted = grid(space) if listed is None and settings.searcher == "grid" else listed
     left = not_run(wanted or (), weights, settings, dataset.size)
     space, listed, notes = without_missing(space, listed, found, weights, request)
-    found = survey(space) if listed is None else found
+    found = walk_branches(space) if listed is None else found
     notes += _capped(found, settings)
     configurations = _configurations(found, settings, dataset.size)
     notes += memory.refuse_unfit(configurations, dataset, nodes, allotment)
     if settings.searcher == "grid" and listed is None:
         listed = grid(space)
     if listed is not None:
-        listed, again = unique(listed, settings, dataset.size)
+        listed, again = deduplicate(listed, settings, dataset.size)
         notes += [f"{again} repeated configurations are run once"] if again else []
     return Plan(
         request=request,
         space=space,
         settings=settings,
-        survey=found,
+        branches=found,
         listed=listed,
         dataset=dataset,
         weights=weights,
@@ -89,10 +89,10 @@ def preflight(
 
 
 def _open(
-    found: Survey,
+    found: Branches,
     settings: SearchSettings,
     request: Request,
-    stage: Stage,
+    stage: StageProgress,
 ) -> Dataset:
     def geometries(size: int) -> tuple[Geometry, ...]:
         _check_sizes(found, settings, size)  # before anything is decoded
@@ -145,7 +145,7 @@ def _marked(dataset: Dataset, leaks: Sequence[Finding]) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def _widest(found: Survey, size: int) -> Geometry:
+def _widest(found: Branches, size: int) -> Geometry:
     """The geometry that shows most of an image: not cropped if there is one, and the largest."""
     geometries = [geometry_of(leaf, size) for leaf in found.leaves]
     return max(geometries, key=lambda geometry: (not geometry.crop, geometry.image_size))
@@ -174,7 +174,7 @@ def _listed(
     return None
 
 
-def _check_branches(found: Survey) -> None:
+def _check_branches(found: Branches) -> None:
     if not found.leaves:
         raise ConfigError("the search space is empty", "suggest at least a model")
     for name in ("image_size", "resize", "crop"):
@@ -183,25 +183,25 @@ def _check_branches(found: Survey) -> None:
                 f"{name!r} is a range", "use suggest_categorical: images are resized once a size"
             )
     for model in found.values("model"):
-        check_model(str(model))
+        refuse_unknown_model(str(model))
     for model, weights in found.pairs:
         published_at(model, weights)
 
 
-def _check_sizes(found: Survey, settings: SearchSettings, size: int) -> None:
+def _check_sizes(found: Branches, settings: SearchSettings, size: int) -> None:
     """Raise ConfigError where a model cannot be built for images whose shorter side is `size`."""
     for config in _configurations(found, settings, size):
-        check_model(config.model, config.image_size)
-        check_freeze(config)
+        refuse_unknown_model(config.model, config.image_size)
+        refuse_impossible_freeze(config)
 
 
-def _configurations(found: Survey, settings: SearchSettings, size: int) -> Iterator[TrialConfig]:
+def _configurations(found: Branches, settings: SearchSettings, size: int) -> Iterator[TrialConfig]:
     """One configuration a branch, and one with the high ends of its ranges."""
     for leaf in (*found.leaves, *found.highs):
         yield TrialConfig.of(finish(leaf, settings, size))
 
 
-def _capped(found: Survey, settings: SearchSettings) -> list[str]:
+def _capped(found: Branches, settings: SearchSettings) -> list[str]:
     longest = max((int(epochs) for epochs in found.values("epochs")), default=0)
     for distribution in found.distributions.get("epochs", ()):
         longest = max(longest, int(getattr(distribution, "high", 0)))
