@@ -1,12 +1,12 @@
-"""How busy the driver is while trials run: its share of one core.
+"""Load of the driver while trials run: its share of one core.
 
     python benchmarks/driver_load.py
 
-Trials of a network that last several seconds each, two at a time. From the first trial's start to
-the last one's end, the driver's CPU seconds (all of its threads) over those on the clock. The
-recording of every result, the tables and Tune's loop are in it.
+Trials of several seconds each, two at a time. The driver's CPU seconds (all threads) are divided by
+the seconds on the clock, from the start of the first trial to the end of the last. They include the
+recording of every result, the tables and Tune's loop.
 
-Wanted: less than 15 %, with trials that last 5 s and more.
+Target: less than 15 %, with trials that last 5 s or more.
 """
 
 import argparse
@@ -15,32 +15,32 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from sides import SPACE, head, row, tell_load, tune_bio, write_npz
+from sides import SPACE, print_head, print_load, print_row, tune_bio, write_npz
 
 from tune_bio.records.tables import read_trials
 
-# A search-space file is code that runs in the command's own process, so it can look at its clock.
-LOOKING = """
+# A search-space file is code that runs in the command's own process, so it can read its CPU time.
+RECORDING = """
 import atexit, json, time
 from pathlib import Path
 
 from tune_bio import records
 
-TOLD = Path({told!r})
+OUTPUT = Path({output!r})
 moments = []
 
 
-def noted(method):
-    def wrapped(*arguments, **values):
-        method(*arguments, **values)
+def timed(method):
+    def wrapped(*args, **kwargs):
+        method(*args, **kwargs)
         moments.append((time.perf_counter(), time.process_time()))
 
     return wrapped
 
 
-records.Records.start_trial = noted(records.Records.start_trial)
-records.Records.update_trial = noted(records.Records.update_trial)
-atexit.register(lambda: TOLD.write_text(json.dumps([moments[0], moments[-1]])))
+records.Records.start_trial = timed(records.Records.start_trial)
+records.Records.update_trial = timed(records.Records.update_trial)
+atexit.register(lambda: OUTPUT.write_text(json.dumps([moments[0], moments[-1]])))
 """
 
 
@@ -55,18 +55,18 @@ def main() -> None:
         {"model": "cnn", "width": "16-32-64", "epochs": epochs, "lr": 1e-3 * (1 + number / 100)}
         for number in range(trials)
     ]
-    tell_load()
+    print_load()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         data = write_npz(work / "images.npz", 1000, 32)
-        told = work / "told.json"
-        looking = LOOKING.replace("{told!r}", repr(str(told)))
-        _, results = tune_bio(work, "driver", configs, data, space=looking + SPACE)
-        (clock, computed), (clock_end, computed_end) = json.loads(told.read_text())
+        output = work / "moments.json"
+        recording = RECORDING.replace("{output!r}", repr(str(output)))
+        _, results = tune_bio(work, "driver", configs, data, space=recording + SPACE)
+        (clock, cpu), (clock_end, cpu_end) = json.loads(output.read_text())
         seconds = statistics.median(read_trials(results)["seconds"])
-    head("trials", "seconds each", "seconds on the clock", "driver's CPU seconds", "share")
-    passed, used = clock_end - clock, computed_end - computed
-    row(trials, f"{seconds:.1f}", f"{passed:.1f}", f"{used:.2f}", f"{used / passed:.1%}")
+    print_head("trials", "seconds each", "elapsed seconds", "driver's CPU seconds", "share")
+    elapsed, used = clock_end - clock, cpu_end - cpu
+    print_row(trials, f"{seconds:.1f}", f"{elapsed:.1f}", f"{used:.2f}", f"{used / elapsed:.1%}")
 
 
 if __name__ == "__main__":

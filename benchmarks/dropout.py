@@ -1,10 +1,10 @@
-"""What dropout costs an epoch of a linear probe on a CPU: PyTorch's and ours, in one run.
+"""Cost of dropout in an epoch of a linear probe on a CPU: PyTorch's and ours, in one run.
 
     python benchmarks/dropout.py
 
 One thread; a head (dropout, 1x1 convolution, mean, cross-entropy, Adam) on random features of the
-size of a SqueezeNet's at 64 px, of as many images as PneumoniaMNIST has to train on here. The three
-take turns.
+size of a SqueezeNet's at 64 px, for the number of training images of PneumoniaMNIST. The three take
+turns.
 """
 
 import statistics
@@ -20,7 +20,7 @@ HEADS = {"no dropout": nn.Identity(), "torch.nn.Dropout": nn.Dropout(P), "tune_b
 
 
 def epoch(dropout: nn.Module, features: torch.Tensor, labels: torch.Tensor, batch: int) -> float:
-    """CPU seconds of one epoch of a fresh head."""
+    """Train a new head for one epoch; return the CPU seconds."""
     layers = (dropout, nn.Conv2d(CHANNELS, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     head = nn.Sequential(*layers).train()
     optimizer = torch.optim.Adam(head.parameters(), fused=True)
@@ -36,14 +36,14 @@ def main() -> None:
     torch.set_num_threads(1)
     features = torch.rand(IMAGES, CHANNELS, SIDE, SIDE)
     labels = torch.arange(IMAGES) % 2
-    print("| batch size | head | CPU seconds an epoch | share of PyTorch's |\n|---|---|---|---|")
+    print("| batch size | head | CPU seconds per epoch | share of PyTorch's |\n|---|---|---|---|")
     for batch in (32, 128):
         epoch(HEADS["tune_bio"], features, labels, batch)
         rounds = [
             {name: epoch(head, features, labels, batch) for name, head in HEADS.items()}
             for _ in range(ROUNDS)
         ]
-        medians = {name: statistics.median(r[name] for r in rounds) for name in HEADS}
+        medians = {name: statistics.median(times[name] for times in rounds) for name in HEADS}
         for name, seconds in medians.items():
             share = seconds / medians["torch.nn.Dropout"]
             print(f"| {batch} | {name} | {seconds:.3f} | {share:.2f} |")

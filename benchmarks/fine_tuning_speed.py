@@ -1,15 +1,15 @@
-"""Fine-tuning: images per second in a trial, in a bare loop, and in plain Ray Tune's trial.
+"""Speed of fine-tuning: images per second in a trial, a bare loop, and plain Ray Tune's trial.
 
     python benchmarks/fine_tuning_speed.py [--rounds 7]
 
 SqueezeNet at 64 px, batches of 32, one thread. The bare loop is the fastest that we could write:
 uint8 tensors in memory, batches normalised in place, channels_last, fused Adam, and nothing
-recorded. The trial is `train_epoch`, with everything that it records and with an evaluation
-on a few images; plain Ray Tune's is a DataLoader with a transform an image. All three take turns in
-this process; medians, in CPU seconds of its one thread, which other work on the machine changes
-less. First it is shown that trial and bare loop have the same losses, step by step.
+recorded. The trial is `train_epoch`, with everything that it records and an evaluation on a few
+images; plain Ray Tune uses a DataLoader with one transform per image. All three take turns in this
+process; medians, in CPU seconds of its one thread, which depend less on other work of the machine.
+First, the losses of trial and bare loop are compared step by step.
 
-Wanted: at least 0.95 of the bare loop, and 1.3 times plain Ray Tune's.
+Target: at least 0.95 of the bare loop, and 1.3 times plain Ray Tune.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 import plain_ray_tune as plain
 import torch
-from sides import head, row, tell_load
+from sides import print_head, print_load, print_row
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -51,7 +51,7 @@ class Bare:
         self.mean, self.std = map(torch.tensor, (plain.IMAGENET_MEAN, plain.IMAGENET_STD))
 
     def epoch(self, batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The loss of each batch."""
+        """Train one epoch; return the loss of each batch."""
         losses = []
         for batch in batches:
             pixels = self.images[batch].float().mul_(self.scale)
@@ -65,7 +65,7 @@ class Bare:
 
 
 class Trial:
-    """tune_bio's trial over `data`."""
+    """A trial of tune_bio over `data`."""
 
     def __init__(self, data: TrialData) -> None:
         self.data = data
@@ -73,7 +73,7 @@ class Trial:
         self.losses: list[float] = []
 
     def record(self) -> None:
-        """Keep the loss of each batch."""
+        """Record the loss of each batch from now on."""
         objective = self.state.loss
 
         def recorded(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -85,21 +85,21 @@ class Trial:
 
 
 def largest_difference(data: TrialData) -> float:
-    """Of trial and bare loop, in the losses of the first steps; relative."""
+    """Return the largest relative difference in loss between trial and bare loop."""
     trial = Trial(data)
     bare = Bare(trial.state, data)
     order = torch.randperm(len(data.train), generator=generator(0, "shuffle", 1))
-    ours = bare.epoch(order.split(BATCH)[:STEPS])
+    bare_losses = bare.epoch(order.split(BATCH)[:STEPS])
     trial.record()
     train_epoch(trial.state, data)
-    pairs = zip(ours, trial.losses, strict=False)
+    pairs = zip(bare_losses, trial.losses, strict=False)
     return max(abs(float(a) - b) / b for a, b in pairs)
 
 
 def make_data(images: int) -> TrialData:
-    """Grey noise, a quarter of it darker in one class; three fifths of it to train on."""
+    """Make grey noise, one class darker in one quarter; three fifths are for training."""
     pixels = np.random.default_rng(0).integers(0, 256, (images, SIZE, SIZE), dtype=np.uint8)
-    pixels[:2, :2, :2] = [[[0]], [[255]]]  # the whole range, as the bare loop assumes
+    pixels[:2, :2, :2] = [[[0]], [[255]]]  # the full range, as the bare loop assumes
     labels = np.arange(images) % 2
     pixels[labels == 1, :32, :32] //= 2
     data = prepare_data(open_arrays(pixels, labels, np.arange(images)), Geometry(SIZE))
@@ -108,7 +108,7 @@ def make_data(images: int) -> TrialData:
 
 
 def measure(data: TrialData, rounds: int) -> dict[str, list[float]]:
-    """Images per second of each side, a round each."""
+    """Return the images per second of each side, one value per round."""
     n = len(data.train)
     trial = Trial(data)
     bare = Bare(trial.state, data)
@@ -123,36 +123,41 @@ def measure(data: TrialData, rounds: int) -> dict[str, list[float]]:
         "tune_bio": lambda: train_epoch(trial.state, data),
         "plain Ray Tune": lambda: plain.train_epoch(model, loader, optimizer),
     }
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():
             began = time.process_time()
             side()
-            if number:  # the first one warms up
-                found[name].append(n / (time.process_time() - began))
-    return found
+            if number:  # the first round warms up
+                speeds[name].append(n / (time.process_time() - began))
+    return speeds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speed of fine-tuning, side by side.")
+    parser = argparse.ArgumentParser(description="Speed of fine-tuning, compared.")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=600, help="three fifths are trained on")
+    parser.add_argument("--images", type=int, default=600, help="three fifths are for training")
     parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     rounds, images = (1, 300) if arguments.quick else (arguments.rounds, arguments.images)
     torch.set_num_threads(1)
-    tell_load()
+    print_load()
     data = make_data(images)
     print(f"losses of the first {STEPS} steps: relative difference {largest_difference(data):.0e}")
-    found = measure(data, rounds)
-    reference = found["bare loop"]
-    head("", "images per second", "of the bare loop", "each round")
-    for name, speeds in found.items():
-        # A round's own ratio: whatever else the machine does, it does to all three.
-        ratios = [speed / bare for speed, bare in zip(speeds, reference, strict=True)]
-        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        row(name, f"{statistics.median(speeds):.0f}", f"{statistics.median(ratios):.3f}", each)
-    ours, theirs = found["tune_bio"], found["plain Ray Tune"]
+    speeds = measure(data, rounds)
+    reference = speeds["bare loop"]
+    print_head("", "images per second", "relative to the bare loop", "each round")
+    for name, values in speeds.items():
+        # One ratio per round: other work on the machine affects all three alike.
+        ratios = [speed / bare for speed, bare in zip(values, reference, strict=True)]
+        rounds_text = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print_row(
+            name,
+            f"{statistics.median(values):.0f}",
+            f"{statistics.median(ratios):.3f}",
+            rounds_text,
+        )
+    ours, theirs = speeds["tune_bio"], speeds["plain Ray Tune"]
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     print(f"\ntune_bio over plain Ray Tune: {ratio:.2f}")
 

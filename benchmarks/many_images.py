@@ -1,9 +1,9 @@
-"""20,000 image files: how soon the first trial starts, and what a trial holds in memory.
+"""Start of a search on 20,000 image files: time to the first trial, and memory of a trial.
 
     python benchmarks/many_images.py [--images N] [--folder DIR]
 
-Runs the real command on them twice, the second time with everything decoded already; then both once
-more with splits that are kept in files, as those too large for memory are. Linux only.
+Runs the command twice, the second time with all images already decoded; then both runs again with
+splits that are kept in files, like splits that are too large for memory. Linux only.
 """
 
 import argparse
@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
-from sides import head, row
+from sides import print_head, print_row
 
 from tune_bio.datasets.decoding.parallel import map_in_order
 
 SIDE = 64
 CLASSES = ("ill", "well")
 MIB = 2**20
-KINDS = {False: "in memory", True: "in files"}  # by whether they are mapped
-TRIAL_TITLES = ("ray::TrialActor", "ray::ResourceTrainable")  # as Ray calls its workers
-LOOK_SECONDS = 0.05
-WEIGH_SECONDS = 0.5  # the kernel walks all of a process's pages for it
+KINDS = {False: "in memory", True: "in files"}  # by whether the splits are mapped
+TRIAL_TITLES = ("ray::TrialActor", "ray::ResourceTrainable")  # names of Ray's workers
+POLL_SECONDS = 0.05
+MEASURE_SECONDS = 0.5  # expensive: the kernel walks through all pages of a process
 
-# A search-space file is code that runs in the command's own process, so it can count there.
+# A search-space file is code that runs in the command's own process, so it can count calls.
 SPACE = """
 import atexit, json, resource
 from pathlib import Path
@@ -41,7 +41,7 @@ from tune_bio import SearchSettings, Trial
 from tune_bio.datasets import cache, file_source
 
 SETTINGS = SearchSettings(num_trials=2, max_epochs=1, scheduler="none")
-MAPPED, TOLD = {mapped}, Path({told!r})
+MAPPED, OUTPUT = {mapped}, Path({output!r})
 decode, decoded = file_source.decode, []
 
 
@@ -50,14 +50,14 @@ def counted(data, name):
     return decode(data, name)
 
 
-def tell():
+def write_counts():
     used = resource.getrusage(resource.RUSAGE_SELF)
-    found = {{"decoded": len(decoded), "driver": used.ru_maxrss * 1024}}
-    TOLD.write_text(json.dumps({{**found, "computed": used.ru_utime + used.ru_stime}}))
+    counts = {{"decoded": len(decoded), "driver": used.ru_maxrss * 1024}}
+    OUTPUT.write_text(json.dumps({{**counts, "cpu_seconds": used.ru_utime + used.ru_stime}}))
 
 
 file_source.decode = counted
-atexit.register(tell)
+atexit.register(write_counts)
 if MAPPED:
     cache.LARGE = 0
 
@@ -70,8 +70,8 @@ def search_space(trial: Trial) -> None:
 
 
 @dataclass(frozen=True)
-class Weight:
-    """Bytes of a process: resident, its own, and its own with its part of what it shares."""
+class Memory:
+    """Bytes of a process: resident, private, and private plus its part of shared memory."""
 
     rss: int = 0
     uss: int = 0
@@ -80,17 +80,17 @@ class Weight:
 
 @dataclass
 class Start:
-    """What one run of the command showed; `trials` is by process."""
+    """Measurements of one run of the command; `trials` maps process ids to memory."""
 
-    seconds: float = 0.0  # to the first trial's start
-    computed: float = 0.0  # seconds of CPU of the whole command, which a busy machine changes less
+    seconds: float = 0.0  # until the first trial starts
+    cpu_seconds: float = 0.0  # of the whole command; a busy machine changes it less
     decoded: int = 0
     driver: int = 0
-    trials: dict[int, Weight] = field(default_factory=dict)
+    trials: dict[int, Memory] = field(default_factory=dict)
 
 
 def make_images(folder: Path, images: int) -> None:
-    """Grey noise with a brighter corner in one class; two images of each patient."""
+    """Write grey noise with a brighter corner in one class; two images per patient."""
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -107,26 +107,28 @@ def make_images(folder: Path, images: int) -> None:
 
 
 def start(data: Path, work: Path, name: str, *, mapped: bool) -> Start:
-    """Run the command to its end, and look at it from outside."""
-    space, told = work / f"{name}.py", work / f"{name}.json"
-    space.write_text(SPACE.format(mapped=mapped, told=str(told)))
+    """Run the command to its end and measure it from outside."""
+    space, output = work / f"{name}.py", work / f"{name}.json"
+    space.write_text(SPACE.format(mapped=mapped, output=str(output)))
     checkpoints = work / "results" / name / "checkpoints"
-    found, began, weighed = Start(), time.perf_counter(), 0.0
+    result, began, measured = Start(), time.perf_counter(), 0.0
     with psutil.Popen(_command(space, data, work, name, mapped=mapped)) as command:
         while command.poll() is None:
             now = time.perf_counter() - began
-            if not found.seconds and any(checkpoints.glob("*")):  # a trial makes its folder first
-                found.seconds = now
-            if found.seconds and now - weighed > WEIGH_SECONDS:
-                weighed = now
-                _weigh(command, found.trials)
-            time.sleep(LOOK_SECONDS)
+            if not result.seconds and any(
+                checkpoints.glob("*")
+            ):  # a trial creates its folder first
+                result.seconds = now
+            if result.seconds and now - measured > MEASURE_SECONDS:
+                measured = now
+                _measure(command, result.trials)
+            time.sleep(POLL_SECONDS)
     if command.returncode:
         sys.exit(command.returncode)
-    inside = json.loads(told.read_text())
-    found.decoded, found.driver = inside["decoded"], inside["driver"]
-    found.computed = inside["computed"]
-    return found
+    counts = json.loads(output.read_text())
+    result.decoded, result.driver = counts["decoded"], counts["driver"]
+    result.cpu_seconds = counts["cpu_seconds"]
+    return result
 
 
 def _command(space: Path, data: Path, work: Path, name: str, *, mapped: bool) -> list[str]:
@@ -142,34 +144,34 @@ def _cache(work: Path, *, mapped: bool) -> Path:
     return work / ("cache_mapped" if mapped else "cache")
 
 
-def _weigh(command: psutil.Popen, trials: dict[int, Weight]) -> None:
-    """Note each trial's process where it is larger than before."""
+def _measure(command: psutil.Popen, trials: dict[int, Memory]) -> None:
+    """Record the memory of each trial process that is larger than before."""
     for process in command.children(recursive=True):
         with suppress(psutil.Error):  # it may end at any moment
             if not "".join(process.cmdline()).startswith(TRIAL_TITLES):
                 continue
-            found = process.memory_full_info()
-            if found.rss > trials.get(process.pid, Weight()).rss:
-                trials[process.pid] = Weight(found.rss, found.uss, found.pss)
+            info = process.memory_full_info()
+            if info.rss > trials.get(process.pid, Memory()).rss:
+                trials[process.pid] = Memory(info.rss, info.uss, info.pss)
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _tell_starts(kind: str, starts: Sequence[Start], cache: int) -> None:
-    for number, found in enumerate(starts, start=1):
-        row(
-            kind, number, f"{found.seconds:.1f}", f"{found.seconds / starts[0].seconds:.2f}",
-            f"{found.computed:.1f}", f"{found.decoded:,}", _mib(cache), _mib(found.driver),
+def _print_starts(kind: str, starts: Sequence[Start], cache: int) -> None:
+    for number, run in enumerate(starts, start=1):
+        print_row(
+            kind, number, f"{run.seconds:.1f}", f"{run.seconds / starts[0].seconds:.2f}",
+            f"{run.cpu_seconds:.1f}", f"{run.decoded:,}", _mib(cache), _mib(run.driver),
         )  # fmt: skip
 
 
-def _tell_trials(kind: str, starts: Sequence[Start]) -> None:
-    for number, found in enumerate(starts, start=1):
-        for weight in found.trials.values():
-            shared = weight.rss - weight.uss
-            row(kind, number, *map(_mib, (weight.rss, weight.uss, shared, weight.pss)))
+def _print_trials(kind: str, starts: Sequence[Start]) -> None:
+    for number, run in enumerate(starts, start=1):
+        for memory in run.trials.values():
+            shared = memory.rss - memory.uss
+            print_row(kind, number, *map(_mib, (memory.rss, memory.uss, shared, memory.pss)))
 
 
 def _mib(count: float) -> str:
@@ -179,7 +181,7 @@ def _mib(count: float) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The command on many image files.")
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--folder", type=Path, help="make the images there, and keep them")
+    parser.add_argument("--folder", type=Path, help="write the images there and keep them")
     return parser.parse_args()
 
 
@@ -194,12 +196,14 @@ def main() -> None:
             kind: [start(data, work, f"{kind.split()[1]}_{k}", mapped=mapped) for k in (1, 2)]
             for mapped, kind in KINDS.items()
         }
-        head("splits", "start", "seconds", "ratio", "CPU", "decoded", "cache MiB", "driver MiB")
+        print_head(
+            "splits", "start", "seconds", "ratio", "CPU", "decoded", "cache MiB", "driver MiB"
+        )
         for mapped, kind in KINDS.items():
-            _tell_starts(kind, starts[kind], _size(_cache(work, mapped=mapped)))
-        head("splits", "start", "trial MiB", "its own", "shared", "its own and its part")
+            _print_starts(kind, starts[kind], _size(_cache(work, mapped=mapped)))
+        print_head("splits", "start", "trial MiB", "private", "shared", "private and share")
         for kind in KINDS.values():
-            _tell_trials(kind, starts[kind])
+            _print_trials(kind, starts[kind])
 
 
 if __name__ == "__main__":

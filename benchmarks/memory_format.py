@@ -1,4 +1,4 @@
-"""What channels_last and bfloat16 do to a training step on this CPU, as ratios in one run.
+"""Speed of a training step with channels_last and bfloat16 on this CPU, as ratios in one run.
 
 python benchmarks/memory_format.py
 """
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from sides import head, row
+from sides import print_head, print_row
 from torch import nn
 
 from tune_bio.models.build import build_model
@@ -22,7 +22,7 @@ BATCH, SIZE, STEPS, ROUNDS = 32, 64, 3, 5
 def training_step(
     name: str, memory_format: torch.memory_format, *, half: bool = False, compiled: bool = False
 ) -> Callable[[], None]:
-    """One step of Adam on a fixed random batch."""
+    """Return a function that runs one step of Adam on a fixed random batch."""
     config = TrialConfig.of({"model": name, "image_size": SIZE, "dropout": 0.0})
     model = build_model(config, 2, 3).to(memory_format=memory_format)
     optimizer = build_optimizer(config, [list(model.parameters())])
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    head("model", "channels_last", "channels_last and bfloat16")
+    print_head("model", "channels_last", "channels_last and bfloat16")
     for name in MODELS[-1:] if quick else MODELS:
         steps = [
             training_step(name, torch.contiguous_format, half=False),
@@ -61,10 +61,10 @@ def main() -> None:
         ]
         for step in steps:
             step()
-        # The variants take turns, so that a slow moment of the machine hits all of them.
+        # The variants take turns, so that a slow moment of the machine affects all of them.
         rounds = [[seconds(step) for step in steps] for _ in range(ROUNDS)]
         plain, last, half = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
-        row(name, f"{plain / last:.2f}", f"{plain / half:.2f}")
+        print_row(name, f"{plain / last:.2f}", f"{plain / half:.2f}")
 
 
 if __name__ == "__main__":

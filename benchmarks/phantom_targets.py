@@ -1,13 +1,13 @@
-"""How hard is the phantom? Validation and test AUROC of classifiers, over several seeds.
+"""Difficulty of the phantom: validation and test AUROC of classifiers, for several seeds.
 
     python benchmarks/phantom_targets.py [--classes 6] [--shortcut]
 
-The targets on test: logistic regression on pixels between 0.60 and 0.80; a small CNN at least 0.08
+Targets on test: logistic regression on pixels between 0.60 and 0.80; a small CNN at least 0.08
 above it; pretrained fine-tuning at least as good as frozen features; nothing above 0.98. With more
 classes (macro one-vs-rest): logistic regression clearly above chance and clearly below a small CNN
-(with a dense head it may learn the images by heart first; global pooling prevents that). With the
-shortcut: above 0.9 on validation, and at least 0.1 less on test. Every seed draws other patients
-and other initial weights. The pretrained networks run on the plain phantom only.
+(with a dense head it may memorise the images first; global pooling prevents that). With the
+shortcut: above 0.9 on validation, and at least 0.1 less on test. Each seed draws different patients
+and different initial weights. The pretrained networks run on the plain phantom only.
 """
 
 import argparse
@@ -50,7 +50,7 @@ LARGE: dict[str, dict[str, object]] = {
 
 
 def logistic_regression(data: Dataset) -> Scores:
-    """Logistic regression on pixels, its strength of L2 chosen on validation."""
+    """Score logistic regression on pixels, with the strength of L2 chosen on validation."""
 
     def score(model: Pipeline, split: Images) -> float:
         return auroc(split.labels, model.predict_proba(_flat(split)), data.positive)
@@ -69,7 +69,7 @@ def logistic_regression(data: Dataset) -> Scores:
 def network(
     data: Dataset, params: dict[str, object], seed: int, backbone: Tensors | None
 ) -> Scores:
-    """A network, its best epoch chosen on validation."""
+    """Score a network, with the best epoch chosen on validation."""
     config = TrialConfig.of({**params, "seed": seed})
     prepared = prepare_data(data, SIZE)
     state = TrainingState(config, prepared, backbone=backbone)
@@ -86,7 +86,7 @@ def _flat(split: Images) -> np.ndarray:
 
 
 def _backbone() -> Tensors:
-    arrays = load_backbone(LITE, resolve([(LITE, "imagenet")], None).found[LITE, "imagenet"])
+    arrays = load_backbone(LITE, resolve([(LITE, "imagenet")], None).files[LITE, "imagenet"])
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 
 
@@ -94,8 +94,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="AUROC of several classifiers on the phantom.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--classes", type=int, help="how many, from 2 to 12")
-    kind.add_argument("--shortcut", action="store_true", help="with a marker that test lacks")
+    kind.add_argument("--classes", type=int, help="number of classes, from 2 to 12")
+    kind.add_argument(
+        "--shortcut", action="store_true", help="add a marker that is absent from test"
+    )
     return parser.parse_args()
 
 
@@ -112,8 +114,8 @@ def main() -> None:
         data = split_collection(read_phantom(source, OpenOptions(), seed), seed, None)
         row = [logistic_regression(data)]
         for params in networks.values():
-            needed = backbone if "weights" in params else None
-            row.append(network(data, params, seed, needed))
+            weights = backbone if "weights" in params else None
+            row.append(network(data, params, seed, weights))
         cells = " | ".join(f"{val:.3f} / {test:.3f}" for val, test in row)
         print(f"| {seed} | {cells} |", flush=True)
 

@@ -1,15 +1,15 @@
-"""The peer of the other benchmarks: plain Ray Tune, as a person writes it without tune_bio.
+"""Reference for the other benchmarks: plain Ray Tune as commonly written, without tune_bio.
 
     python benchmarks/plain_ray_tune.py --data FILE.npz --configs FILE.json --out FILE.json
 
-Nothing is slow on purpose. A trial is a function in a process of its own with one CPU; it reads the
+Nothing is slow on purpose. A trial is a function in a separate process with one CPU; it reads the
 npz (MedMNIST's layout), transforms each image in a DataLoader, freezes the backbone by
 `requires_grad`, and reports a checkpoint every epoch. SqueezeNet takes its ImageNet weights from
-where torch.hub keeps them (TORCH_HOME).
+the folder of torch.hub (TORCH_HOME).
 
 `--configs` is a JSON list of objects with `model` (squeezenet1_0 or ann), `epochs`, `lr`, and
-where wanted `weights`, `freeze` (none or backbone), `batch_size`, `dropout`, `lr_schedule`
-(constant or cosine), `width` and `seed`.
+optionally `weights`, `freeze` (none or backbone), `batch_size`, `dropout`, `lr_schedule` (constant
+or cosine), `width` and `seed`.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Config = dict[str, Any]
 
 
 class Split(Dataset[tuple[torch.Tensor, int]]):
-    """One split of an npz, each image through `transform` whenever it is asked for."""
+    """One split of an npz; `transform` is applied on each access to an image."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Split(Dataset[tuple[torch.Tensor, int]]):
 
 
 def build_transform(model: str, size: int) -> v2.Compose:
-    """Resize and normalise one image; three channels for a network from ImageNet."""
+    """Build the transform of one image: resize, normalise; three channels except for `ann`."""
     steps: list[nn.Module] = [v2.ToImage(), v2.Resize((size, size), antialias=True)]
     if model == "ann":
         normalize = v2.Normalize((0.5,), (0.5,))
@@ -69,7 +69,7 @@ def build_transform(model: str, size: int) -> v2.Compose:
 
 
 def build_model(config: Config, classes: int, pixels: int) -> nn.Module:
-    """The network of a configuration; `pixels` are the numbers in one image."""
+    """Build the network of a configuration; `pixels` is the number of values in one image."""
     dropout = config.get("dropout", 0.0)
     if config["model"] == "ann":
         width = config.get("width", 512)
@@ -92,7 +92,7 @@ def build_model(config: Config, classes: int, pixels: int) -> nn.Module:
 def train_epoch(
     model: nn.Module, loader: DataLoader[Any], optimizer: torch.optim.Optimizer
 ) -> list[torch.Tensor]:
-    """One pass over the training images; the loss of each batch."""
+    """Train for one pass over the training images; return the loss of each batch."""
     criterion, losses = nn.CrossEntropyLoss(), []
     model.train()
     for images, labels in loader:
@@ -105,7 +105,7 @@ def train_epoch(
 
 
 def accuracy(model: nn.Module, loader: DataLoader[Any], images: int) -> float:
-    """Share of the images that are classified rightly."""
+    """Return the share of correctly classified images."""
     model.eval()
     with torch.inference_mode():
         right = sum(int((model(x).argmax(dim=1) == y).sum()) for x, y in loader)
@@ -113,7 +113,7 @@ def accuracy(model: nn.Module, loader: DataLoader[Any], images: int) -> float:
 
 
 def trial(config: Config, data: str, size: int) -> None:
-    """The function trainable."""
+    """Train one configuration: the function trainable."""
     torch.set_num_threads(1)
     torch.manual_seed(config.get("seed", 0))
     with np.load(data) as arrays:
@@ -143,7 +143,7 @@ def trial(config: Config, data: str, size: int) -> None:
 
 
 def search(configs: list[Config], data: Path, size: int, cpus: int) -> list[Config]:
-    """Run each configuration; each with its best validation accuracy and its seconds."""
+    """Run each configuration; return them with their best validation accuracy and seconds."""
     ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)
     function = partial(_listed, data=str(data.absolute()), size=size)
     with tempfile.TemporaryDirectory() as storage:
@@ -179,7 +179,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Listed configurations in plain Ray Tune.")
     parser.add_argument("--data", type=Path, required=True, help="an npz in MedMNIST's layout")
     parser.add_argument("--configs", type=Path, required=True, help="a JSON list of objects")
-    parser.add_argument("--out", type=Path, required=True, help="a JSON file that is written")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--cpus", type=int, default=2)
     return parser.parse_args()
@@ -191,7 +191,7 @@ def main() -> None:
     configs = json.loads(arguments.configs.read_text())
     trials = search(configs, arguments.data, arguments.image_size, arguments.cpus)
     arguments.out.write_text(json.dumps(trials, indent=1))
-    best = max(found[SCORE] for found in trials)
+    best = max(result[SCORE] for result in trials)
     print(f"{len(trials)} trials in {time.perf_counter() - began:.1f} s, best {SCORE} {best:.4f}")
 
 

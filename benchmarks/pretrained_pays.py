@@ -1,8 +1,8 @@
-"""Do ImageNet weights help? The same configurations with and without them, over three seeds.
+"""Gain from ImageNet weights: the same configurations with and without them, for three seeds.
 
     python benchmarks/pretrained_pays.py --data DIR_OR_NPZ --results /tmp/pretrained_pays
 
-Everything but `weights` is equal, and nothing is stopped early.
+Only `weights` differs, and no trial is stopped early.
 """
 
 import argparse
@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("--data", default="phantom")
     parser.add_argument("--model", default="timm:tf_efficientnet_lite0")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--results", type=Path, required=True, help="a folder that may be made")
+    parser.add_argument(
+        "--results", type=Path, required=True, help="the results folder, created if necessary"
+    )
     options = parser.parse_args()
     configs = [
         {**COMMON, "model": options.model, "weights": weights, "seed": seed}

@@ -1,11 +1,11 @@
-"""How often is a model that was trained on shuffled labels found to be above chance?
+"""False alarms of the shuffled-label control: models of shuffled labels that look above chance.
 
     python benchmarks/shuffled_labels.py --nulls 200
 
-Each null data set is the phantom with its labels shuffled between patients, by a seed of its own; a
-small network is trained on it, and tested on its validation images by `permutation_p`. At 0.05 the
-test must reject within binomial limits. Beside it stand two wrong ways that the same predictions
-lend themselves to: images in the place of patients, and the best epoch in the place of the last.
+Each null data set is the phantom with its labels shuffled between patients, under a different seed.
+A small network is trained on it and tested on its validation images by `permutation_p`. At 0.05 the
+test must reject within binomial limits. For comparison, the same predictions are tested in two
+wrong ways: with images instead of patients, and at the best epoch instead of the last.
 """
 
 import argparse
@@ -36,7 +36,7 @@ RIGHT, BY_IMAGE, BEST = "patients, last epoch", "images, last epoch", "patients,
 def p_values(
     data: Dataset, prepared: TrialData, epochs: int, seed: int, resamples: int
 ) -> dict[str, float]:
-    """Of one null data set, by each way."""
+    """Return the p-value of one null data set for each way of testing."""
     train, val = shuffled_labels(data.train, data.val, seed)
     null = replace(
         prepared,
@@ -53,16 +53,16 @@ def p_values(
         area = partial(metrics.auroc, positive=data.positive)
         return permutation_p(val.labels, probabilities, patients, area, seed, resamples)
 
-    found = {RIGHT: p_value(state.model, val.patients), BY_IMAGE: p_value(state.model, val.names)}
-    return {**found, BEST: p_value(state.with_best_weights(), val.patients)}
+    by_way = {RIGHT: p_value(state.model, val.patients), BY_IMAGE: p_value(state.model, val.names)}
+    return {**by_way, BEST: p_value(state.with_best_weights(), val.patients)}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="False alarms of the shuffled-label control.")
     parser.add_argument("--nulls", type=int, default=200, help="null data sets")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--resamples", type=int, default=39, help="permutations a test")
-    parser.add_argument("--quick", action="store_true", help="see that it runs")
+    parser.add_argument("--resamples", type=int, default=39, help="permutations per test")
+    parser.add_argument("--quick", action="store_true", help="run a few null data sets only")
     return parser.parse_args()
 
 
@@ -74,10 +74,10 @@ def main() -> None:
     prepared = prepare_data(data, Geometry(CONFIG.image_size))
     rejected: Counter[str] = Counter()
     for seed in range(nulls):
-        found = p_values(data, prepared, arguments.epochs, seed, arguments.resamples)
-        rejected.update(way for way, p in found.items() if p <= LEVEL)
+        by_way = p_values(data, prepared, arguments.epochs, seed, arguments.resamples)
+        rejected.update(way for way, p in by_way.items() if p <= LEVEL)
     low, high = binom.interval(0.95, nulls, LEVEL)
-    print(f"{nulls} null data sets, rejected at {LEVEL}; expected of a sound test: ", end="")
+    print(f"{nulls} null data sets, rejected at {LEVEL}; a sound test rejects ", end="")
     print(f"{low:.0f} to {high:.0f} (95 %)\n")
     print("| exchanged, and predictions at | rejected | share |\n| --- | --- | --- |")
     for way in (RIGHT, BY_IMAGE, BEST):

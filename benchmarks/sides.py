@@ -1,4 +1,4 @@
-"""What the benchmarks that compare two sides share: commands, their time, and tables."""
+"""Shared code of the benchmarks: running commands, measuring their time, printing tables."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import psutil
 BENCHMARKS = Path(__file__).parent
 PEER = BENCHMARKS / "plain_ray_tune.py"
 REAL_DATA = "TUNE_BIO_REAL_DATA"
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 SPACE = """
 from tune_bio import SearchSettings, Trial
 
@@ -25,41 +25,41 @@ SETTINGS = SearchSettings(max_epochs={max_epochs}, scheduler="none")
 
 
 def search_space(trial: Trial) -> None:
-    trial.suggest_categorical("model", ["ann"])  # the configurations are listed
+    trial.suggest_categorical("model", ["ann"])  # the configurations come from a file
 """
 
 
 @dataclass(frozen=True)
-class Ran:
-    """Seconds of a command: on the clock, and of CPU in all of its processes.
+class CommandTime:
+    """The time of a command: on the clock, and CPU time of all its processes.
 
-    The CPU's are looked up ten times a second, so a process's last moments are missing.
+    The CPU time is read ten times a second, so the last moments of each process are missing.
     """
 
     seconds: float
-    computed: float
+    cpu_seconds: float
 
 
 def run(
-    command: Sequence[object], look: Callable[[psutil.Process], None] = lambda process: None
-) -> Ran:
-    """Run a command to its end, with a look at all of its processes; exits where it fails."""
-    computed: dict[int, float] = {}
+    command: Sequence[object], observe: Callable[[psutil.Process], None] = lambda process: None
+) -> CommandTime:
+    """Run a command to its end and call `observe` on all its processes; exit if it fails."""
+    cpu_seconds: dict[int, float] = {}
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as told:
-        started = psutil.Popen([str(part) for part in command], stdout=told, stderr=told)
+    with tempfile.TemporaryFile("w+") as output:
+        started = psutil.Popen([str(part) for part in command], stdout=output, stderr=output)
         while started.poll() is None:
             for process in _processes(started):
                 with suppress(psutil.Error):  # it may end at any moment
                     used = process.cpu_times()
-                    computed[process.pid] = used.user + used.system
-                    look(process)
-            time.sleep(LOOK_SECONDS)
+                    cpu_seconds[process.pid] = used.user + used.system
+                    observe(process)
+            time.sleep(POLL_SECONDS)
         seconds = time.perf_counter() - began
         if started.returncode:
-            told.seek(0)
-            sys.exit(f"{told.read()}\n{' '.join(map(str, command))}: status {started.returncode}")
-    return Ran(seconds, sum(computed.values()))
+            output.seek(0)
+            sys.exit(f"{output.read()}\n{' '.join(map(str, command))}: status {started.returncode}")
+    return CommandTime(seconds, sum(cpu_seconds.values()))
 
 
 def _processes(started: psutil.Popen) -> list[psutil.Process]:
@@ -71,12 +71,14 @@ def _processes(started: psutil.Popen) -> list[psutil.Process]:
 
 def plain_ray_tune(
     work: Path, name: str, configs: Sequence[Mapping[str, Any]], data: Path, *flags: object
-) -> tuple[Ran, list[dict[str, Any]]]:
-    """The peer on these configurations: its time, and its trials."""
-    listed, out = work / f"{name}.json", work / f"{name}_found.json"
+) -> tuple[CommandTime, list[dict[str, Any]]]:
+    """Run plain Ray Tune on these configurations; return its time and its trials."""
+    listed, out = work / f"{name}.json", work / f"{name}_trials.json"
     listed.write_text(json.dumps(configs))
-    ran = run([sys.executable, PEER, "--data", data, "--configs", listed, "--out", out, *flags])
-    return ran, json.loads(out.read_text())
+    duration = run(
+        [sys.executable, PEER, "--data", data, "--configs", listed, "--out", out, *flags]
+    )
+    return duration, json.loads(out.read_text())
 
 
 def tune_bio(
@@ -86,43 +88,43 @@ def tune_bio(
     data: Path | str,
     *flags: object,
     cache: str = "cache",
-    look: Callable[[psutil.Process], None] = lambda process: None,
+    observe: Callable[[psutil.Process], None] = lambda process: None,
     space: str = SPACE,
-) -> tuple[Ran, Path]:
-    """The command on these configurations: its time, and the folder of its results.
+) -> tuple[CommandTime, Path]:
+    """Run tune_bio on these configurations; return its time and the folder of the study.
 
-    Each study has a results folder of its own, so that it finds nothing of another but in `cache`.
+    Each study has a separate results folder, so that it can reuse nothing but `cache`.
     """
     file, listed = work / f"{name}_space.py", work / f"{name}.json"
     file.write_text(space.format(max_epochs=max(config["epochs"] for config in configs)))
     listed.write_text(json.dumps(configs))
-    ran = run(
+    duration = run(
         [
             sys.executable, "-m", "tune_bio.search", file, "--configs", listed, "--data", data,
             "--name", name, "--results", work / f"results_{name}", "--cache-dir", work / cache,
             "--finalists", 0, "--no-controls", "--missing-weights", "error",
-            "--allow-leakage",  # PneumoniaMNIST holds copies of some radiographs in two splits
+            "--allow-leakage",  # PneumoniaMNIST has copies of some radiographs in two splits
             *flags,
         ],
-        look,
+        observe,
     )  # fmt: skip
-    return ran, work / f"results_{name}" / name
+    return duration, work / f"results_{name}" / name
 
 
 def real_data(name: str) -> Path | None:
-    """A file or folder of the real data, where there are any."""
+    """Return the path of a file or folder of the real data, or None without real data."""
     folder = os.environ.get(REAL_DATA)
     return Path(folder, name) if folder else None
 
 
 def use_torch_home(folder: Path | None) -> None:
-    """Let both sides look for published weights there."""
+    """Make both sides look for published weights in `folder`."""
     if folder is not None:
         os.environ["TORCH_HOME"] = str(folder.absolute())
 
 
 def write_npz(path: Path, images: int, size: int, val: int | None = None) -> Path:
-    """Grey noise of two classes in MedMNIST's layout, one of them brighter in a corner."""
+    """Write grey noise in MedMNIST's layout; one of two classes is brighter in a corner."""
     arrays = {}
     for seed, (split, n) in enumerate(
         {"train": images, "val": val or images // 4, "test": 32}.items()
@@ -136,18 +138,18 @@ def write_npz(path: Path, images: int, size: int, val: int | None = None) -> Pat
     return path
 
 
-def row(*cells: object) -> None:
-    """A row of a Markdown table."""
+def print_row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def head(*columns: str) -> None:
-    """The head of a Markdown table."""
+def print_head(*columns: str) -> None:
+    """Print the head of a Markdown table."""
     print()
-    row(*columns)
-    row(*["---"] * len(columns))
+    print_row(*columns)
+    print_row(*["---"] * len(columns))
 
 
-def tell_load() -> None:
-    """The machine's load: on a busy one, absolute seconds mean little."""
+def print_load() -> None:
+    """Print the load of the machine: on a busy machine, absolute times mean little."""
     print(f"load before: {os.getloadavg()[0]:.2f}", flush=True)

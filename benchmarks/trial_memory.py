@@ -1,10 +1,10 @@
-"""How near is the estimate of a trial's memory? One epoch, each configuration in a fresh process.
+"""Accuracy of the memory estimate: one epoch of each configuration in a fresh process.
 
     python benchmarks/trial_memory.py
 
-First a Ray worker that has imported what a trial needs and has trained nothing: that is
-`memory.PROCESS`. Then the peak of each configuration, in a process that has imported the same; its
-images are left out, since trials share them. Linux only.
+First, a Ray worker that has imported what a trial needs and has trained nothing; this corresponds
+to `memory.PROCESS`. Then the peak of each configuration, in a process with the same imports. Images
+are excluded, because trials share them. Linux only.
 """
 
 import importlib
@@ -23,9 +23,9 @@ from tune_bio.ray_tune.environment import prepare_environment
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.training.state import Tensors
 
-IMAGES = 320  # three fifths of them to train on, more than any batch
+IMAGES = 320  # three fifths are for training, more than any batch
 MIB = 2**20
-TRAINABLE = "tune_bio.ray_tune.trainable"  # what a worker imports
+TRAINABLE = "tune_bio.ray_tune.trainable"  # the module that a worker imports
 LITE = {"model": "timm:tf_efficientnet_lite0", "weights": "imagenet"}
 CONFIGURATIONS: tuple[dict[str, Any], ...] = (
     {"model": "ann", "width": 64, "image_size": 64},
@@ -41,25 +41,25 @@ CONFIGURATIONS: tuple[dict[str, Any], ...] = (
 
 
 def idle_worker() -> dict[str, float]:
-    """Bytes of a Ray worker before it builds a model: resident, and its own among them."""
+    """Return the bytes of a Ray worker before it builds a model: resident, and private."""
     prepare_environment()
     import ray
 
     def measure() -> dict[str, float]:
         importlib.import_module(TRAINABLE)
-        found = psutil.Process().memory_full_info()
-        return {"resident": found.rss, "own": found.uss}
+        info = psutil.Process().memory_full_info()
+        return {"resident": info.rss, "private": info.uss}
 
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
              logging_level="ERROR")  # fmt: skip
-    importlib.import_module(TRAINABLE)  # as the driver has done: libraries are shared with it
-    found: dict[str, float] = ray.get(ray.remote(measure).remote())
+    importlib.import_module(TRAINABLE)  # as in a driver, which shares its libraries
+    memory: dict[str, float] = ray.get(ray.remote(measure).remote())
     ray.shutdown()
-    return found
+    return memory
 
 
 def one_epoch(params: dict[str, Any]) -> dict[str, float]:
-    """Bytes of a process that trains one epoch: before, at its peak, and as estimated."""
+    """Train one epoch; return the bytes of the process before, at its peak, and estimated."""
     prepare_environment()
     importlib.import_module(TRAINABLE)
     from tune_bio.datasets.opening import open_arrays
@@ -79,7 +79,7 @@ def one_epoch(params: dict[str, Any]) -> dict[str, float]:
     backbone = _backbone(config)
     pixels = images.nbytes + data.train.pixels.nbytes + data.val.pixels.nbytes
     before = _resident("VmRSS") - pixels
-    _forget_the_peak()
+    _reset_peak()
     train_epoch(TrainingState(config, data, backbone=backbone), data)
     peak = _resident("VmHWM") - pixels
     return {"before": before, "peak": peak, "estimate": expected, "process": PROCESS}
@@ -89,16 +89,16 @@ def _backbone(config: TrialConfig) -> Tensors | None:
     if config.weights == "none":
         return None
     pair = (config.model, config.weights)
-    arrays = load_backbone(config.model, resolve([pair], None).found[pair])
+    arrays = load_backbone(config.model, resolve([pair], None).files[pair])
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 
 
-def _forget_the_peak() -> None:
+def _reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _resident(field: str) -> float:
-    """Of this process: VmRSS now, VmHWM at its peak. (getrusage may tell of its parent.)"""
+    """Return VmRSS (now) or VmHWM (peak) of this process; getrusage may give its parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:
@@ -106,30 +106,30 @@ def _resident(field: str) -> float:
     raise ValueError(field)
 
 
-def _named(params: dict[str, Any]) -> str:
-    told = [str(params["model"])]
-    told += [f"{name} {value}" for name, value in params.items() if name in ("width", "freeze")]
-    return f"{', '.join(told)} | {params['image_size']} | {params.get('batch_size', 32)}"
+def _description(params: dict[str, Any]) -> str:
+    parts = [str(params["model"])]
+    parts += [f"{name} {value}" for name, value in params.items() if name in ("width", "freeze")]
+    return f"{', '.join(parts)} | {params['image_size']} | {params.get('batch_size', 32)}"
 
 
 def main() -> None:
     if sys.platform != "linux":
         sys.exit("the peak of a process is read from /proc, which only Linux has")
-    # A process of its own each: memory that was given back is not always given back to the system.
+    # One process per configuration: freed memory is not always returned to the system.
     fresh = multiprocessing.get_context("spawn")
     with fresh.Pool(1, maxtasksperchild=1) as pool:
         worker = pool.apply(idle_worker)
-        told = (f"{value / MIB:,.0f} MiB {name}" for name, value in worker.items())
-        print(f"an idle worker: {', '.join(told)}\n")
+        sizes = (f"{value / MIB:,.0f} MiB {name}" for name, value in worker.items())
+        print(f"an idle worker: {', '.join(sizes)}\n")
         print("| configuration | px | batch | peak MiB | estimate / peak | without the process |")
         print("|---|---|---|---|---|---|")
         for params in CONFIGURATIONS:
-            found = pool.apply(one_epoch, (params,))
-            peak, before = found["peak"], found["before"]
-            beside = (found["estimate"] - found["process"]) / (peak - before)
+            memory = pool.apply(one_epoch, (params,))
+            peak, before = memory["peak"], memory["before"]
+            without_process = (memory["estimate"] - memory["process"]) / (peak - before)
             print(
-                f"| {_named(params)} | {peak / MIB:,.0f} | {found['estimate'] / peak:.2f} "
-                f"| {beside:.2f} |",
+                f"| {_description(params)} | {peak / MIB:,.0f} | {memory['estimate'] / peak:.2f} "
+                f"| {without_process:.2f} |",
                 flush=True,
             )
 

@@ -176,7 +176,7 @@ def _missing_weights(report: Report) -> str:
     """Why a report's pretrained rows cannot be run, where none of them can."""
     pairs = walk_branches(load_search_space(ROOT / "search_spaces" / f"{report.space}.py")).pairs
     found = resolve(pairs, None)
-    if not pairs or found.found:
+    if not pairs or found.files:
         return ""
     return "; ".join(f"{model} {weights}: {why}" for (model, weights), why in found.missing.items())
 

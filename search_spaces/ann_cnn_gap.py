@@ -1,18 +1,18 @@
-"""A dense network, a CNN, or one with global average pooling? With dropout? (A course report.)
+"""A dense network, a CNN, or a CNN with global average pooling? With dropout? (A course report.)
 
 The command: python -m tune_bio.search search_spaces/ann_cnn_gap.py
 
 On 960 real chest radiographs for training, at 32 px, for 10 epochs, under two seeds (`--data DIR
 --image-size 32 --max-epochs 10 --replicates 2`): 2 minutes on 2 busy cores; best validation
-accuracy CNN 0.947, with dropout 0.939, CNN-GAP 0.894, wider 0.903, ANN 0.886; 8.9 points would be
-seen. At 256 px for 30 epochs a dry run estimates 64 minutes a seed there.
+accuracy CNN 0.947, with dropout 0.939, CNN-GAP 0.894, wider 0.903, ANN 0.886; differences of 8.9
+points would be detected. At 256 px for 30 epochs, a dry run estimates 64 minutes per seed on them.
 
-Each network is trained under three seeds: the report's gain by dropout was as large as the
+Each network is trained under three seeds: the report's gain from dropout was as large as the
 difference between two runs of one of its networks. `generalization_gap` measures overfitting, which
-was judged by eye; parameters and multiply-adds stand in every row, so that networks can be compared
-at their cost.
+the report judged by eye; every row has parameters and multiply-adds, so that networks can be
+compared at equal cost.
 
-As the report has it: BCE, batch 32, 30 epochs, Adam, lr 1e-3, StepLR(10, 0.1); the widths, dropouts
+From the report: BCE, batch 32, 30 epochs, Adam, lr 1e-3, StepLR(10, 0.1), and the widths, dropouts
 and heads below. It had no test set.
 """
 

@@ -3,20 +3,20 @@
 The command: python -m tune_bio.search search_spaces/finetune_or_features.py
 
 On 960 real chest radiographs for training, at 64 px and under one seed, with SqueezeNet, whose
-weights were at hand (`--data DIR --set resize=73 --set crop=64 --replicates 1`): under 3 minutes
-on 2 busy cores; best validation accuracy fine-tuned 0.969, fixed 0.944 and 0.947. At 224 px a dry
-run estimates 20 minutes a seed there.
+weights were available (`--data DIR --set resize=73 --set crop=64 --replicates 1`): under 3 minutes
+on 2 busy cores; best validation accuracy fine-tuned 0.969, fixed 0.944 and 0.947. At 224 px, a dry
+run estimates 20 minutes per seed on them.
 
-What the report's word "fixed" leaves open is told apart: `backbone` (BatchNorm fixed too) and
-`backbone_bn` (what `requires_grad = False` alone does: BatchNorm goes on adapting; SqueezeNet has
-none). Heads are trained with jitter, as in the report, and without: then each image is the same in
-every epoch, and its features are computed once; with jitter the frozen network sees new images in
-every epoch, and nothing can be reused.
+The report's word "fixed" has two meanings, which are distinguished here: `backbone` (BatchNorm is
+fixed too) and `backbone_bn` (only `requires_grad = False`: BatchNorm continues to adapt; SqueezeNet
+has none). Heads are trained with jitter, as in the report, and without. Without jitter, each image
+is the same in every epoch, and its features are computed once; with jitter, the frozen network sees
+new images in every epoch, and nothing can be reused.
 
-As the report has it: 10 epochs, batches of images resized to 256 x 256, the middle 224 x 224,
-normalised as for ImageNet, brightness and contrast jittered (its saturation and hue do nothing to
-grey images); lr 1e-4, weight decay 2e-3 and dropout 0.5, given for the fine-tuned ResNet-18 alone.
-Not given there, and ours: Adam, batch 32, and for heads an lr of 1e-3.
+From the report: 10 epochs; images resized to 256 x 256, center-cropped to 224 x 224, normalised as
+for ImageNet, with jitter of brightness and contrast (its jitter of saturation and hue has no effect
+on grey images); lr 1e-4, weight decay 2e-3 and dropout 0.5, which it states only for the fine-tuned
+ResNet-18. Not in the report, and chosen here: Adam, batch 32, and an lr of 1e-3 for heads.
 """
 
 from tune_bio import SearchSettings, Trial

@@ -1,24 +1,25 @@
-"""IMAGENET1K_V1 or V2, which batch size, how long, frozen or not? (A course report on a ResNeXt.)
+"""IMAGENET1K_V1 or V2? Which batch size? How many epochs? Frozen or not? (A ResNeXt course report.)
 
 The command: python -m tune_bio.search search_spaces/weights_and_batch.py
 
 On 960 real chest radiographs for training, at 64 px, for 3 epochs, under two seeds, with
-SqueezeNet, whose weights were at hand (`--data DIR --image-size 64 --max-epochs 3 --replicates 2
---set model=squeezenet1_0 --set weights=IMAGENET1K_V1`): 2 minutes on 2 busy cores; best
-validation accuracy fine-tuned 0.922, frozen 0.901. The whole grid wants a GPU: the report's nine
-runs took two hours, and here are 360 epochs of fine-tuning and 180 from scratch a seed
-(`--image-size 224`).
+SqueezeNet, whose weights were available (`--data DIR --image-size 64 --max-epochs 3 --replicates 2
+--set model=squeezenet1_0 --set weights=IMAGENET1K_V1`): 2 minutes on 2 busy cores; best validation
+accuracy fine-tuned 0.922, frozen 0.901. The whole grid needs a GPU: the report's nine runs took two
+hours, and the grid has 360 epochs of fine-tuning and 180 from scratch per seed (`--image-size
+224`).
 
-The report ran nine of these combinations by hand; here all of them stand in a grid, each under
-three seeds, so that no two things change at once. The learning rate does not depend on the length:
-the lengths of one setting are one training, with a row each. What is frozen (`backbone`) is
-computed once for all trials and epochs; the report's frozen runs paid for the whole forward pass in
-each of 100 epochs. Where the weights of V1 or V2 cannot be had, the tables have their rows as "not
-run"; `none` (random weights) is ours, as what pretraining is compared with.
+The report ran nine of these combinations by hand. Here, all of them form a grid, each under three
+seeds, so that values can be compared one at a time. The learning rate does not depend on the number
+of epochs, so all lengths of a setting are one training, with one row per length. The output of the
+frozen `backbone` is computed once for all trials and epochs; the report's frozen runs computed the
+whole forward pass in each of 100 epochs. If the weights of V1 or V2 are unavailable, their rows are
+marked "not run" in the tables. `none` (random weights) is added here as the baseline of
+pretraining.
 
-Any number of classes, as the data have them: six by default, as in the report. Not given there, and
-ours: cross-entropy, Adam, lr 1e-4 for fine-tuning and 1e-3 for heads, the transform (images at
-their own size).
+The number of classes is that of the data: six by default, as in the report. Not in the report, and
+chosen here: cross-entropy, Adam, lr 1e-4 for fine-tuning and 1e-3 for heads, the transform (images
+at their own size).
 """
 
 from tune_bio import SearchSettings, Trial

@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 import ray
 import torch
+from hypothesis import settings
 
 from tune_bio.ray_tune.ray_internals import without_helpers
 
 REAL_DATA = "TUNE_BIO_REAL_DATA"
+
+# The same examples on every machine, and no time limit per example, so that a failure does not
+# depend on where the tests run.
+settings.register_profile("tune_bio", deadline=None, derandomize=True, max_examples=100)
+settings.load_profile("tune_bio")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

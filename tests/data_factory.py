@@ -1,4 +1,4 @@
-"""Small data and comparisons that several tests share."""
+"""Small data sets, comparisons and Hypothesis settings that several tests share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,14 +29,13 @@ MODELS = ("ann", "cnn", "cnn_gap", *PRETRAINED)
 CLOCK = ("seconds", "images_per_second")
 T = TypeVar("T")
 
-# The same examples on every machine, and no time limit on an example: both would make a failure
-# depend on where it runs.
-examples = settings(deadline=None, derandomize=True, max_examples=300)
-few_examples = settings(deadline=None, derandomize=True, max_examples=25)
+# Everything else comes from the profile that conftest.py loads.
+examples = settings(max_examples=300)
+few_examples = settings(max_examples=25)
 
 
 def config(model: str = "cnn_gap", **params: Any) -> TrialConfig:
-    """A configuration that trains in milliseconds."""
+    """Return a configuration that trains in milliseconds."""
     small = {"width": 8} if model in ("ann", "cnn", "cnn_gap") else {}
     size = 16 if small else 32
     return TrialConfig.of(
@@ -45,7 +44,7 @@ def config(model: str = "cnn_gap", **params: Any) -> TrialConfig:
 
 
 def prepared(n: int, size: int, channels: int, classes: int, seed: int) -> PreparedSplit:
-    """Noise with a class cue: brighter the higher the class, so that there is much to learn."""
+    """Return noise with a class cue that is easy to learn: a quadrant brighter by class."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(n) % classes).astype(np.int64)
     pixels = rng.integers(0, 200, (n, size, size, channels))
@@ -56,7 +55,7 @@ def prepared(n: int, size: int, channels: int, classes: int, seed: int) -> Prepa
 def trial_data(
     config: TrialConfig, *, train: int = 24, val: int = 12, classes: int = 2, channels: int = 1
 ) -> TrialData:
-    """Train and validation splits for a configuration."""
+    """Return train and validation splits for a configuration."""
     size = config.image_size
     names = tuple(f"class{k}" for k in range(classes))
     return TrialData(
@@ -69,13 +68,13 @@ def trial_data(
 
 
 def as_images(pixels: Pixels, labels: Any, patients: Any, names: Any) -> Images:
-    """All of an array's images, (n, H, W, C), as a split."""
+    """Return all images of an array, (n, H, W, C), as a split."""
     source = ArraySource([pixels], ["made"], default_folder())
     return Images(source, np.arange(len(labels)), labels, patients, names)
 
 
 def dataset(n: int = 30, size: int = 20, channels: int = 1, classes: int = 2) -> Dataset:
-    """A data set of three splits whose images know their patients."""
+    """Return a data set of three splits with known patients."""
 
     def images(name: str, seed: int) -> Images:
         split = prepared(n, size, channels, classes, seed)
@@ -95,18 +94,21 @@ def dataset(n: int = 30, size: int = 20, channels: int = 1, classes: int = 2) ->
 
 
 def foreign_backbone(config: TrialConfig, channels: int = 1) -> Tensors:
-    """Backbone weights that no seed of `config` draws: they stand for pretrained ones."""
-    drawn = config.model_copy(update={"seed": 987})
-    return build_model(drawn, 2, channels).backbone.state_dict()
+    """Return a backbone drawn with another seed than that of `config`, to act as pretrained."""
+    reseeded = config.model_copy(update={"seed": 987})
+    return build_model(reseeded, 2, channels).backbone.state_dict()
 
 
 def lively_backbone(config: TrialConfig) -> Tensors:
-    """The same with BatchNorm adjusted to noise: untrained, deep networks else give constants."""
+    """Return such weights with BatchNorm adjusted to noise.
+
+    Without the adjustment, the output of a deep untrained network is constant.
+    """
     model = build_model(config.model_copy(update={"seed": 987}), 2, 3)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the mean over all batches, of which there is one
-    with torch.no_grad():  # what a gradient needs of 64 large images is more than a machine has
+            module.momentum = None  # mean over all batches (here, one)
+    with torch.no_grad():  # gradients of 64 large images would not fit in memory
         model.train()(torch.randn(64, 3, config.image_size, config.image_size))
     return {name: tensor.detach() for name, tensor in model.backbone.state_dict().items()}
 
@@ -114,7 +116,7 @@ def lively_backbone(config: TrialConfig) -> Tensors:
 def featured(
     config: TrialConfig, data: TrialData, backbone: Tensors, dtype: str = "float32"
 ) -> TrialData:
-    """`data` with the features of the configuration's frozen part."""
+    """Return `data` with the features of the configuration's frozen part."""
     model = frozen_model(config, backbone, data.format.channels)
     transform = input_transform(config, data.format)
     cut = verified_cut(model, transform, data.train.pixels)
@@ -126,24 +128,24 @@ def featured(
 
 
 def timeless(results: list[EpochResult]) -> list[dict[str, Any]]:
-    """Epoch results without what the clock decides."""
+    """Return epoch results without the columns that depend on the clock."""
     rows = [dataclasses.asdict(result) for result in results]
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
 
 def same(a: Tensors, b: Tensors) -> bool:
-    """Whether two sets of tensors have the same names and the same bits."""
+    """Return True if two sets of tensors have the same names and the same bits."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def is_one_line(error: BaseException) -> bool:
-    """Whether an error is told as one line: a fault, a colon, a remedy."""
+    """Return True if an error is one line: a fault, a colon and a remedy."""
     fault, _, remedy = str(error).partition(": ")
     return "\n" not in str(error) and bool(fault) and bool(remedy)
 
 
 def outcome(call: Callable[[], T]) -> T | InputError:
-    """What a call gives, or the error in which it refuses its input in one line."""
+    """Return the result of a call, or the one-line error with which it refuses its input."""
     try:
         return call()
     except InputError as error:

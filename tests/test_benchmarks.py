@@ -1,4 +1,4 @@
-"""The benchmarks that compare two sides run, on next to nothing; no time is looked at."""
+"""The benchmarks run on minimal inputs; their times are not checked."""
 
 import subprocess
 import sys
@@ -15,25 +15,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(name: str, *flags: object) -> str:
-    """What a script prints, quickly."""
+    """Run a script with `--quick`; return what it prints."""
     command = [sys.executable, BENCHMARKS / f"{name}.py", "--quick", *flags]
-    # A fault of tune_bio is an error here; the warnings of the peer are its own affair.
-    ended = subprocess.run(
+    # Errors of tune_bio fail here; warnings of plain Ray Tune do not.
+    completed = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False
     )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 def rows(printed: str) -> list[list[str]]:
-    """The rows of the tables, heads left out."""
-    found: list[list[str]] = []
+    """Return the rows of the printed tables, without their heads."""
+    cells: list[list[str]] = []
     for line in printed.splitlines():
         if line.startswith("| ---"):
-            found.pop()
+            cells.pop()
         elif line.startswith("|"):
-            found.append(line[2:-2].split(" | "))
-    return found
+            cells.append(line[2:-2].split(" | "))
+    return cells
 
 
 def test_fine_tuning_speed_shows_the_same_losses() -> None:
@@ -42,7 +42,7 @@ def test_fine_tuning_speed_shows_the_same_losses() -> None:
     assert [row[0] for row in rows(printed)] == ["bare loop", "tune_bio", "plain Ray Tune"]
 
 
-def test_shuffled_labels_tells_three_ways() -> None:
+def test_shuffled_labels_compares_three_ways() -> None:
     ways = [row[0] for row in rows(run("shuffled_labels"))]
     assert ways == ["patients, last epoch", "images, last epoch", "patients, best epoch"]
 
@@ -51,7 +51,7 @@ def test_marginal_trial() -> None:
     assert [row[0] for row in rows(run("marginal_trial"))] == ["plain Ray Tune", "tune_bio"]
 
 
-def test_what_formats_and_compilation_do_to_a_step() -> None:
+def test_memory_format_and_compiling() -> None:
     ((model, *ratios),) = rows(run("memory_format"))
     assert (model, len(ratios)) == ("cnn", 2)
     ((model, *_, paid),) = rows(run("compiling"))
@@ -72,11 +72,11 @@ def test_page_load() -> None:
     ((trials, _, size, *seconds),) = rows(run("page_load"))
     assert trials == "10"
     assert 1 < float(size) < 6
-    assert all(float(each) > 0 for each in seconds)
+    assert all(float(value) > 0 for value in seconds)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="private memory is read from /proc")
-def test_shared_memory_weighs_two_processes() -> None:
+def test_shared_memory_measures_two_processes() -> None:
     assert len(rows(run("shared_memory"))) == 2
 
 
@@ -91,11 +91,11 @@ def test_shared_prefixes_gives_the_same_rows(tmp_path: Path) -> None:
     np.savez(data, **arrays, **labels)
     printed = run("shared_prefixes", "--data", data, "--image-size", 8)
     assert "rows: identical" in printed
-    assert [row[:2] for row in rows(printed)] == [["a study each", "3"], ["one study", "2"]]
+    assert [row[:2] for row in rows(printed)] == [["six studies", "3"], ["one study", "2"]]
 
 
 @pytest.mark.real_data
-def test_frozen_search_reaches_the_peer_and_itself(real_data: Path) -> None:
+def test_frozen_search_runs_both_sides(real_data: Path) -> None:
     data, weights = real_data / "pneumoniamnist_dev.npz", real_data / "torch_home"
     printed = run("frozen_search", "--many", "--data", data, "--torch-home", weights)
     assert len(rows(printed)) == 5

@@ -1,4 +1,4 @@
-"""Refusals: the tree, the page that lists them, and a storm of malformed input."""
+"""The exceptions: their tree, their messages, and the page that lists them."""
 
 import importlib.util
 import inspect
@@ -21,27 +21,27 @@ def _generator() -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["generate"] = module  # dataclasses look their module up
+    sys.modules["generate"] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_page_of_errors_is_that_of_the_code() -> None:
-    written = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-    assert written == _generator().page(), "run python docs/generate_errors.py"
+def test_the_page_of_errors_is_up_to_date() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert page == _generator().page(), "run python docs/generate_errors.py"
 
 
-def test_every_refusal_of_the_package_has_a_fault_and_a_remedy() -> None:
-    found = list(_generator().refusals())
-    assert len(found) > 100
-    for refusal in found:
+def test_every_error_of_the_package_has_a_fault_and_a_remedy() -> None:
+    refusals = list(_generator().refusals())
+    assert len(refusals) > 100
+    for refusal in refusals:
         assert refusal.fault.strip(" …")
         assert refusal.remedy.strip(" …")
         assert not refusal.fault.endswith("."), refusal
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_an_error_is_in_the_tree_and_survives_the_way_between_processes(kind: type) -> None:
+def test_an_error_is_in_the_tree_and_can_be_pickled(kind: type) -> None:
     assert issubclass(kind, errors.TuneBioError)
     assert kind.__name__ in (errors.__doc__ or "")
     error = kind("a fault\nin two lines", "a remedy")

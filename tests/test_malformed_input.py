@@ -1,4 +1,4 @@
-"""A storm of malformed files and command lines: one line, exit status 2, nothing written."""
+"""Malformed files and command lines: a one-line error, exit status 2, and no file written."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ N = 24
 IMAGES = RNG.integers(0, 256, (N, 12, 12)).astype(np.uint8)
 LABELS = np.arange(N) % 2
 
-storm = settings(
+fuzzing = settings(
     deadline=None,
     derandomize=True,
     database=None,
@@ -54,15 +54,16 @@ def _npy(path: Path) -> list[str]:
 
 
 def _folder(suffix: str, dtype: Any = np.uint8) -> Callable[[Path], list[str]]:
-    def make(path: Path) -> list[str]:
+    def write(path: Path) -> list[str]:
         for k in range(2):
             (path / "data" / f"class{k}").mkdir(parents=True)
         for i, image in enumerate(IMAGES[:10]):
-            target = path / "data" / f"class{i % 2}" / f"{i}.{suffix}"
-            Image.fromarray(image.astype(dtype) * (100 if dtype == np.uint16 else 1)).save(target)
+            image_path = path / "data" / f"class{i % 2}" / f"{i}.{suffix}"
+            pixels = image.astype(dtype) * (100 if dtype == np.uint16 else 1)
+            Image.fromarray(pixels).save(image_path)
         return ["--data", str(path / "data")]
 
-    return make
+    return write
 
 
 def _metadata(path: Path) -> list[str]:
@@ -84,7 +85,7 @@ def _table(path: Path) -> list[str]:
 
 
 def _space(path: Path) -> list[str]:
-    return []  # the search-space file itself is what is damaged
+    return []  # the search-space file itself is damaged
 
 
 def _weights(path: Path) -> list[str]:
@@ -95,8 +96,8 @@ def _weights(path: Path) -> list[str]:
     return ["--weights-dir", str(path / "weights"), *pins]
 
 
-# What is damaged, and how many examples of it.
-LOADERS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
+# For each kind of file: a function that writes a valid one, and the number of examples.
+WRITERS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
     "npz": (_npz, 40),
     "npy": (_npy, 30),
     "png": (_folder("png"), 20),
@@ -110,7 +111,7 @@ LOADERS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
     "trials.parquet": (_table, 15),
     "space.py": (_space, 25),
 }
-LINES = 60  # examples of command lines
+COMMAND_LINES = 60  # number of examples
 
 DAMAGE = st.one_of(
     st.tuples(st.just("cut"), st.floats(0, 1)),
@@ -122,20 +123,20 @@ DAMAGE = st.one_of(
 )  # fmt: skip
 
 
-def _damaged(content: bytes, kind: str, how: Any) -> bytes:
+def _damaged(content: bytes, kind: str, damage: Any) -> bytes:
     data = bytearray(content)
     if kind == "cut":
-        return bytes(data[: round(how * len(data))])
+        return bytes(data[: round(damage * len(data))])
     if kind == "flip":
-        for where, change in how:
-            data[int(where * len(data))] ^= change
+        for position, change in damage:
+            data[int(position * len(data))] ^= change
         return bytes(data)
     if kind == "prepend":
-        return bytes(how) + content
+        return bytes(damage) + content
     if kind == "insert":
         middle = len(data) // 2
-        return content[:middle] + str(how).encode() + content[middle:]
-    return bytes(how)
+        return content[:middle] + str(damage).encode() + content[middle:]
+    return bytes(damage)
 
 
 def _snapshot(folder: Path) -> dict[str, bytes]:
@@ -144,7 +145,7 @@ def _snapshot(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., int]:
-    """Run the command as a dry run; it must end in 0, or refuse properly and write nothing."""
+    """A function that starts a dry run; it must succeed, or fail in one line and write nothing."""
 
     def run(space: Path, *arguments: str) -> int:
         before = _snapshot(tmp_path)
@@ -167,35 +168,35 @@ def attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A search-space file over a small set that is sound."""
-    np.savez(tmp_path / "sound.npz", train_images=IMAGES, train_labels=LABELS)
+    """A search-space file with a small valid dataset."""
+    np.savez(tmp_path / "valid.npz", train_images=IMAGES, train_labels=LABELS)
     path = tmp_path / "space.py"
-    path.write_text(SPACE.format(data=str(tmp_path / "sound.npz")))
+    path.write_text(SPACE.format(data=str(tmp_path / "valid.npz")))
     return path
 
 
-def test_the_storm_has_300_examples_or_more() -> None:
-    assert sum(examples for _, examples in LOADERS.values()) + LINES >= 300
+def test_there_are_at_least_300_examples() -> None:
+    assert sum(examples for _, examples in WRITERS.values()) + COMMAND_LINES >= 300
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::SyntaxWarning")
-@pytest.mark.parametrize("name", LOADERS)
-def test_damaged_files_are_refused_or_read(
+@pytest.mark.parametrize("name", WRITERS)
+def test_damaged_files_are_either_read_or_refused(
     tmp_path: Path, plain: Path, attempt: Callable[..., int], name: str
 ) -> None:
-    make, examples = LOADERS[name]
-    folder = tmp_path / "made"
+    write, examples = WRITERS[name]
+    folder = tmp_path / "input"
     statuses = []
 
-    @settings(storm, max_examples=examples)
-    @given(damage=DAMAGE, which=st.floats(0, 1, exclude_max=True))
-    def each(damage: tuple[str, Any], which: float) -> None:
+    @settings(fuzzing, max_examples=examples)
+    @given(damage=DAMAGE, position=st.floats(0, 1, exclude_max=True))
+    def attempt_damaged(damage: tuple[str, Any], position: float) -> None:
         folder.mkdir()
         try:
-            arguments = make(folder)
+            arguments = write(folder)
             files = sorted(p for p in folder.rglob("*") if p.is_file())
             files = [p for p in files if p.name == name] or files or [folder / "space.py"]
-            file = files[int(which * len(files))]
+            file = files[int(position * len(files))]
             content = file.read_bytes() if file.exists() else plain.read_bytes()
             file.write_bytes(_damaged(content, *damage))
             space = file if file.suffix == ".py" else plain
@@ -203,8 +204,8 @@ def test_damaged_files_are_refused_or_read(
         finally:
             shutil.rmtree(folder)
 
-    each()
-    assert statuses.count(2) >= examples / 4  # most damage shows; some files are read all the same
+    attempt_damaged()
+    assert statuses.count(2) >= examples / 4  # some damaged files can still be read
 
 
 FLAGS = (
@@ -227,16 +228,16 @@ VALUES = st.one_of(
 def test_malformed_command_lines_are_refused(plain: Path, attempt: Callable[..., int]) -> None:
     statuses = []
 
-    @settings(storm, max_examples=LINES)
+    @settings(fuzzing, max_examples=COMMAND_LINES)
     @given(st.lists(st.tuples(st.sampled_from(FLAGS), VALUES), min_size=1, max_size=3))
-    def each(pairs: list[tuple[str, str]]) -> None:
+    def attempt_flags(pairs: list[tuple[str, str]]) -> None:
         statuses.append(attempt(plain, *(token for pair in pairs for token in pair)))
 
-    each()
-    assert statuses.count(2) > LINES / 2
+    attempt_flags()
+    assert statuses.count(2) > COMMAND_LINES / 2
 
 
-def test_damaged_weights_are_refused_when_they_are_read(tmp_path: Path, plain: Path) -> None:
+def test_damaged_weights_are_refused_on_loading(tmp_path: Path, plain: Path) -> None:
     arguments = _weights(tmp_path)
     status = main([str(plain), *arguments, "--results", str(tmp_path / "results"), "--quiet"])
     assert status == 2

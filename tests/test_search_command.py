@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in one line, with nothing started and nothing written."""
+"""The command line: bad input is refused in one line, nothing is started and nothing written."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def space(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command on bad input; returns its one line."""
+    """Return a function that runs the command on bad input and returns the error line."""
 
     def run(*arguments: object) -> str:
         results = tmp_path / "results"
@@ -62,12 +62,12 @@ def _image(path: Path, value: int = 0) -> None:
 
 def _npz(path: Path, **arrays: Any) -> Path:
     n = 20
-    plain = {
+    valid = {
         f"{split}_{kind}": np.zeros((n, 16, 16), np.uint8) if kind == "images" else np.arange(n) % 2
         for split in ("train", "val", "test")
         for kind in ("images", "labels")
     }
-    np.savez(path, **{**plain, **arrays})
+    np.savez(path, **{**valid, **arrays})
     return path
 
 
@@ -90,12 +90,12 @@ def test_unreadable_image(space: Path, refused: Any, tmp_path: Path) -> None:
         _image(tmp_path / "images" / "normal" / f"{name}.png")
         _image(tmp_path / "images" / "sick" / f"{name}.png")
     broken = tmp_path / "images" / "sick" / "broken.png"
-    broken.write_text("no picture")
+    broken.write_text("not an image")
     assert str(broken) in refused(space, "--data", tmp_path / "images")
 
 
 def test_text_named_npz(space: Path, refused: Any, tmp_path: Path) -> None:
-    (tmp_path / "data.npz").write_text("no archive")
+    (tmp_path / "data.npz").write_text("not an archive")
     assert "no .npz file" in refused(space, "--data", tmp_path / "data.npz")
 
 
@@ -115,12 +115,12 @@ def test_unknown_model(space: Path, refused: Any) -> None:
     assert "resnet18" in line
 
 
-def test_unknown_data_class(space: Path, refused: Any) -> None:
+def test_unknown_positive_class(space: Path, refused: Any) -> None:
     assert "negative, positive" in refused(space, "--positive-class", "sick")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("x = 1\n", "defines no search_space"),
         ("def search_space(trial)\n    pass\n", "line 1"),
@@ -148,23 +148,25 @@ def test_unknown_data_class(space: Path, refused: Any) -> None:
         ),
     ],
 )
-def test_faulty_search_spaces(refused: Any, tmp_path: Path, text: str, told: str) -> None:
+def test_faulty_search_spaces(refused: Any, tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "faulty.py"
     path.write_text(text)
-    assert told in refused(path)
+    assert message in refused(path)
 
 
-def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) -> None:
+def test_a_missing_search_space_is_reported_with_the_existing_files(
+    space: Path, refused: Any
+) -> None:
     assert "space.py" in refused(space.with_name("spaec.py"))
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (("--set", "lrr=1"), "did you mean 'lr'"),
         (("--set", "lr"), "KEY=VALUE"),
         (("--set", "lr=fast"), "lr='fast'"),
-        (("--set", "gamma=0.5"), "means nothing"),
+        (("--set", "gamma=0.5"), "has no effect"),
         (("--set", "freeze=gradual"), "weights='none'"),
         (("--image-size", "4"), "image_size=4"),
         (("--image-size", "32", "--set", "image_size=64"), "contradicts"),
@@ -190,12 +192,12 @@ def test_missing_search_space_names_those_that_exist(space: Path, refused: Any) 
         (("--set", "weights=imagenet"), "impossible combination"),
     ],
 )
-def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], told: str) -> None:
-    assert told in refused(space, *flags)
+def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], message: str) -> None:
+    assert message in refused(space, *flags)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("not json", "no JSON"),
         ("[]", "lists nothing"),
@@ -205,20 +207,22 @@ def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], told: s
         ('[{"model": "ann", "epochs": true}]', "epochs=True"),
     ],
 )
-def test_faulty_lists(space: Path, refused: Any, tmp_path: Path, text: str, told: str) -> None:
+def test_faulty_configuration_lists(
+    space: Path, refused: Any, tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "configs.json"
     path.write_text(text)
-    assert told in refused(space, "--configs", path)
+    assert message in refused(space, "--configs", path)
 
 
-def test_an_existing_results_folder_is_left_alone(
+def test_an_existing_results_folder_is_not_changed(
     space: Path, refused: Any, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "results" / "space" / "trials.parquet"
-    kept.parent.mkdir(parents=True)
-    kept.write_text("mine")
+    existing = tmp_path / "results" / "space" / "trials.parquet"
+    existing.parent.mkdir(parents=True)
+    existing.write_text("mine")
     assert "--name space-2" in refused(space)
-    assert kept.read_text() == "mine"
+    assert existing.read_text() == "mine"
 
 
 def test_no_permission_to_write(space: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +230,7 @@ def test_no_permission_to_write(space: Path, capsys: pytest.CaptureFixture[str])
     assert "nothing can be written to" in capsys.readouterr().err
 
 
-def test_weights_that_cannot_be_had_are_refused_under_error(space: Path, refused: Any) -> None:
+def test_unavailable_weights_are_refused_under_error(space: Path, refused: Any) -> None:
     line = refused(
         space, "--set", "model=resnet18", "--set", "weights=imagenet", "--missing-weights", "error",
         "--dry-run",
@@ -234,7 +238,7 @@ def test_weights_that_cannot_be_had_are_refused_under_error(space: Path, refused
     assert "weights cannot be had: resnet18" in line
 
 
-def test_nothing_left_to_search_is_refused_under_skip(space: Path, refused: Any) -> None:
+def test_an_empty_space_is_refused_under_skip(space: Path, refused: Any) -> None:
     line = refused(space, "--set", "model=resnet18", "--set", "weights=imagenet", "--dry-run")
     assert "nothing is left to search" in line
 
@@ -244,8 +248,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
 ) -> None:
     assert main([str(space), "--results", str(tmp_path / "results"), "--dry-run"]) == 0
     output = capsys.readouterr().out
-    for told in ("200 patients", "synthetic", "lr", "1e-04 ... 0.01 (log)", "estimated time"):
-        assert told in output.replace("0.0001 ...", "1e-04 ...")
+    for text in ("200 patients", "synthetic", "lr", "1e-04 ... 0.01 (log)", "estimated time"):
+        assert text in output.replace("0.0001 ...", "1e-04 ...")
     assert not (tmp_path / "results").exists()
     assert not ray.is_initialized()
 
@@ -258,16 +262,16 @@ def test_help_and_bad_flags_answer_without_loading_pytorch() -> None:
         "assert main(['nowhere.py', '--num-trials', '-3']) == 2\n"
         "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert "examples:" in ran.stdout
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "examples:" in process.stdout
 
 
 @pytest.mark.slow
-def test_a_machine_without_internet_is_told_soon(space: Path, tmp_path: Path) -> None:
-    """The probe may take 5 s; the rest is imports and the reading of data."""
+def test_missing_internet_access_is_reported_soon(space: Path, tmp_path: Path) -> None:
+    """The connection test may take 5 s; the rest is imports and reading data."""
     started = time.monotonic()
-    ran = subprocess.run(
+    process = subprocess.run(
         [
             sys.executable, "-m", "tune_bio.search", str(space), "--set", "model=resnet18",
             "--set", "weights=imagenet", "--results", str(tmp_path),
@@ -277,34 +281,34 @@ def test_a_machine_without_internet_is_told_soon(space: Path, tmp_path: Path) ->
         env={
             **os.environ,
             "TORCH_HOME": str(tmp_path / "torch"),
-            # An address that drops packets, as a hospital's firewall does.
+            # An address that drops packets, like a hospital's firewall.
             "https_proxy": "http://192.0.2.1:9",
             "HTTPS_PROXY": "http://192.0.2.1:9",
         },
         timeout=120,
     )  # fmt: skip
-    assert ran.returncode == 2
-    assert "cannot be reached" in ran.stderr
+    assert process.returncode == 2
+    assert "cannot be reached" in process.stderr
     assert time.monotonic() - started < 90
 
 
 def _split_by_image(root: Path) -> Path:
-    """The chest X-ray set's names, one patient's images in train and in val."""
+    """Write images named like the chest X-ray set, one patient in both train and val."""
     images = smooth(24, 24, seed=0)
-    sides = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
-    for split, numbers in sides.items():
+    numbers_by_split = {"train": range(12), "val": range(12, 18), "test": range(18, 24)}
+    for split, numbers in numbers_by_split.items():
         for number in numbers:
             label = ("NORMAL", "PNEUMONIA")[number % 2]
             patient = 1 if number in (1, 13) else number
-            ill, well = f"person{patient}_virus_{number}.png", f"IM-{number:04d}-0001.png"
-            name = ill if number % 2 else well
+            pneumonia, normal = f"person{patient}_virus_{number}.png", f"IM-{number:04d}-0001.png"
+            name = pneumonia if number % 2 else normal
             path = root / split / label / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(images[number]).save(path)
     return root
 
 
-def test_a_patient_in_two_given_splits_stops_the_search_before_anything_is_decoded(
+def test_a_patient_in_two_splits_stops_the_search_before_decoding(
     space: Path, refused: Any, tmp_path: Path
 ) -> None:
     data, cache = _split_by_image(tmp_path / "split"), tmp_path / "cache"
@@ -315,7 +319,7 @@ def test_a_patient_in_two_given_splits_stops_the_search_before_anything_is_decod
     assert not cache.exists()
 
 
-def test_a_leak_that_is_allowed_marks_what_is_told(
+def test_an_allowed_leak_is_marked_in_the_output(
     space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = _split_by_image(tmp_path / "split")

@@ -1,4 +1,4 @@
-"""The search spaces that come with tune_bio: a contract that each of them keeps."""
+"""The search spaces that come with tune_bio: requirements that each of them meets."""
 
 import ast
 from pathlib import Path
@@ -13,11 +13,11 @@ from tune_bio.search import main
 from tune_bio.space.branches import grid, walk_branches
 from tune_bio.space.search_space import load_search_space
 from tune_bio.space.trial_config import Params
-from tune_bio.study.planning.plan import finish
+from tune_bio.study.planning.plan import complete_config
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(FOLDER.glob("*.py"))
-# How many configurations a grid has.
+# Number of configurations in each grid.
 GRIDS = {
     "ann_epochs": 3 * 6 + 2 * 6,
     "loss_and_batch": (1 + 3 * 3 + 1) + 3 * 3,
@@ -25,7 +25,7 @@ GRIDS = {
     "finetune_or_features": (1 + 2 * 2) + (1 + 2),
     "ann_cnn_gap": 5,
 }
-# The rows of the reports' tables, as far as they say what was trained.
+# The rows of the reports' tables, as far as the reports state what was trained.
 ROWS: dict[str, list[Params]] = {
     "ann_epochs": [
         *({"lr_schedule": "cosine", "depth": 4, "epochs": n} for n in (10, 20, 30, 40, 50, 60)),
@@ -59,7 +59,7 @@ ROWS: dict[str, list[Params]] = {
         {"model": "cnn_gap", "width": "32-32-128", "head_width": 128, "loss": "bce"},
     ],
 }  # fmt: skip
-# A dry run times a batch of each kind of trial: at these sizes it takes a moment.
+# A dry run times one batch of each kind of trial; at these sizes, it is fast.
 SMALL = {
     "transfer": ("image_size=32", "batch_size=16"),
     "ann_cnn_gap": ("image_size=32",),
@@ -69,13 +69,13 @@ SMALL = {
 }
 
 
-def named(path: Path) -> str:
+def space_name(path: Path) -> str:
     return path.stem
 
 
 @pytest.fixture(scope="module")
 def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights that pass for ImageNet's, of the smallest of the models."""
+    """A folder with random weights, as if from ImageNet, for the smallest model."""
     folder = tmp_path_factory.mktemp("weights")
     network = torchvision.models.squeezenet1_0()
     torch.save(network.state_dict(), folder / "squeezenet1_0.pth")
@@ -84,11 +84,11 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "fetch", lambda found: (None, "no network in tests"))
+    monkeypatch.setattr(published, "fetch", lambda source: (None, "no network in tests"))
 
 
-@pytest.mark.parametrize("path", SPACES, ids=named)
-def test_a_space_opens_with_its_question_and_its_command(path: Path) -> None:
+@pytest.mark.parametrize("path", SPACES, ids=space_name)
+def test_a_space_begins_with_its_question_and_its_command(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     question, empty, command = text.splitlines()[:3]
     assert "?" in question
@@ -96,17 +96,17 @@ def test_a_space_opens_with_its_question_and_its_command(path: Path) -> None:
     assert command == f"The command: python -m tune_bio.search search_spaces/{path.name}"
 
 
-@pytest.mark.parametrize("path", SPACES, ids=named)
+@pytest.mark.parametrize("path", SPACES, ids=space_name)
 def test_every_branch_is_a_configuration(path: Path) -> None:
     space = load_search_space(path)
-    found = walk_branches(space)
-    assert found.complete
-    for params in (*found.leaves, *found.highs):
-        assert finish(params, space.settings, size=64)["epochs"] <= space.settings.max_epochs
+    branches = walk_branches(space)
+    assert branches.complete
+    for params in (*branches.leaves, *branches.highs):
+        assert complete_config(params, space.settings, size=64).epochs <= space.settings.max_epochs
 
 
-@pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in GRIDS], ids=named)
-def test_a_report_is_a_grid_that_is_replicated_whole_and_has_its_rows(path: Path) -> None:
+@pytest.mark.parametrize("path", [FOLDER / f"{name}.py" for name in GRIDS], ids=space_name)
+def test_a_report_is_a_fully_replicated_grid_with_the_rows_of_its_table(path: Path) -> None:
     space = load_search_space(path)
     settings = space.settings
     assert (settings.searcher, settings.scheduler) == ("grid", "none")
@@ -114,30 +114,30 @@ def test_a_report_is_a_grid_that_is_replicated_whole_and_has_its_rows(path: Path
     cells = grid(space)
     assert len(cells) == GRIDS[path.stem]
     for row in ROWS[path.stem]:
-        found = [cell for cell in cells if row.items() <= {"freeze": "none", **cell}.items()]
-        assert found, f"{row} is no cell of the grid"
+        matches = [cell for cell in cells if row.items() <= {"freeze": "none", **cell}.items()]
+        assert matches, f"{row} is not in the grid"
 
 
-def test_every_space_is_a_grid_of_the_reports_or_searched() -> None:
+def test_every_space_except_transfer_is_the_grid_of_a_report() -> None:
     assert {path.stem for path in SPACES} - GRIDS.keys() == {"transfer"}
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        # It builds a large network twice.
+        # weights_and_batch builds a large network twice
         pytest.param(path, marks=[pytest.mark.slow] if path.stem == "weights_and_batch" else [])
         for path in SPACES
     ],
-    ids=[named(path) for path in SPACES],
+    ids=[space_name(path) for path in SPACES],
 )
-def test_a_dry_run_shows_what_would_be_run(
+def test_a_dry_run_shows_the_planned_study(
     path: Path, weights_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pins = [part for pin in SMALL.get(path.stem, ()) for part in ("--set", pin)]
     flags = ["--dry-run", "--results", str(tmp_path), "--weights-dir", str(weights_dir), *pins]
     assert main([str(path), *flags]) == 0
-    told = capsys.readouterr().out
-    assert "estimated time" in told
-    assert "synthetic" in told
+    printed = capsys.readouterr().out
+    assert "estimated time" in printed
+    assert "synthetic" in printed
     assert not ray.is_initialized()

@@ -1,4 +1,4 @@
-"""A search from a notebook or a program: the command's work, with arrays in and tables out."""
+"""A search from a notebook or a program: the same as the command, with arrays in and tables out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +9,13 @@ from rich.console import Console
 
 from tune_bio.datasets.sources.in_memory import ArrayData
 from tune_bio.inference.exported_model import TrainedModel, load_model
+from tune_bio.ray_tune.environment import prepare_environment
+from tune_bio.ray_tune.launch import ray_session
 from tune_bio.records.results import Results
 from tune_bio.space.pins import check_pins
 from tune_bio.space.search_space import SearchSpace, Trial, load_search_space, search_space_of
 from tune_bio.space.settings import SearchSettings
 from tune_bio.study.request import Request
-from tune_bio.study.run import run_study
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +50,20 @@ def run_search(
 
     Args:
         space: a search-space file, or the function `search_space(trial)` itself.
-        settings: over those of the file.
+        settings: used instead of those of the file.
         data: (images, labels) or (images, labels, patients), a mapping of "train", "val" and
             "test" to such, or a source as `--data` takes it; by default that of the settings.
             images: (n, H, W) or (n, H, W, 3), uint8 or uint16.
         classes: names of the classes 0, 1, ... of arrays.
-        positive_class: of two classes, the one that is sought (default: the last).
+        positive_class: of two classes, the one to detect (default: the last).
         patient_pattern: a regular expression that finds the patient in a file's path.
-        pins: hyperparameters that hold for every trial, as `--set`.
-        name: of the study and its folder (default: that of the file or function).
+        pins: hyperparameters that are fixed for every trial, as with `--set`.
+        name: of the study and its folder (default: the name of the file or function).
         results: folder of all studies.
         weights_dir, missing_weights, cache_dir, address, resume, quiet: as the command's flags.
 
     Raises:
-        InputError: bad input; nothing was started.
+        InputError: bad input; no trial was started, and nothing was written.
         StudyError: the search ran and could not deliver.
     """
     loaded = _loaded(space, settings, pins or {})
@@ -83,7 +84,12 @@ def run_search(
         resume=resume,
     )
     console = Console(highlight=False, quiet=quiet)
-    return SearchResult.read(run_study(loaded, settings, request, console, address=address).folder)
+    prepare_environment(address)
+    with ray_session(settings, address) as ray:
+        from tune_bio.study.run import run_study  # imported while Ray started
+
+        outcome = run_study(loaded, settings, request, console, ray=ray)
+    return SearchResult.read(outcome.folder)
 
 
 def _loaded(

@@ -1,4 +1,4 @@
-"""python -m tune_bio.audit: look for what would make scores on a data source wrong."""
+"""python -m tune_bio.audit: find the defects of a data source that would distort scores."""
 
 import argparse
 import json
@@ -25,36 +25,35 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   python -m tune_bio.audit scans/
-      patients and copies on two sides of a split, balance of classes, defects
+      patients and copies in several splits, class balance, defects
   python -m tune_bio.audit scans/ --names-only
-      what the file names alone tell of patients, in seconds
+      only what the file names say about patients, in seconds
   python -m tune_bio.audit data.npz --json audit.json --sheet audit.png
-      everything for a program, and a contact sheet for the eye
+      all findings as JSON, and a contact sheet to look at
 
 Images are decoded once and kept in the cache, where a search finds them again.
-Images of the test split are compared and never shown.
+Images of the test split are compared but never shown.
 
-exit status: 0 nothing that would stop a search; 1 something would; 2 bad input;
-130 interrupted.
+exit status: 0 nothing would stop a search; 1 something would; 2 bad input; 130 interrupted.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command and return its exit status."""
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
-        "interrupted; what was decoded whole is kept in the cache",
+        "interrupted; fully decoded images stay in the cache",
     )
 
 
 def _run(options: argparse.Namespace) -> int:
-    SearchSettings.of({"seed": options.seed})  # refuses what a search would refuse
+    SearchSettings.of({"seed": options.seed})  # refuse what a search would refuse
     for path in (options.json, options.sheet):
         _refuse_unwritable(path)
     console = Console(highlight=False, quiet=options.quiet)
     if options.names_only:
-        return _names_only(options, console)
-    audited = _audited(options, console)
+        return _audit_names_only(options, console)
+    audited = _audit(options, console)
     from tune_bio.datasets.audit.console import print_audit
 
     print_audit(audited.audit, console)
@@ -65,15 +64,15 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_FAILED if audited.audit.errors else EXIT_OK
 
 
-def _audited(options: argparse.Namespace, console: Console) -> "Audited":
+def _audit(options: argparse.Namespace, console: Console) -> "Audited":
     with importing():
         from tune_bio.console.progress import progress_bar
         from tune_bio.datasets.audit.audit import audit_source
         from tune_bio.datasets.audit.console import print_findings
 
-    def tell(findings: "Sequence[Finding]") -> None:
+    def print_name_findings(findings: "Sequence[Finding]") -> None:
         if findings:
-            console.print("[bold]what the names tell[/] (images are read next)")
+            console.print("[bold]findings in the file names[/] (images are read next)")
             print_findings(findings, console)
 
     return audit_source(
@@ -83,39 +82,41 @@ def _audited(options: argparse.Namespace, console: Console) -> "Audited":
         patient_pattern=options.patient_pattern,
         cache_dir=options.cache_dir,
         stage=partial(progress_bar, console),
-        tell=tell,
+        on_name_findings=print_name_findings,
     )
 
 
-def _names_only(options: argparse.Namespace, console: Console) -> int:
+def _audit_names_only(options: argparse.Namespace, console: Console) -> int:
     with importing():
         from tune_bio.datasets.audit.audit import audit_names, has_names
         from tune_bio.datasets.audit.console import print_findings
 
     if not has_names(options.source):
         raise UsageError(
-            f"--names-only, and {options.source} is no folder of image files",
-            "leave it out: the audit of anything else looks at pixels",
+            f"--names-only: {options.source} is not a folder of image files",
+            "leave --names-only out; any other source is audited by its pixels",
         )
     if options.json is not None or options.sheet is not None:
-        raise UsageError("--names-only goes without --json and --sheet", "leave one of them out")
+        raise UsageError(
+            "--names-only cannot be combined with --json or --sheet", "leave one of them out"
+        )
     findings = audit_names(options.source, patient_pattern=options.patient_pattern)
     print_findings(findings, console)
     if not findings:
-        console.print("the names tell of no patient in more than one split")
-    return EXIT_FAILED if any(f.severity == "error" for f in findings) else EXIT_OK
+        console.print("by their names, no patient is in more than one split")
+    return EXIT_FAILED if any(finding.severity == "error" for finding in findings) else EXIT_OK
 
 
 def _save_sheet(path: Path, audited: "Audited", console: Console) -> None:
     from tune_bio.datasets.audit.contact_sheet import save_contact_sheet
 
     if not save_contact_sheet(path, audited.audit, audited.dataset, audited.geometry):
-        console.print("no image to look at was found: no sheet is written")
+        console.print("no finding has images to show: no contact sheet is written")
 
 
 def _refuse_unwritable(path: Path | None) -> None:
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        fault = "is a folder" if path.is_dir() else "lies in no folder that you may write to"
+        fault = "is a folder" if path.is_dir() else "is not in a folder that you may write to"
         raise ResultsError(f"{path} {fault}", "give the path of a file")
 
 
@@ -123,16 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "audit",
         "SOURCE [options]",
-        "Audit a data source before anything trains on it: leaks between splits, copies, classes, "
+        "Audit a data source before training on it: leaks between splits, copies, classes, "
         "defects.",
         EPILOG,
     )
-    parser.add_argument("source", metavar="SOURCE", help="as --data of tune_bio.search takes it")
-    add = parser.add_argument_group("how the source is read, as in a search").add_argument
+    parser.add_argument("source", metavar="SOURCE", help="source as in --data of tune_bio.search")
+    add = parser.add_argument_group("how the source is read (as in a search)").add_argument
     add(
         "--patient-pattern",
         metavar="REGEX",
-        help=r"finds the patient in an image's path, such as '(patient\d+)_'",
+        help=r"regular expression that finds the patient in an image's path, e.g. '(patient\d+)_'",
     )
     add("--positive-class", metavar="NAME", help="must be one of the classes (default: the last)")
     add(
@@ -140,19 +141,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=int,
         default=0,
-        help="of the splits, where the source gives none (default: 0)",
+        help="seed of the splits, for a source without its own (default: 0)",
     )
     add(
         "--cache-dir",
         metavar="DIR",
         type=Path,
-        help="where decoded images and hashes are kept (default: ~/.cache/tune_bio)",
+        help="cache of decoded images and hashes (default: ~/.cache/tune_bio)",
     )
-    add("--names-only", action="store_true", help="look at file names alone, in seconds")
-    add = parser.add_argument_group("what you get").add_argument
-    add("--json", metavar="FILE", type=Path, help="write everything that was found")
-    add("--sheet", metavar="FILE.png", type=Path, help="draw what was found, copies side by side")
-    add("--quiet", action="store_true", help="say nothing but errors")
+    add("--names-only", action="store_true", help="audit only the file names, in seconds")
+    add = parser.add_argument_group("output").add_argument
+    add("--json", metavar="FILE", type=Path, help="write all findings as JSON")
+    add("--sheet", metavar="FILE.png", type=Path, help="draw the findings, copies side by side")
+    add("--quiet", action="store_true", help="print errors only")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Every error that tune_bio raises on purpose.
+"""The exceptions that tune_bio raises on purpose.
 
 TuneBioError                 a fault and its remedy, printed as one line
 ├── InputError               bad input: nothing was started, exit status 2
@@ -6,23 +6,23 @@ TuneBioError                 a fault and its remedy, printed as one line
 │   ├── ConfigError          a hyperparameter or a setting
 │   ├── SpaceError           the search-space file
 │   ├── DataError            the images and their labels
-│   ├── WeightsError         pretrained weights that cannot be had
+│   ├── WeightsError         pretrained weights that are unavailable
 │   ├── ResourceError        CPUs, GPUs, memory
 │   ├── ResultsError         a results folder that cannot be written or read
-│   └── StatisticsError      figures that do not allow what is asked of them
-│       └── AliasError       hyperparameters whose effects cannot be told apart
-└── StudyError               a study that started and could not deliver
+│   └── StatisticsError      data that do not allow the requested statistic
+│       └── AliasError       hyperparameters whose effects cannot be separated
+└── StudyError               a study that started and has no result
 """
 
 
 class TuneBioError(Exception):
-    """A fault, told together with what to do about it.
+    """A fault and its remedy.
 
-    Both parts are sentences without a full stop; `str()` joins them into one line.
+    Both are sentences without a full stop; `str()` joins them into one line.
     """
 
     def __init__(self, fault: str, remedy: str) -> None:
-        # Both go to Exception's own args, so that the error survives pickling between processes.
+        # Exception keeps both in `args`, so that the error can be pickled between processes.
         super().__init__(fault, remedy)
         self.fault = fault
         self.remedy = remedy
@@ -36,7 +36,7 @@ class InputError(TuneBioError):
 
 
 class UsageError(InputError):
-    """The command line does not parse."""
+    """The command line is invalid."""
 
 
 class ConfigError(InputError):
@@ -52,11 +52,11 @@ class DataError(InputError):
 
 
 class WeightsError(InputError):
-    """Pretrained weights cannot be had."""
+    """Pretrained weights are unavailable."""
 
 
 class ResourceError(InputError):
-    """The machine or cluster does not have what was asked for."""
+    """The machine or cluster lacks the requested CPUs, GPUs or memory."""
 
 
 class ResultsError(InputError):
@@ -64,12 +64,12 @@ class ResultsError(InputError):
 
 
 class StatisticsError(InputError):
-    """The figures do not allow the statistic that is asked of them."""
+    """The data do not allow the requested statistic."""
 
 
 class AliasError(StatisticsError):
-    """Hyperparameters of a grid whose effects cannot be told apart."""
+    """The effects of some hyperparameters of a grid cannot be separated."""
 
 
 class StudyError(TuneBioError):
-    """The study ran, and there is nothing to deliver."""
+    """The study ran and has no result."""

@@ -1,4 +1,4 @@
-"""python -m tune_bio.report: figures, summary and page of studies, from their records."""
+"""python -m tune_bio.report: rebuild the figures, summary and report of studies from records."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tune_bio.analysis.conclusions import Conclusions
     from tune_bio.analysis.study_records import StudyRecords
 
-    Told = tuple[StudyRecords, pd.DataFrame, Conclusions]
+    LoadedStudy = tuple[StudyRecords, pd.DataFrame, Conclusions]
 
 COMPARISON = "comparison.html"
 
@@ -28,46 +28,46 @@ examples:
   python -m tune_bio.report results/transfer
       figures, summary.md and report.html of a study, also while it runs or after it was killed
   python -m tune_bio.report results/transfer results/scans
-      of both, and results/comparison.html, which shows them side by side
+      the same for both studies, and results/comparison.html, which shows them side by side
 
 Only the records are read: trials, epochs, predictions, evaluations and the manifest. Nothing is
-trained, and no image is looked at.
+trained and no image is read.
 
-exit status: 0 all well; 2 bad input; 130 interrupted.
+exit status: 0 success; 2 bad input; 130 interrupted.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command and return its exit status."""
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
-        "interrupted; every file that was written is whole",
+        "interrupted; every file that was written is complete",
     )
 
 
 def _run(options: argparse.Namespace) -> int:
     console = Console(highlight=False, quiet=options.quiet)
     folders = list(dict.fromkeys(path.absolute() for path in options.results))
-    alone = len(folders) == 1
+    single = len(folders) == 1
     try:
         if options.output is not None and options.output.is_dir():
             raise ResultsError(f"{options.output} is a folder", "give the path of a file")
         with importing():
             studies = {folder: _read(folder) for folder in folders}
         for folder, study in studies.items():
-            _tell(folder, *study, options.output if alone else None, console)
-        if not alone:
+            _write_report(folder, *study, options.output if single else None, console)
+        if not single:
             path = options.output or folders[0].parent / COMPARISON
             _compare(studies, path, console)
     except OSError as error:
         raise ResultsError(
             f"{error.filename} cannot be written ({error.strerror})",
-            "see who may write there, and whether the disk is full",
+            "check the permissions of its folder and the free disk space",
         ) from error
     return EXIT_OK
 
 
-def _read(folder: Path) -> "Told":
+def _read(folder: Path) -> "LoadedStudy":
     from tune_bio.analysis.conclusions import derive_conclusions
     from tune_bio.analysis.study_records import read_study
     from tune_bio.records.tables import read_predictions
@@ -76,7 +76,7 @@ def _read(folder: Path) -> "Told":
     return study, predictions, derive_conclusions(study, predictions)
 
 
-def _tell(
+def _write_report(
     folder: Path,
     study: "StudyRecords",
     predictions: "pd.DataFrame",
@@ -84,30 +84,30 @@ def _tell(
     output: Path | None,
     console: Console,
 ) -> None:
-    """Write everything that is made of a study's records, and say so."""
+    """Write all outputs derived from a study's records, and print which."""
     from tune_bio.analysis.figures.draw_all import save_figures
     from tune_bio.analysis.write_all import write_all
 
-    drawn: list[Path] = []
+    figures: list[Path] = []
     if not study.ranking.empty:
-        drawn = save_figures(study, folder / "figures", predictions, conclusions)
+        figures = save_figures(study, folder / "figures", predictions, conclusions)
     page = write_all(study, conclusions, folder, output)
     state = "" if study.ended else ", not ended"
-    run_command = (
-        f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(drawn)} figures"
+    summary = (
+        f"{study.manifest['name']} ({len(study.trials)} trials{state}): {len(figures)} figures"
     )
-    console.print(f"{escape(run_command)}, summary.md, {escape(str(page))}", soft_wrap=True)
+    console.print(f"{escape(summary)}, summary.md, {escape(str(page))}", soft_wrap=True)
 
 
-def _compare(studies: "dict[Path, Told]", path: Path, console: Console) -> None:
+def _compare(studies: "dict[Path, LoadedStudy]", path: Path, console: Console) -> None:
     from tune_bio.analysis.page.write_page import write_comparison
 
-    distinct = len({folder.name for folder in studies}) == len(studies)
-    named = {
-        folder.name if distinct else str(folder): (study, conclusions)
+    names_differ = len({folder.name for folder in studies}) == len(studies)
+    study_by_name = {
+        folder.name if names_differ else str(folder): (study, conclusions)
         for folder, (study, _, conclusions) in studies.items()
     }
-    write_comparison(named, path)
+    write_comparison(study_by_name, path)
     console.print(f"side by side: {escape(str(path))}", soft_wrap=True)
 
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         "RESULTS [RESULTS ...] [options]",
         "Rebuild figures, summary.md and report.html of studies from their records, at any time; "
-        "of several studies, also a page that shows them side by side.",
+        "for several studies, also write a page that shows them side by side.",
         EPILOG,
     )
     parser.add_argument(
@@ -126,10 +126,10 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         metavar="FILE",
         type=Path,
-        help="where the page goes: of one study (default: its report.html), or the one that shows "
-        "several (default: comparison.html beside the first)",
+        help="path of the page: of the report of one study (default: its report.html), or of the "
+        "comparison of several (default: comparison.html next to the first)",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
 
 

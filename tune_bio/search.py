@@ -13,7 +13,7 @@ from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, run_command
 from tune_bio.console.search_options import search_parser
 from tune_bio.errors import UsageError
 from tune_bio.ray_tune.environment import prepare_environment
-from tune_bio.ray_tune.launch import ray_while_importing
+from tune_bio.ray_tune.launch import ray_session
 from tune_bio.space.pins import parse_assignment
 from tune_bio.space.search_space import SearchSpace, load_search_space
 from tune_bio.space.settings import SearchSettings
@@ -36,22 +36,14 @@ def _run(options: argparse.Namespace) -> int:
     request = _request(space, options)
     check_folder(request)
     console = Console(highlight=False, quiet=options.quiet)
-    # Nothing above takes time; what follows imports PyTorch and Ray.
+    # Nothing above takes time; the rest imports PyTorch and Ray.
     prepare_environment(options.address)
     if options.dry_run:
         return _dry_run(space, settings, request, console, options.address)
-    with ray_while_importing(settings, options.address, dashboard=options.dashboard) as nodes:
-        from tune_bio.study.run import run_study
+    with ray_session(settings, options.address, dashboard=options.dashboard) as ray:
+        from tune_bio.study.run import run_study  # imported while Ray started
 
-        outcome = run_study(
-            space,
-            settings,
-            request,
-            console,
-            address=options.address,
-            dashboard=options.dashboard,
-            nodes=nodes,
-        )
+        outcome = run_study(space, settings, request, console, ray=ray)
     if outcome.signal is not None:
         return 128 + outcome.signal
     return EXIT_FAILED if outcome.failed else EXIT_OK
@@ -66,20 +58,18 @@ def _dry_run(
 ) -> int:
     with importing():
         from tune_bio.ray_tune.connection import available_nodes
-        from tune_bio.study.console import print_dry_run
-        from tune_bio.study.run import check
+        from tune_bio.study.run import dry_run
 
-    nodes = available_nodes(address)
-    print_dry_run(check(space, settings, request, nodes, console, download=False), console)
+    dry_run(space, settings, request, available_nodes(address), console)
     return EXIT_OK
 
 
 def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings:
-    """SETTINGS of the file, with what the command line says over them."""
+    """Return the SETTINGS of the file, overridden by the command line."""
     given = {name: getattr(options, name, None) for name in SearchSettings.model_fields}
     overrides = {name: value for name, value in given.items() if value is not None}
     if options.configs is not None:
-        overrides.setdefault("scheduler", "none")  # a list is run as it stands
+        overrides.setdefault("scheduler", "none")  # a list is run to its end
     return SearchSettings.of({**space.settings.model_dump(), **overrides})
 
 
@@ -100,7 +90,7 @@ def _request(space: SearchSpace, options: argparse.Namespace) -> Request:
 
 
 def _pins(options: argparse.Namespace) -> Params:
-    """The hyperparameters that the command line pins."""
+    """Return the hyperparameters that the command line pins."""
     pins = dict(parse_assignment(text) for text in options.set)
     if options.image_size is None:
         return pins

@@ -1,11 +1,11 @@
-"""A page of 500 trials with 60 epochs, once for all tests."""
+"""The page of a study of 500 trials with 60 epochs, shared by all tests."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.analysis.study_factory import made_study
+from tests.analysis.study_factory import make_study
 from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.page.gallery import LARGEST_IN_ALL
 from tune_bio.analysis.page.write_page import write_page
@@ -15,9 +15,9 @@ from tune_bio.records.tables import read_predictions
 
 @pytest.fixture(scope="session")
 def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """report.html of that study, with figures of the most bytes that it embeds."""
+    """Path of report.html, with as many bytes of figures as it may embed."""
     folder = tmp_path_factory.mktemp("large") / "study"
-    made_study(folder, trials=500, epochs=60, confirmed=2)
+    make_study(folder, trials=500, epochs=60, confirmed=2)
     study = read_study(folder)
     (folder / "figures").mkdir()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""Folders of studies as a search leaves them, written by hand: nothing is trained."""
+"""Study folders in the form that a search writes, made without training."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ IMAGES = 60
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
-def made_study(
+def make_study(
     folder: Path,
     *,
     trials: int = 6,
@@ -28,16 +28,17 @@ def made_study(
     ended: bool = True,
     **manifest: Any,
 ) -> Path:
-    """Write a study's tables and manifest; returns the folder.
+    """Write the tables and manifest of a study, and return its folder.
 
     Args:
-        folder: is made.
-        trials, epochs: of the search; the last `failed` trials have no epoch. Later trials are
-            better.
-        classes: their names.
-        confirmed, replicates: so many finalists have so many fresh seeds, and test scores.
-        ended: else the last trial is running, and the manifest is that of the beginning.
-        manifest: entries over those that are made.
+        folder: the folder to create.
+        trials, epochs: size of the search; the last `failed` trials have no epochs. Later trials
+            have better scores.
+        classes: names of the classes.
+        confirmed, replicates: the number of finalists, with test scores, and of their fresh seeds.
+        failed: the number of failed trials.
+        ended: if False, the last trial is running and the manifest lacks its final entries.
+        manifest: entries that replace the default ones.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -52,19 +53,20 @@ def made_study(
     for number in finalists:
         for replicate in range(1, replicates + 1):
             _trial(records, number, replicate, epochs, "completed", rng)
-    told = [_confirmed(records, number) for number in finalists]
-    if told:
+    confirmations = [_confirmed(records, number) for number in finalists]
+    if confirmations:
         records.test = SplitImages(names, names, labels)
-        for one in told:
-            _test_scores(records, one["median"], rng)
+        for finalist in confirmations:
+            _test_scores(records, finalist["median"], rng)
     records.write()
-    made = {**_manifest(records, classes, bool(told)), "confirmed": told, **manifest}
+    opened = bool(confirmations)
+    entries = {**_manifest(records, classes, opened), "confirmed": confirmations, **manifest}
     if ended:
         scored = [t for t, row in records.trials.items() if row["status"] == "completed"]
-        best = told[0]["median"] if told else max(scored, default=None)
-        made |= {"seconds": 12.0, "timeline": records.timeline, "interrupted": False}
-        made |= {"best_trial": best, **manifest}
-    write_manifest(folder, made)
+        best = confirmations[0]["median"] if confirmations else max(scored, default=None)
+        entries |= {"seconds": 12.0, "timeline": records.timeline, "interrupted": False}
+        entries |= {"best_trial": best, **manifest}
+    write_manifest(folder, entries)
     return folder
 
 
@@ -123,8 +125,8 @@ def _confirmed(records: Records, number: int) -> dict[str, Any]:
 
 
 def _test_scores(records: Records, trial: str, rng: Any) -> None:
-    found = _probabilities(records.labels, len(records.classes), rng)
-    records.test_predictions[trial] = found
+    probabilities = _probabilities(records.labels, len(records.classes), rng)
+    records.test_predictions[trial] = probabilities
     for split in ("val", "test"):
         for metric, value in (("auroc", 0.81), ("accuracy", 0.75), ("loss", 0.55)):
             records.evaluations.append(

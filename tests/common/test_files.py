@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written completely or not at all."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from tune_bio.common import files
 from tune_bio.common.files import replacing, write_text
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "table"
     write_text(path, "old")
     with replacing(path) as temporary:
@@ -21,7 +21,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "table"
     write_text(path, "old")
 
@@ -37,23 +37,23 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_a_file_may_be_read_by_whom_the_user_lets_read(tmp_path: Path, mask: int) -> None:
-    before = os.umask(mask)
+def test_file_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    previous = os.umask(mask)
     try:
         with replacing(tmp_path / "table") as temporary:
             temporary.touch(mode=0o600)
         assert os.umask(mask) == mask
     finally:
-        os.umask(before)
+        os.umask(previous)
     assert (tmp_path / "table").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_what_a_killed_process_has_left_goes_after_a_day(tmp_path: Path) -> None:
-    old, new, whole = tmp_path / ".a.npy.1.tmp", tmp_path / ".b.npy.2.tmp", tmp_path / "c.npy"
-    for path in (old, new, whole):
+def test_temporary_files_are_removed_after_a_day(tmp_path: Path) -> None:
+    old, new, finished = tmp_path / ".a.npy.1.tmp", tmp_path / ".b.npy.2.tmp", tmp_path / "c.npy"
+    for path in (old, new, finished):
         path.write_bytes(b"x")
     past = time.time() - files.ABANDONED - 60
-    for path in (old, whole):
+    for path in (old, finished):
         os.utime(path, (past, past))
     files.remove_abandoned(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, whole.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, finished.name]

@@ -15,23 +15,23 @@ from tune_bio.common.hashing import array_sha256, file_sha256
 
 @examples
 @given(hnp.arrays(st.sampled_from([np.uint8, np.int64, np.float32]), hnp.array_shapes(min_side=0)))
-def test_an_array_is_named_by_its_content_and_not_by_its_memory(array: Any) -> None:
-    name = array_sha256(array)
-    assert array_sha256(np.asfortranarray(array)) == name
-    assert array_sha256(np.repeat(array, 2, axis=0)[::2]) == name
-    assert array_sha256(array.reshape(1, *array.shape)) != name
-    assert array_sha256(array, array) != name
-    assert array_sha256(array.astype(np.float64)) != name
+def test_the_hash_of_an_array_depends_on_its_content_and_not_its_memory_layout(array: Any) -> None:
+    sha256 = array_sha256(array)
+    assert array_sha256(np.asfortranarray(array)) == sha256
+    assert array_sha256(np.repeat(array, 2, axis=0)[::2]) == sha256
+    assert array_sha256(array.reshape(1, *array.shape)) != sha256
+    assert array_sha256(array, array) != sha256
+    assert array_sha256(array.astype(np.float64)) != sha256
     if array.size:
-        other = array.copy()
-        other.flat[-1] = not other.flat[-1]
-        assert array_sha256(other) != name
+        changed = array.copy()
+        changed.flat[-1] = not changed.flat[-1]
+        assert array_sha256(changed) != sha256
 
 
-def test_text_arrays_have_names_too() -> None:
+def test_text_arrays_can_be_hashed() -> None:
     assert array_sha256(np.array(["a", "b"])) != array_sha256(np.array(["a", "c"]))
 
 
-def test_a_file_is_named_by_its_sha256(tmp_path: Path) -> None:
+def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()

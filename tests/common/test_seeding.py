@@ -1,4 +1,4 @@
-"""Random numbers depend on (seed, purpose, epoch) and on nothing that was drawn before."""
+"""Random numbers depend only on (seed, purpose, epoch), not on earlier draws."""
 
 import torch
 from hypothesis import given
@@ -13,7 +13,7 @@ draws = st.tuples(seeds, st.sampled_from(["weights", "shuffle", "dropout"]), st.
 
 @examples
 @given(draws, draws)
-def test_two_draws_are_equal_exactly_where_their_names_are(
+def test_two_draws_are_equal_exactly_if_seed_purpose_and_epoch_are(
     a: tuple[int, str, int], b: tuple[int, str, int]
 ) -> None:
     assert (derive(*a) == derive(*b)) == (a == b)
@@ -22,14 +22,14 @@ def test_two_draws_are_equal_exactly_where_their_names_are(
     assert same == (a == b)
 
 
-def test_the_global_generator_is_seeded_inside_and_given_back() -> None:
+def test_the_global_generator_is_seeded_inside_the_block_and_restored() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
     with global_seed(5, "dropout", 2):
-        inside = torch.rand(3)
+        seeded = torch.rand(3)
     assert torch.equal(torch.rand(3), expected)
     with global_seed(5, "dropout", 2):
-        assert torch.equal(torch.rand(3), inside)
+        assert torch.equal(torch.rand(3), seeded)
     with global_seed(5, "dropout", 3):
-        assert not torch.equal(torch.rand(3), inside)
+        assert not torch.equal(torch.rand(3), seeded)

@@ -1,4 +1,4 @@
-"""Another split of the same images is trained on as if it had been copied together."""
+"""Training on a re-split is identical to training on a copy of its rows."""
 
 from typing import Any
 
@@ -19,43 +19,43 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 def copied(data: TrialData, train: Any, val: Any) -> TrialData:
-    """The same split, by copying."""
-    both = [np.concatenate([getattr(data.train, n), getattr(data.val, n)]) for n in
-            ("pixels", "labels")]  # fmt: skip
+    """Return the same re-split with copied arrays."""
+    arrays = [np.concatenate([getattr(data.train, n), getattr(data.val, n)]) for n in
+              ("pixels", "labels")]  # fmt: skip
     if data.train.features is not None and data.val.features is not None:
-        both.append(
+        arrays.append(
             np.concatenate([base_array(data.train.features), base_array(data.val.features)])
         )
     train_split, val_split = (
-        PreparedSplit(*(part[rows] for part in both)) for rows in (train, val)
+        PreparedSplit(*(array[rows] for array in arrays)) for rows in (train, val)
     )
-    again = TrialData(train_split, val_split, data.classes, data.positive, data.format, data.cut)
-    assert len(again.train) == len(train)
-    return again
+    copy = TrialData(train_split, val_split, data.classes, data.positive, data.format, data.cut)
+    assert len(copy.train) == len(train)
+    return copy
 
 
 @pytest.mark.parametrize("params", VARIANTS, ids=lambda params: "-".join(map(str, params.values())))
-def test_a_regrouped_split_trains_to_the_bits_of_a_copied_one(params: dict[str, Any]) -> None:
-    chosen = config(**params)
-    backbone = None if chosen.weights == "none" else foreign_backbone(chosen)
-    data = trial_data(chosen)
+def test_training_on_a_view_equals_training_on_a_copy_bit_for_bit(params: dict[str, Any]) -> None:
+    trial_config = config(**params)
+    backbone = None if trial_config.weights == "none" else foreign_backbone(trial_config)
+    data = trial_data(trial_config)
     if backbone is not None:
-        data = featured(chosen, data, backbone)
+        data = featured(trial_config, data, backbone)
     rows = np.random.default_rng(0).permutation(len(data.train) + len(data.val))
     train, val = np.sort(rows[:20]), np.sort(rows[20:])
     runs = []
-    for given in (resplit_data(data, train, val, "key"), copied(data, train, val), data):
-        state = TrainingState(chosen, given, backbone=backbone)
-        results = timeless(list(fit(chosen, given, state)))
-        accuracy = train_accuracy_at_best(state, given)
+    for split_data in (resplit_data(data, train, val, "key"), copied(data, train, val), data):
+        state = TrainingState(trial_config, split_data, backbone=backbone)
+        results = timeless(list(fit(trial_config, split_data, state)))
+        accuracy = train_accuracy_at_best(state, split_data)
         runs.append((results, accuracy, state.trained_weights()))
-    regrouped, by_hand, as_it_was = runs
-    assert regrouped[:2] == by_hand[:2]
-    assert same(regrouped[2], by_hand[2])
-    assert regrouped[0] != as_it_was[0]
+    view, copy, original = runs
+    assert view[:2] == copy[:2]
+    assert same(view[2], copy[2])
+    assert view[0] != original[0]
 
 
-def test_a_split_stands_in_the_tag_of_what_is_reused() -> None:
+def test_the_reuse_tag_contains_the_split() -> None:
     data = trial_data(config())
     rows = np.arange(36)
     assert "split" not in data.reuse_tag
@@ -68,9 +68,9 @@ def test_a_split_stands_in_the_tag_of_what_is_reused() -> None:
     )
 
 
-def test_a_regrouped_split_is_no_array() -> None:
+def test_a_row_view_is_refused_as_an_array() -> None:
     rows = RowView(np.zeros((2, 3)), np.ones((2, 3)), np.array([0, 3]))
     assert len(rows) == 2
     assert rows.dtype == np.float64
-    with pytest.raises(TypeError, match="no array of their own"):
+    with pytest.raises(TypeError, match="not an array"):
         base_array(rows)

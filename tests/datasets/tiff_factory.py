@@ -1,4 +1,4 @@
-"""TIFF files of every layout, compression and kind of colour, and what must be found in them."""
+"""TIFF files of every layout, compression and colour type, with the pixels that they contain."""
 
 import struct
 from io import BytesIO
@@ -28,7 +28,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "LZW": {"compression": "lzw", "rowsperstrip": 9},
     "LZW with a predictor": {"compression": "lzw", "predictor": True},
     "deflate": {"compression": "zlib", "tile": (16, 16)},
-    "the older deflate": {"compression": "deflate"},
+    "old-style deflate": {"compression": "deflate"},
     "PackBits": {"compression": "packbits", "rowsperstrip": 11},
     "zstandard": {"compression": "zstd"},
 }  # fmt: skip
@@ -45,8 +45,8 @@ def of_kind(pixels: Any, **options: Any) -> bytes:
 
 
 def planes(pixels: Any, **options: Any) -> bytes:
-    turned = np.moveaxis(pixels, 2, 0)
-    return written(turned, photometric="rgb", planarconfig="separate", **options)
+    separate = np.moveaxis(pixels, 2, 0)
+    return written(separate, photometric="rgb", planarconfig="separate", **options)
 
 
 def with_alpha(pixels: Any) -> Any:
@@ -55,13 +55,13 @@ def with_alpha(pixels: Any) -> Any:
 
 
 def patched(data: bytes, tag: int, *values: int) -> bytes:
-    """The file with other first values of a tag of its first page."""
+    """Return the file with the first values of a tag of its first page replaced."""
     with tifffile.TiffFile(BytesIO(data)) as file:
-        found = file.pages[0].tags[tag]  # type: ignore[union-attr]
-        kind = file.byteorder + {3: "H", 4: "I", 16: "Q"}[int(found.dtype)] * len(values)
-        at = found.valueoffset
-    new = struct.pack(kind, *values)
-    return data[:at] + new + data[at + len(new) :]
+        entry = file.pages[0].tags[tag]  # type: ignore[union-attr]
+        layout = file.byteorder + {3: "H", 4: "I", 16: "Q"}[int(entry.dtype)] * len(values)
+        offset = entry.valueoffset
+    replacement = struct.pack(layout, *values)
+    return data[:offset] + replacement + data[offset + len(replacement) :]
 
 
 def tag_at(data: bytes, tag: int) -> int:
@@ -127,7 +127,7 @@ EXACT: dict[str, tuple[bytes, Any]] = {
         (PALETTE >> 8).astype(np.uint8).T[GREY]),
     "palette of 16-bit colours": (
         written(GREY, photometric="palette", colormap=PALETTE), PALETTE.T[GREY]),
-    "pyramid below": (pyramid(), RGB),
-    "pyramid beside": (pages(GREY, GREY[::2, ::2], GREY[::4, ::4], subfiletype=1), GREY),
-    "mask beside": (pages(GREY, GREY > 9, subfiletype=4), GREY),
+    "pyramid in sub-IFDs": (pyramid(), RGB),
+    "pyramid in further pages": (pages(GREY, GREY[::2, ::2], GREY[::4, ::4], subfiletype=1), GREY),
+    "mask in a further page": (pages(GREY, GREY > 9, subfiletype=4), GREY),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`best/`: a model that works by itself, in another process, and reproduces its scores."""
+"""Exported models: they work in another process and reproduce their recorded scores."""
 
 import json
 import subprocess
@@ -27,8 +27,8 @@ def originals(images: Images) -> Any:
     return np.stack(list(images.originals()))
 
 
-def _trained(folder: Path, chosen: TrialConfig, data: Dataset) -> dict[str, float]:
-    """Train, export the best epoch, and return the scores that were recorded with it."""
+def _train_and_export(folder: Path, chosen: TrialConfig, data: Dataset) -> dict[str, float]:
+    """Train, export the best epoch, and return its recorded scores."""
     backbone = None if chosen.weights == "none" else foreign_backbone(chosen)
     prepared = prepare_data(data, Geometry.of(chosen))
     state = TrainingState(chosen, prepared, backbone=backbone)
@@ -55,18 +55,18 @@ def test_an_exported_model_reproduces_its_recorded_scores(
     tmp_path: Path, chosen: TrialConfig, channels: int
 ) -> None:
     data = dataset(channels=channels)
-    recorded = _trained(tmp_path / "best", chosen, data)
+    recorded = _train_and_export(tmp_path / "best", chosen, data)
     model = load_model(tmp_path)
     assert model.config == chosen
     assert model.classes == data.classes
-    found = compute_metrics(data.val.labels, model.predict(originals(data.val)), data.positive)
-    assert found == pytest.approx(recorded, rel=1e-6)
+    scores = compute_metrics(data.val.labels, model.predict(originals(data.val)), data.positive)
+    assert scores == pytest.approx(recorded, rel=1e-6)
     assert model.validation == recorded
 
 
-def test_a_fresh_process_needs_the_folder_alone(tmp_path: Path) -> None:
+def test_a_fresh_process_needs_only_the_folder(tmp_path: Path) -> None:
     data = dataset()
-    recorded = _trained(tmp_path / "best", config("ann", epochs=3), data)
+    recorded = _train_and_export(tmp_path / "best", config("ann", epochs=3), data)
     np.save(tmp_path / "images.npy", originals(data.val)[..., 0])
     script = (
         "import json, sys, numpy, torch, tune_bio; torch.set_num_threads(1);"
@@ -83,11 +83,11 @@ def test_a_fresh_process_needs_the_folder_alone(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "best"
-    _trained(folder, config("cnn"), dataset())
+    _train_and_export(folder, config("cnn"), dataset())
     return folder
 
 
-def test_the_folder_tells_what_the_model_is(exported: Path) -> None:
+def test_the_folder_describes_the_model(exported: Path) -> None:
     stored = json.loads((exported / "config.json").read_text())
     assert stored["hyperparameters"]["model"] == "cnn"
     assert stored["classes"] == ["class0", "class1"]
@@ -99,7 +99,7 @@ def test_the_folder_tells_what_the_model_is(exported: Path) -> None:
     assert {path.name for path in exported.iterdir()} == {"config.json", "model.safetensors"}
 
 
-def test_images_of_any_size_are_accepted_and_one_image_is_enough(exported: Path) -> None:
+def test_a_single_image_of_any_size_is_accepted(exported: Path) -> None:
     model = load_model(exported)
     p = model.predict(np.random.default_rng(0).integers(0, 256, (1, 40, 33)).astype(np.uint8))
     assert p.shape == (1, 2)
@@ -107,7 +107,7 @@ def test_images_of_any_size_are_accepted_and_one_image_is_enough(exported: Path)
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((2, 16, 16)), "float64"),
         (np.zeros((2, 16, 16), np.uint16), "uint16.*give uint8"),
@@ -115,13 +115,15 @@ def test_images_of_any_size_are_accepted_and_one_image_is_enough(exported: Path)
         (np.zeros((2, 16, 16, 3), np.uint8), "3 channels.*trained on 1"),
     ],
 )
-def test_other_images_are_refused_in_one_line(exported: Path, images: Any, told: str) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+def test_incompatible_images_are_refused_in_one_line(
+    exported: Path, images: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         load_model(exported).predict(images)
     assert is_one_line(caught.value)
 
 
-def _no_json(folder: Path) -> None:
+def _invalid_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
@@ -149,9 +151,9 @@ def _nothing(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [_nothing, _no_json, _other_json, _no_weights, _half_the_weights, _other_weights],
+    [_nothing, _invalid_json, _other_json, _no_weights, _half_the_weights, _other_weights],
 )
-def test_a_folder_without_a_whole_model_is_told_in_one_line(
+def test_a_folder_without_a_complete_model_is_refused_in_one_line(
     tmp_path: Path, exported: Path, damage: Any
 ) -> None:
     copy = tmp_path / "best"

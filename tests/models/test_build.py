@@ -1,4 +1,4 @@
-"""What every model promises, run over every model; and what a configuration builds."""
+"""Requirements of every model, tested on every model, and the networks that are built."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tune_bio.training.state import TrainingState
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_builds_trains_a_step_and_is_evaluated(
+def test_a_model_is_built_trained_for_one_epoch_and_evaluated(
     model: str, loss: str, classes: int, channels: int
 ) -> None:
     chosen = config(model, loss=loss, batch_size=4)
@@ -34,68 +34,68 @@ def test_a_model_builds_trains_a_step_and_is_evaluated(
         assert values.is_contiguous(memory_format=torch.channels_last)
     logits = state.model.eval()(images)
     assert logits.shape == (6, 1 if loss == "bce" and classes == 2 else classes)
-    logs = log_probability_function(chosen)(logits.detach())
-    assert logs.dtype == torch.float64
-    np.testing.assert_allclose(logs.exp().sum(dim=1), 1)
+    log_probs = log_probability_function(chosen)(logits.detach())
+    assert log_probs.dtype == torch.float64
+    np.testing.assert_allclose(log_probs.exp().sum(dim=1), 1)
 
     result = train_epoch(state, data)
     assert np.isfinite([result.train_loss, *result.val.values()]).all()
-    learnt = {name for name, _ in state.model.named_parameters()}
+    parameters = {name for name, _ in state.model.named_parameters()}
     after = state.trained_weights()
-    moved = {name for name in learnt if not torch.equal(before[name], after[name])}
-    assert {"head." in name for name in moved} == {True, False}
+    changed = {name for name in parameters if not torch.equal(before[name], after[name])}
+    assert {"head." in name for name in changed} == {True, False}
     p = predict(state.model, state.transform, chosen, data.val.pixels)
     assert p.shape == (6, classes)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_weights_come_from_the_seed_alone(model: str) -> None:
+def test_the_weights_depend_only_on_the_seed(model: str) -> None:
     torch.manual_seed(1)
     first = build_model(config(model, seed=5), 2, 1).state_dict()
-    untouched = torch.initial_seed()
+    global_seed = torch.initial_seed()
     torch.manual_seed(2)
-    assert untouched == 1
+    assert global_seed == 1
     assert same(build_model(config(model, seed=5), 2, 1).state_dict(), first)
     assert not same(build_model(config(model, seed=6), 2, 1).state_dict(), first)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_an_image_is_scored_alike_alone_and_in_a_batch(model: str) -> None:
+def test_an_image_has_the_same_score_alone_and_in_a_batch(model: str) -> None:
     chosen = config(model)
     pixels = trial_data(chosen, val=5).val.pixels
     network, transform = build_model(chosen, 3, 1), input_transform(chosen, PixelFormat(1))
     together = predict(network, transform, chosen, pixels)
-    alone = np.concatenate([predict(network, transform, chosen, one[None]) for one in pixels])
+    alone = np.concatenate([predict(network, transform, chosen, image[None]) for image in pixels])
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-6)
 
 
-def _shapes(module: nn.Module, kind: type[nn.Module], name: str) -> list[Any]:
+def _attributes(module: nn.Module, kind: type[nn.Module], name: str) -> list[Any]:
     return [getattr(layer, name) for layer in module.modules() if isinstance(layer, kind)]
 
 
-def test_the_ann_has_the_widths_and_dropouts_that_are_listed() -> None:
+def test_the_ann_has_the_configured_widths_and_dropouts() -> None:
     chosen = TrialConfig.of(
         {"model": "ann", "width": "32-16-8", "dropout": "0.9-0.5-0.1", "image_size": 10}
     )
     network = build_model(chosen, 3, 3)
-    assert _shapes(network, nn.Linear, "in_features") == [300, 32, 16, 8]
-    assert _shapes(network, nn.Linear, "out_features") == [32, 16, 8, 3]
-    assert _shapes(network, nn.Dropout, "p") == [0.9, 0.5, 0.1]
-    assert _shapes(network, nn.BatchNorm1d, "num_features") == [32, 16, 8]
+    assert _attributes(network, nn.Linear, "in_features") == [300, 32, 16, 8]
+    assert _attributes(network, nn.Linear, "out_features") == [32, 16, 8, 3]
+    assert _attributes(network, nn.Dropout, "p") == [0.9, 0.5, 0.1]
+    assert _attributes(network, nn.BatchNorm1d, "num_features") == [32, 16, 8]
     deep = TrialConfig.of({"model": "ann", "depth": 5, "width": 7})
-    assert _shapes(build_model(deep, 2, 1), nn.Linear, "out_features") == [7] * 5 + [2]
+    assert _attributes(build_model(deep, 2, 1), nn.Linear, "out_features") == [7] * 5 + [2]
 
 
 @pytest.mark.parametrize("model", ["cnn", "cnn_gap"])
-def test_the_cnns_have_the_channels_and_dropouts_that_are_listed(model: str) -> None:
+def test_the_cnns_have_the_configured_channels_and_dropouts(model: str) -> None:
     params = {"model": model, "width": "4-8-12", "dropout": "0.1-0.2-0.3-0.4", "image_size": 16}
     network = build_model(TrialConfig.of(params), 2, 3)
-    assert _shapes(network, nn.Conv2d, "out_channels") == [4, 8, 12]
-    assert _shapes(network, nn.Dropout, "p") == [0.1, 0.2, 0.3, 0.4]
+    assert _attributes(network, nn.Conv2d, "out_channels") == [4, 8, 12]
+    assert _attributes(network, nn.Dropout, "p") == [0.1, 0.2, 0.3, 0.4]
 
 
 def _layers(network: nn.Module) -> list[str]:
-    """Each layer's kind, with its outputs where it has any."""
+    """Return the kind of each layer, with the number of its outputs if it has one."""
     leaves = [module for module in network.modules() if not list(module.children())]
     outputs = [getattr(m, "out_channels", getattr(m, "out_features", "")) for m in leaves]
     return [f"{type(m).__name__} {n}".strip() for m, n in zip(leaves, outputs, strict=True)]
@@ -104,7 +104,7 @@ def _layers(network: nn.Module) -> list[str]:
 BLOCK = ["Conv2d 32", "ReLU", "MaxPool2d"]
 
 
-def test_the_networks_of_the_course_report_are_built_as_it_has_them() -> None:
+def test_the_networks_match_those_of_the_course_report() -> None:
     cnn = TrialConfig.of({"model": "cnn", "dropout": 0.0, "image_size": 64, "loss": "bce"})
     plain = [*BLOCK * 3, "Flatten", "Linear 32", "ReLU", "Dropout", "Linear 1"]
     assert _layers(build_model(cnn, 2, 1)) == plain
@@ -124,13 +124,13 @@ def test_the_networks_of_the_course_report_are_built_as_it_has_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         ({"model": "cnn", "width": "4-4-4-4-4", "image_size": 16}, "5 poolings.*image_size"),
         ({"model": "cnn_gap", "width": "4-4-4-4-4", "image_size": 16}, "5 poolings.*image_size"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_one_line(params: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_impossible_network_is_refused_in_one_line(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         build_model(TrialConfig.of(params), 2, 1)
     assert is_one_line(caught.value)

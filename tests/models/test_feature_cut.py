@@ -1,4 +1,4 @@
-"""Cutting: a network in two parts gives what it gives whole, or is refused."""
+"""Feature cuts: a network run in two parts gives the same logits, or is refused."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def _has_stages(model: str, freeze: str) -> bool:
         *(pytest.param(m, marks=pytest.mark.slow) for m in (*LARGE_FAMILIES, *WITHOUT_STAGES)),
     ],
 )
-def test_every_family_is_cut_behind_every_stage_and_gives_the_same(model: str) -> None:
+def test_every_family_is_cut_after_every_stage_and_gives_the_same_logits(model: str) -> None:
     torch.manual_seed(0)
     cuts = []
     for strategy in filter(lambda freeze: _has_stages(model, freeze), STRATEGIES):
@@ -66,22 +66,22 @@ def test_every_family_is_cut_behind_every_stage_and_gives_the_same(model: str) -
     assert len(set(cuts)) == len(cuts)
 
 
-def test_gradients_behind_the_cut_are_those_of_the_whole_network() -> None:
+def test_gradients_after_the_cut_equal_those_of_the_whole_network() -> None:
     network, images = _frozen("resnet18", "stages_2"), _images()
     cut = find_cut(network, images)
     features = before_cut(network, cut, images).clone()
-    found = []
+    gradients = []
     for run in (lambda: network.eval()(images), lambda: after_cut(network.eval(), cut, features)):
         network.zero_grad()
         run().square().sum().backward()
-        found.append(
+        gradients.append(
             {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
         )
-    assert found[0].keys() == found[1].keys()
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert gradients[0].keys() == gradients[1].keys()
+    assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
 
 
-def test_a_network_is_left_as_it_was() -> None:
+def test_cutting_leaves_the_network_unchanged() -> None:
     network, images = _frozen("squeezenet1_0", "stages_1"), _images()
     before = network.eval()(images)
     cut = find_cut(network, images)
@@ -92,7 +92,7 @@ def test_a_network_is_left_as_it_was() -> None:
 
 
 class _Backbone(nn.Module):
-    """Two convolutions, between which `between` may do what networks must not."""
+    """Two convolutions; `between` selects an operation that may prevent a cut between them."""
 
     def __init__(self, between: str) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class _Backbone(nn.Module):
         return late.flatten(1)
 
 
-def _reaching(between: str, frozen: tuple[str, ...] = ("first",)) -> Classifier:
+def _small_network(between: str, frozen: tuple[str, ...] = ("first",)) -> Classifier:
     features = 4 if between == "product" else 4 * 32 * 32
     model = Classifier(_Backbone(between), nn.Linear(features, 2))
     for name in frozen:
@@ -128,15 +128,15 @@ def _reaching(between: str, frozen: tuple[str, ...] = ("first",)) -> Classifier:
 
 
 @pytest.mark.parametrize("between", ["image", "in place", "product", "scale"])
-def test_a_network_that_reaches_back_across_the_cut_is_refused(between: str) -> None:
-    model, images = _reaching(between), _images()
+def test_a_network_that_uses_the_image_after_the_cut_is_refused(between: str) -> None:
+    model, images = _small_network(between), _images()
     with pytest.raises(NoCutError):
         verify(model, find_cut(model, images), images)
 
 
 @pytest.mark.parametrize("between", ["nothing", "mean"])
-def test_a_network_that_does_not_is_cut(between: str) -> None:
-    model, images = _reaching(between), _images()
+def test_a_network_that_uses_only_the_features_is_cut(between: str) -> None:
+    model, images = _small_network(between), _images()
     cut = find_cut(model, images)
     assert cut.modules == ("backbone.first",)
     verify(model, cut, images)
@@ -144,21 +144,21 @@ def test_a_network_that_does_not_is_cut(between: str) -> None:
 
 def test_a_layer_that_runs_twice_is_refused() -> None:
     with pytest.raises(NoCutError, match="more than once"):
-        find_cut(_reaching("twice"), _images())
+        find_cut(_small_network("twice"), _images())
 
 
-def test_nothing_frozen_is_refused() -> None:
+def test_a_network_without_frozen_layers_is_refused() -> None:
     with pytest.raises(NoCutError, match="nothing is frozen"):
-        find_cut(_reaching("nothing", ()), _images())
+        find_cut(_small_network("nothing", ()), _images())
 
 
-def test_what_trains_before_something_frozen_is_refused() -> None:
+def test_a_trained_layer_before_a_frozen_one_is_refused() -> None:
     with pytest.raises(NoCutError, match=r"trains before the frozen layer backbone\.second"):
-        find_cut(_reaching("nothing", ("second",)), _images())
+        find_cut(_small_network("nothing", ("second",)), _images())
 
 
-def test_images_that_show_nothing_are_no_proof() -> None:
-    model = _reaching("nothing")
+def test_equal_images_prove_nothing() -> None:
+    model = _small_network("nothing")
     images = _images()[:1].expand(4, -1, -1, -1)
-    with pytest.raises(NoCutError, match="shows nothing"):
+    with pytest.raises(NoCutError, match="proves nothing"):
         verify(model, find_cut(model, images), images)

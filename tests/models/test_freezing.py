@@ -1,4 +1,4 @@
-"""Freeze strategies: what moves in which epoch, and what an optimizer holds."""
+"""Freeze strategies: which parameters change in which epoch, and which the optimizer holds."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ FAMILIES = [
     *SMALL_FAMILIES,
     *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_FAMILIES),
 ]
-# How many of `n` groups (the stem first) are frozen in epochs 1 and 2.
+# The number of frozen groups (of `n`, from the stem on) in epochs 1 and 2.
 FROZEN = {
     "none": lambda n: (0, 0),
     "backbone": lambda n: (n, n),
@@ -42,9 +42,9 @@ FROZEN = {
 
 
 def _configured(model: str, freeze: str, **params: Any) -> Any:
-    more = {"unfreeze_every": 1} if freeze == "gradual" else {}
+    schedule = {"unfreeze_every": 1} if freeze == "gradual" else {}
     size = {"image_size": SIZES.get(model, 32)}
-    return config(model, weights="imagenet", freeze=freeze, **(size | more | params))
+    return config(model, weights="imagenet", freeze=freeze, **(size | schedule | params))
 
 
 def _started(chosen: Any, train: int = 8) -> tuple[TrainingState, Any]:
@@ -60,20 +60,20 @@ def _frozen_names(model: Classifier, groups: int) -> set[str]:
     return {f"backbone.{name}" for group in model.stages[:groups] for name in group}
 
 
-def _owner(name: str) -> str:
+def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
 @pytest.mark.parametrize("freeze", FROZEN)
 @pytest.mark.parametrize("model", FAMILIES)
-def test_only_what_the_strategy_frees_changes(model: str, freeze: str) -> None:
+def test_only_unfrozen_parameters_change(model: str, freeze: str) -> None:
     chosen = _configured(model, freeze, lr=0.01, weight_decay=0.1)
     state, data = _started(chosen)
     parameters = {name for name, _ in state.model.named_parameters()}
-    ever: set[str] = set()
+    ever_changed: set[str] = set()
     for groups in FROZEN[freeze](len(state.model.stages)):
         frozen = _frozen_names(state.model, groups)
-        still = {_owner(name) for name in frozen}
+        frozen_modules = {_module(name) for name in frozen}
         optimizer, before = state.optimizer, _copy(state.model)
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         named = dict(state.model.named_parameters())
@@ -84,30 +84,30 @@ def test_only_what_the_strategy_frees_changes(model: str, freeze: str) -> None:
         assert not changed & frozen  # neither gradients nor weight decay
         assert {id(p) for p in optimizer.state} <= held
         free = parameters - frozen
-        # A dead unit's bias may stand still, and what lies behind a weight that begins at zero.
+        # The bias of a dead unit may not change, nor layers after a weight that starts at zero.
         assert len(changed & free) > 0.75 * len(free)
         for name in after.keys() - parameters:  # BatchNorm's running statistics and counts
-            fixed = _owner(name) in still and freeze != "backbone_bn"
+            fixed = _module(name) in frozen_modules and freeze != "backbone_bn"
             if fixed or "running" in name:
                 assert (name in changed) != fixed, name
-        ever |= changed
-    assert ever <= state.trained
+        ever_changed |= changed
+    assert ever_changed <= state.trained
     assert state.trainable_parameters == sum(
         p.numel() for name, p in state.model.named_parameters() if name in state.trained
     )
 
 
 @pytest.mark.parametrize("freeze", FROZEN)
-def test_what_training_changes_is_what_is_kept(freeze: str) -> None:
+def test_the_saved_weights_are_those_that_training_changes(freeze: str) -> None:
     state, data = _started(_configured("resnet18", freeze))
     original = _copy(state.model)
     for _ in range(2):
         train_epoch(state, data)
-    kept = state.trained_weights()
-    rest = {name: tensor for name, tensor in state.model.state_dict().items() if name not in kept}
+    saved = state.trained_weights()
+    rest = {name: tensor for name, tensor in state.model.state_dict().items() if name not in saved}
     assert same(rest, {name: original[name] for name in rest})
-    assert ("backbone.conv1.weight" in kept) == (freeze in ("none", "lp_ft"))
-    assert ("backbone.bn1.running_mean" in kept) == (freeze in ("none", "lp_ft", "backbone_bn"))
+    assert ("backbone.conv1.weight" in saved) == (freeze in ("none", "lp_ft"))
+    assert ("backbone.bn1.running_mean" in saved) == (freeze in ("none", "lp_ft", "backbone_bn"))
 
 
 @pytest.mark.parametrize("model", SMALL_FAMILIES)
@@ -128,16 +128,16 @@ def test_the_first_stages_give_the_same_maps_in_training_as_in_evaluation() -> N
     state, data = _started(_configured("resnet18", "stages_2"))
     images = state.transform.normalize(torch.from_numpy(data.val.pixels))
     maps: dict[str, list[torch.Tensor]] = {"layer2": [], "layer3": []}
-    for name, found in maps.items():
+    for name, outputs in maps.items():
         layer = state.model.backbone.get_submodule(name)
-        layer.register_forward_hook(lambda module, args, output, f=found: f.append(output))
+        layer.register_forward_hook(lambda module, args, output, to=outputs: to.append(output))
     for training in (False, True):
         state.model.train(training)(images)
     assert torch.equal(*maps["layer2"])
     assert not torch.equal(*maps["layer3"])
 
 
-def test_a_freed_backbone_is_back_in_training_mode() -> None:
+def test_an_unfrozen_backbone_is_back_in_training_mode() -> None:
     state, data = _started(_configured("resnet18", "lp_ft"))
     train_epoch(state, data)
     norms = [m for m in state.model.train().modules() if isinstance(m, nn.BatchNorm2d)]
@@ -156,7 +156,7 @@ def test_fine_tuning_begins_with_a_fresh_optimizer_and_schedule() -> None:
     assert rates == pytest.approx([1, 0.5, 1, 0.75, 0.25])
 
 
-def test_what_is_freed_gradually_joins_an_optimizer_that_goes_on() -> None:
+def test_gradually_unfrozen_parameters_join_the_same_optimizer() -> None:
     state, data = _started(
         _configured("resnet18", "gradual", epochs=7, unfreeze_every=1, lr_schedule="cosine")
     )
@@ -171,7 +171,7 @@ def test_what_is_freed_gradually_joins_an_optimizer_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize("lp_epochs", [1, 3, 8])
-def test_phases_follow_one_another_without_a_gap(lp_epochs: int) -> None:
+def test_phases_follow_each_other_without_gaps(lp_epochs: int) -> None:
     chosen = config("resnet18", weights="imagenet", freeze="lp_ft", lp_epochs=lp_epochs, epochs=8)
     for epoch in range(1, 9):
         first, length = phase(chosen, epoch)
@@ -188,7 +188,7 @@ def test_a_family_without_stages_is_refused_in_one_line(model: str, freeze: str)
     assert is_one_line(caught.value)
 
 
-def test_more_stages_than_there_are_are_refused_with_their_number() -> None:
+def test_too_many_frozen_stages_are_refused_with_the_number_of_stages() -> None:
     assert build_model(_configured("resnet18", "stages_3"), 2, 1)
-    with pytest.raises(ConfigError, match=r"resnet18 has 4 stages: use stages_3 at most"):
+    with pytest.raises(ConfigError, match=r"resnet18 has 4 stages: use at most stages_3"):
         build_model(_configured("resnet18", "stages_4"), 2, 1)

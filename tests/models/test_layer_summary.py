@@ -1,4 +1,4 @@
-"""The steps of the small networks."""
+"""Layer summaries: the steps of the small networks."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ NETWORKS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("params", NETWORKS)
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (5, 3)])
-def test_every_parameter_is_in_one_step(
+def test_every_parameter_belongs_to_one_step(
     params: dict[str, Any], classes: int, channels: int
 ) -> None:
     config = TrialConfig.of({**params, "image_size": 16})
-    found = layer_summary(config, classes, channels)
-    assert found[0].shape == (channels, 16, 16)
-    assert found[-1].shape == (classes,)
+    layers = layer_summary(config, classes, channels)
+    assert layers[0].shape == (channels, 16, 16)
+    assert layers[-1].shape == (classes,)
     counted = cost(config, classes, channels).parameters
-    assert sum(layer.parameters for layer in found) == counted
+    assert sum(layer.parameters for layer in layers) == counted
 
 
-def test_what_keeps_the_shape_stands_with_what_it_follows() -> None:
+def test_layers_that_keep_the_shape_are_merged_into_the_step_before() -> None:
     config = TrialConfig.of(
         {"model": "cnn_gap", "width": "8-16", "dropout": 0.25, "image_size": 16, "loss": "bce"}
     )
@@ -45,5 +45,5 @@ def test_what_keeps_the_shape_stands_with_what_it_follows() -> None:
     ]
 
 
-def test_a_large_network_is_not_taken_apart() -> None:
+def test_a_large_network_has_no_summary() -> None:
     assert layer_summary(TrialConfig.of({"model": "resnet18"}), 2, 3) == ()

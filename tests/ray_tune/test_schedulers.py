@@ -11,7 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialSchedule
 from tune_bio.ray_tune.schedulers import PerLengthScheduler, build_scheduler
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.settings import SearchSettings, rungs
-from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES
+from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, TrialConfig
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 STEP = {"lr_schedule": "step", "epochs": 20}
@@ -50,7 +50,7 @@ class FakeTrial:
     config: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.config = {"trial": self.trial_id, "params": self.params}
+        self.config = {"trial": self.trial_id, "params": {"model": "ann", **self.params}}
 
     @property
     def ended(self) -> bool:
@@ -60,7 +60,7 @@ class FakeTrial:
 def run(settings: SearchSettings, *trials: tuple[dict[str, Any], Sequence[float]]) -> list[int]:
     """The epochs that each trial ran, all of them side by side, each with its own curve."""
     scheduler = build_scheduler(settings)
-    fakes = [FakeTrial(str(i), params, curve) for i, (params, curve) in enumerate(trials)]
+    fakes = [FakeTrial(f"t{i:04d}", params, curve) for i, (params, curve) in enumerate(trials)]
     for trial in fakes:
         scheduler.on_trial_add(None, trial)
     while not all(trial.ended for trial in fakes):
@@ -149,8 +149,8 @@ def test_median_goes_by_the_best_epoch_so_far() -> None:
 
 def test_median_weighs_the_last_epoch_of_a_stopped_trial_once() -> None:
     scheduler = PerLengthScheduler(median())
-    trials = [FakeTrial(str(i), STEP, flat(0.9)) for i in range(3)]
-    trials.append(FakeTrial("3", STEP, flat(0.1)))
+    trials = [FakeTrial(f"t000{i}", STEP, flat(0.9)) for i in range(3)]
+    trials.append(FakeTrial("t0003", STEP, flat(0.1)))
     for trial in trials:
         scheduler.on_trial_add(None, trial)
         while not trial.ended:
@@ -171,7 +171,7 @@ def test_a_trial_that_was_interrupted_before_its_first_result_does_no_harm(
     settings: SearchSettings,
 ) -> None:
     scheduler = build_scheduler(settings)
-    trials = [FakeTrial(str(i), STEP, flat(0.5)) for i in range(2)]
+    trials = [FakeTrial(f"t000{i}", STEP, flat(0.5)) for i in range(2)]
     for trial in trials:
         scheduler.on_trial_add(None, trial)
     scheduler.on_trial_complete(None, trials[0], {})
@@ -182,7 +182,7 @@ def test_a_trial_that_was_interrupted_before_its_first_result_does_no_harm(
 
 def test_median_keeps_numbers_only_and_no_predictions() -> None:
     scheduler = PerLengthScheduler(median())
-    trial = FakeTrial("0", STEP, [])
+    trial = FakeTrial("t0000", STEP, [])
     scheduler.on_trial_add(None, trial)
     result = {"epoch": 2, "val_auroc": 0.5, "probabilities": [0.1] * 1000, "rows": [{}]}
     scheduler.on_trial_result(None, trial, result)
@@ -228,13 +228,14 @@ def test_tune_may_hand_over_the_metric_that_the_settings_name_and_no_other() -> 
 
 def past(trial: str, curve: Sequence[float], status: Any = "completed") -> RecordedTrial:
     steps = tuple(enumerate(curve, start=1))
-    return RecordedTrial(trial, {"epochs": 10}, status, steps, max(curve, default=0.0))
+    config = TrialConfig.of({"model": "ann", "epochs": 10})
+    return RecordedTrial(trial, config, status, steps, max(curve, default=0.0))
 
 
 @pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])
 def test_a_resumed_study_judges_by_the_trials_before(settings: SearchSettings) -> None:
-    before = [past(f"t{n}", flat(0.9)) for n in range(4)]
-    worse = FakeTrial("new", {"epochs": 10}, flat(0.5))
+    before = [past(f"t000{n}", flat(0.9)) for n in range(4)]
+    worse = FakeTrial("t0009", {"epochs": 10}, flat(0.5))
     for known, epochs in ((before, 2), ([], 10)):
         scheduler = build_scheduler(settings, known)
         trial = replace(worse)
@@ -248,11 +249,11 @@ def test_a_resumed_study_judges_by_the_trials_before(settings: SearchSettings) -
 def test_a_trial_that_goes_on_is_not_judged_again_where_it_has_passed(
     settings: SearchSettings,
 ) -> None:
-    before = [past(f"t{n}", flat(0.9)) for n in range(4)]
-    interrupted = past("t4", flat(0.5, epochs=5), "interrupted")
+    before = [past(f"t000{n}", flat(0.9)) for n in range(4)]
+    interrupted = past("t0004", flat(0.5, epochs=5), "interrupted")
     scheduler = build_scheduler(settings, [*before, interrupted])
-    trial = FakeTrial("another-id", {"epochs": 10}, flat(0.95), epochs=4)
-    trial.config["trial"] = "t4"
+    trial = FakeTrial("t0005", {"epochs": 10}, flat(0.95), epochs=4)
+    trial.config["trial"] = "t0004"
     scheduler.on_trial_add(None, trial)
     while not trial.ended:
         _advance(scheduler, trial, settings.metric)
@@ -263,12 +264,12 @@ def test_the_rungs_of_a_resumed_study_hold_what_they_held() -> None:
     curves = [[0.1 * n + 0.01 * epoch for epoch in range(10)] for n in range(5)]
     live = build_scheduler(asha())
     for number, curve in enumerate(reversed(curves)):
-        trial = FakeTrial(f"t{number}", {"epochs": 10}, curve)
+        trial = FakeTrial(f"t000{number}", {"epochs": 10}, curve)
         live.on_trial_add(None, trial)
         while not trial.ended:
             _advance(live, trial, "val_auroc")
-    told = [past(f"t{n}", curve) for n, curve in enumerate(reversed(curves))]
-    resumed = build_scheduler(asha(), told)
+    recorded_trials = [past(f"t000{n}", curve) for n, curve in enumerate(reversed(curves))]
+    resumed = build_scheduler(asha(), recorded_trials)
     ((_, before),) = live._brackets.items()
     ((_, after),) = resumed._brackets.items()
     for (milestone, recorded), (again, refilled) in zip(

@@ -22,9 +22,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from tune_bio.analysis.optuna_log import OPTUNA_LOG, write_optuna_study
 
 from tests.data_factory import few_examples
-from tune_bio.analysis.optuna_log import OPTUNA_LOG, write_optuna_study
 from tune_bio.analysis.study_records import read_study
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.manifest_file import write_manifest

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import tune_bio
-from tests.analysis.study_factory import IMAGES, made_study
+from tests.analysis.study_factory import IMAGES, make_study
 from tune_bio.errors import ResultsError
 
 
 def test_the_tables_of_a_study(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", trials=3, epochs=4, confirmed=1)
+    folder = make_study(tmp_path / "study", trials=3, epochs=4, confirmed=1)
     found = tune_bio.load_results(str(folder))
     assert found.folder == folder
     assert list(found.trials["trial_id"]) == ["t0000", "t0001", "t0002", "t0002r1", "t0002r2"]
@@ -25,7 +25,7 @@ def test_the_tables_of_a_study(tmp_path: Path) -> None:
 
 
 def test_of_a_study_that_runs(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", trials=2, ended=False)
+    folder = make_study(tmp_path / "study", trials=2, ended=False)
     assert list(tune_bio.load_results(folder).trials["status"]) == ["completed", "running"]
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a trial that is continued is the trial that was never interrupted."""
+"""Checkpoints: a continued trial equals one that was never interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -39,28 +39,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def _start(chosen: TrialConfig, data: TrialData) -> TrainingState:
-    backbone = None if chosen.weights == "none" else foreign_backbone(chosen)
-    return TrainingState(chosen, data, backbone=backbone)
+def _start(trial_config: TrialConfig, data: TrialData) -> TrainingState:
+    backbone = None if trial_config.weights == "none" else foreign_backbone(trial_config)
+    return TrainingState(trial_config, data, backbone=backbone)
 
 
-def _saved(folder: Path) -> TrainingState:
-    """A state after its first epoch, saved."""
-    chosen = config("ann")
-    data = trial_data(chosen)
-    state = _start(chosen, data)
+def _save_after_one_epoch(folder: Path) -> TrainingState:
+    """Train one epoch, save a checkpoint, and return the state."""
+    trial_config = config("ann")
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
     train_epoch(state, data)
     checkpoints.save(folder, state, HISTORY)
     return state
 
 
-def _everything(state: TrainingState) -> tuple[Any, ...]:
+def _drop_optimizer(folder: Path) -> None:
+    """Remove the files that only a continued trial needs, as a cleanup does."""
+    for name in (checkpoints.OPTIMIZER, checkpoints.LAST):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _content(state: TrainingState) -> tuple[Any, ...]:
     weights, optimizer, values = state.save()
     best = state.best
     assert best is not None
-    kept = {**best.weights, "p": torch.from_numpy(best.probabilities)}
-    of_now = {name: tensor.clone() for name, tensor in optimizer.items()}
-    return weights, of_now, kept, values, (best.epoch, best.value)
+    best_tensors = {**best.weights, "p": torch.from_numpy(best.probabilities)}
+    optimizer_copy = {name: tensor.clone() for name, tensor in optimizer.items()}
+    return weights, optimizer_copy, best_tensors, values, (best.epoch, best.value)
 
 
 def _assert_equal(a: tuple[Any, ...], b: tuple[Any, ...]) -> None:
@@ -73,47 +79,47 @@ def _assert_equal(a: tuple[Any, ...], b: tuple[Any, ...]) -> None:
 def test_a_continued_trial_is_bit_identical_to_the_uninterrupted_one(
     tmp_path: Path, params: dict[str, Any]
 ) -> None:
-    chosen = config(**{"lr": 0.01, **params}, epochs=EPOCHS)
-    data = trial_data(chosen)
-    whole = _start(chosen, data)
+    trial_config = config(**{"lr": 0.01, **params}, epochs=EPOCHS)
+    data = trial_data(trial_config)
+    uninterrupted = _start(trial_config, data)
     expected = []
-    for result in fit(chosen, data, whole):
+    for result in fit(trial_config, data, uninterrupted):
         expected.append(result)
-        checkpoints.save(tmp_path / f"{result.epoch}", whole, HISTORY)
+        checkpoints.save(tmp_path / f"{result.epoch}", uninterrupted, HISTORY)
     for epoch in range(1, len(expected)):
         torch.manual_seed(epoch)
-        continued = _start(chosen, data)
+        continued = _start(trial_config, data)
         checkpoints.load(tmp_path / f"{epoch}", continued)
         assert continued.epoch == epoch
-        results = list(fit(chosen, data, continued))
+        results = list(fit(trial_config, data, continued))
         assert timeless(results) == timeless(expected[epoch:])
-        _assert_equal(_everything(continued), _everything(whole))
+        _assert_equal(_content(continued), _content(uninterrupted))
 
 
-def test_saving_and_loading_give_back_everything(tmp_path: Path) -> None:
-    chosen = config("ann")
-    data = trial_data(chosen)
-    state = _start(chosen, data)
+def test_saving_and_loading_restore_everything(tmp_path: Path) -> None:
+    trial_config = config("ann")
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
     row = train_epoch(state, data).row()
     history = History([row], "a/t0001", "b/t0000", 1, {"1": 0.1 + 0.2})
     checkpoints.save(tmp_path / "1", state, history)
-    again = _start(chosen, data)
-    assert checkpoints.load(tmp_path / "1", again) == history
-    _assert_equal(_everything(again), _everything(state))
+    restored = _start(trial_config, data)
+    assert checkpoints.load(tmp_path / "1", restored) == history
+    _assert_equal(_content(restored), _content(state))
 
 
 @pytest.mark.parametrize("lr", [0.01, 1e-30])
-def test_the_last_weights_are_written_only_where_they_are_not_the_best(
+def test_the_last_weights_are_written_only_if_they_are_not_the_best(
     tmp_path: Path, lr: float
 ) -> None:
-    chosen = config("cnn", optimizer="sgd", lr=lr, epochs=3)
-    data = trial_data(chosen)
-    state = _start(chosen, data)
-    before = None
-    for result in fit(chosen, data, state):
+    trial_config = config("cnn", optimizer="sgd", lr=lr, epochs=3)
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
+    previous = None
+    for result in fit(trial_config, data, state):
         folder = tmp_path / f"{result.epoch}"
-        checkpoints.save(folder, state, HISTORY, before)
-        before = folder
+        checkpoints.save(folder, state, HISTORY, previous)
+        previous = folder
     assert state.best is not None
     expected = {"state.json", "optimizer.safetensors", "best.safetensors"}
     if state.best.epoch < 3:
@@ -124,11 +130,11 @@ def test_the_last_weights_are_written_only_where_they_are_not_the_best(
     assert same(best.weights, state.best.weights)
 
 
-def test_the_best_epoch_is_on_disk_once(tmp_path: Path) -> None:
-    chosen = config("cnn", optimizer="sgd", lr=1e-30, epochs=3)
-    data = trial_data(chosen)
-    state = _start(chosen, data)
-    for result in fit(chosen, data, state):
+def test_the_best_epoch_is_stored_once(tmp_path: Path) -> None:
+    trial_config = config("cnn", optimizer="sgd", lr=1e-30, epochs=3)
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
+    for result in fit(trial_config, data, state):
         folder = tmp_path / f"{result.epoch}"
         checkpoints.save(folder, state, HISTORY, tmp_path / f"{result.epoch - 1}")
     assert state.best is not None
@@ -137,59 +143,59 @@ def test_the_best_epoch_is_on_disk_once(tmp_path: Path) -> None:
     assert len(files) == 1
 
 
-def test_under_a_frozen_backbone_only_the_head_is_written(tmp_path: Path) -> None:
-    chosen = config("resnet18", weights="imagenet", freeze="backbone")
-    data = trial_data(chosen, train=8, val=4)
-    state = _start(chosen, data)
+def test_with_a_frozen_backbone_only_the_head_is_written(tmp_path: Path) -> None:
+    trial_config = config("resnet18", weights="imagenet", freeze="backbone")
+    data = trial_data(trial_config, train=8, val=4)
+    state = _start(trial_config, data)
     train_epoch(state, data)
     checkpoints.save(tmp_path / "1", state, HISTORY)
     assert sum(path.stat().st_size for path in (tmp_path / "1").iterdir()) < 50_000
 
 
 def test_a_diverged_trial_is_saved_with_its_state(tmp_path: Path) -> None:
-    chosen = config("cnn", optimizer="sgd", lr=100.0, dropout=0.0, epochs=20)
-    data = trial_data(chosen)
-    state = _start(chosen, data)
-    list(fit(chosen, data, state))
+    trial_config = config("cnn", optimizer="sgd", lr=100.0, dropout=0.0, epochs=20)
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
+    list(fit(trial_config, data, state))
     checkpoints.save(tmp_path / "1", state, HISTORY)
-    again = _start(chosen, data)
-    checkpoints.load(tmp_path / "1", again)
-    assert again.diverged
-    assert again.finished
+    restored = _start(trial_config, data)
+    checkpoints.load(tmp_path / "1", restored)
+    assert restored.diverged
+    assert restored.finished
     assert (checkpoints.load_best(tmp_path / "1") is None) == (state.best is None)
 
 
-def test_a_save_that_is_cut_off_leaves_nothing(
+def test_an_interrupted_save_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = config("ann", lr=0.01)
-    data = trial_data(chosen)
-    state = _start(chosen, data)
+    trial_config = config("ann", lr=0.01)
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
     train_epoch(state, data)
 
-    def killed(path: Path) -> str:
+    def fail(path: Path) -> str:
         raise OSError("killed")
 
-    monkeypatch.setattr(checkpoints, "file_sha256", killed)
+    monkeypatch.setattr(checkpoints, "file_sha256", fail)
     with pytest.raises(OSError, match="killed"):
         checkpoints.save(tmp_path / "1", state, HISTORY)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    state = _saved(tmp_path / "1")
-    before = (tmp_path / "1" / "state.json").stat().st_ino
+def test_a_complete_checkpoint_is_not_written_again(tmp_path: Path) -> None:
+    state = _save_after_one_epoch(tmp_path / "1")
+    inode = (tmp_path / "1" / "state.json").stat().st_ino
     checkpoints.save(tmp_path / "1", state, HISTORY)
-    assert (tmp_path / "1" / "state.json").stat().st_ino == before
-    checkpoints.drop_optimizer(tmp_path / "1")
+    assert (tmp_path / "1" / "state.json").stat().st_ino == inode
+    _drop_optimizer(tmp_path / "1")
     assert not checkpoints.is_complete(tmp_path / "1")
     checkpoints.save(tmp_path / "1", state, HISTORY)
     assert checkpoints.is_complete(tmp_path / "1")
 
 
-def test_without_the_optimizer_the_best_epoch_is_still_there(tmp_path: Path) -> None:
-    _saved(tmp_path / "1")
-    checkpoints.drop_optimizer(tmp_path / "1")
+def test_without_the_optimizer_the_best_epoch_can_still_be_loaded(tmp_path: Path) -> None:
+    _save_after_one_epoch(tmp_path / "1")
+    _drop_optimizer(tmp_path / "1")
     best = checkpoints.load_best(tmp_path / "1")
     assert best is not None
     assert best.epoch == 1
@@ -206,12 +212,12 @@ def test_without_the_optimizer_the_best_epoch_is_still_there(tmp_path: Path) -> 
         ("best.safetensors", "flipped"),
     ],
 )
-def test_a_checkpoint_that_is_missing_or_damaged_is_told_and_changes_nothing(
+def test_a_missing_or_damaged_checkpoint_is_reported_and_leaves_the_state_unchanged(
     tmp_path: Path, damage: str | None, kind: str
 ) -> None:
-    chosen = config("ann")
-    data = trial_data(chosen)
-    state = _start(chosen, data)
+    trial_config = config("ann")
+    data = trial_data(trial_config)
+    state = _start(trial_config, data)
     if damage is not None:
         train_epoch(state, data)
         checkpoints.save(tmp_path / "1", state, HISTORY)
@@ -219,7 +225,7 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_told_and_changes_nothing(
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
         path.write_bytes(content if kind == "flipped" else content[:20])
-    fresh = _start(chosen, data)
+    fresh = _start(trial_config, data)
     before = fresh.save()
     with pytest.raises(ResultsError, match="run the trial again"):
         checkpoints.load(tmp_path / "1", fresh)
@@ -228,24 +234,24 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_told_and_changes_nothing(
     assert before[2] == after[2]
 
 
-def test_what_a_cleaning_has_left_goes_only_when_the_new_one_is_there(
+def test_a_reduced_checkpoint_is_kept_until_the_new_one_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "1"
-    state = _saved(folder)
-    checkpoints.drop_optimizer(folder)
+    state = _save_after_one_epoch(folder)
+    _drop_optimizer(folder)
     best = checkpoints.load_best(folder)
     assert best is not None
 
-    def full(*rest: Any) -> None:
+    def fail(*rest: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_write_files", full)
+    monkeypatch.setattr(checkpoints, "_write_files", fail)
     with pytest.raises(OSError, match="No space left"):
         checkpoints.save(folder, state, HISTORY)
-    again = checkpoints.load_best(folder)
-    assert again is not None
-    assert again.epoch == best.epoch
+    still_best = checkpoints.load_best(folder)
+    assert still_best is not None
+    assert still_best.epoch == best.epoch
     monkeypatch.undo()
     checkpoints.save(folder, state, HISTORY)
     assert checkpoints.is_complete(folder)

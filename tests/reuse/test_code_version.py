@@ -1,4 +1,4 @@
-"""The version of the code that makes numbers."""
+"""The version of the code that affects results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 import tune_bio
-from tune_bio.reuse.code_version import MAKES_NUMBERS, code_version, source_sha256
+from tune_bio.reuse.code_version import RESULT_FOLDERS, code_version, source_sha256
 
 
-def test_the_code_has_one_version_over_folders_that_exist() -> None:
+def test_the_version_is_a_hash_of_the_folders_that_affect_results() -> None:
     assert code_version() == code_version()
     assert len(code_version()) == 64
-    assert code_version() == source_sha256(Path(tune_bio.__file__).parent, MAKES_NUMBERS)
+    assert code_version() == source_sha256(Path(tune_bio.__file__).parent, RESULT_FOLDERS)
 
 
-def test_a_missing_folder_is_an_error_rather_than_code_that_does_not_count(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_and_is_not_ignored(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="models"):
         source_sha256(tmp_path, ["models"])
 
@@ -30,7 +30,7 @@ def test_a_missing_folder_is_an_error_rather_than_code_that_does_not_count(tmp_p
         ),
     ],
 )
-def test_code_that_makes_numbers_changes_the_version_and_other_code_does_not(
+def test_only_code_that_affects_results_changes_the_version(
     tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
     for folder, name, text in (("models", "deep", "x = 1"), ("training", "fit", "y = 1")):

@@ -1,4 +1,4 @@
-"""Feature sets on disk: whole or not at all, and no more than fits."""
+"""Feature sets on disk: complete or absent, and within the limit on disk space."""
 
 import os
 import time
@@ -23,28 +23,28 @@ KEY, IN_USE, NEEDED, NEWER, OLDER = (digit * 64 for digit in "01234")
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> FeatureStore:
+def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "features")
 
 
-def _write(kept: FeatureStore, key: str = KEY, dtype: str = "float32") -> FeatureFiles:
-    with kept.writing(key, CUT, ROWS, dtype) as write:
+def _write(store: FeatureStore, key: str = KEY, dtype: str = "float32") -> FeatureFiles:
+    with store.writing(key, CUT, ROWS, dtype) as write:
         write("val", 0, FEATURES[6:])
-        write("train", 4, FEATURES[4:6])  # in whatever order they come
+        write("train", 4, FEATURES[4:6])  # rows may come in any order
         write("train", 0, FEATURES[:4])
-    found = kept.find(key, ROWS)
-    assert found is not None
-    return found
+    files = store.find(key, ROWS)
+    assert files is not None
+    return files
 
 
-def _age(kept: FeatureStore, key: str, seconds: float) -> None:
-    when = time.time() - seconds
-    os.utime(kept.folder / key / "cut.json", (when, when))
+def _age(store: FeatureStore, key: str, seconds: float) -> None:
+    last_used = time.time() - seconds
+    os.utime(store.folder / key / "cut.json", (last_used, last_used))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_set_is_read_as_it_was_written_memory_mapped(kept: FeatureStore, dtype: str) -> None:
-    files = _write(kept, dtype=dtype)
+def test_a_set_is_read_as_it_was_written_memory_mapped(store: FeatureStore, dtype: str) -> None:
+    files = _write(store, dtype=dtype)
     assert files.cut == CUT
     train, val = files.read()
     assert isinstance(train, np.memmap)
@@ -55,9 +55,9 @@ def test_a_set_is_read_as_it_was_written_memory_mapped(kept: FeatureStore, dtype
 @pytest.mark.parametrize("name", ["train.npy", "val.npy", "cut.json"])
 @pytest.mark.parametrize("damage", ["removed", "empty", "truncated", "changed"])
 def test_a_damaged_set_is_not_found_and_can_be_written_again(
-    kept: FeatureStore, name: str, damage: str
+    store: FeatureStore, name: str, damage: str
 ) -> None:
-    path = _write(kept).folder / name
+    path = _write(store).folder / name
     content = path.read_bytes()
     match damage:
         case "removed":
@@ -67,88 +67,88 @@ def test_a_damaged_set_is_not_found_and_can_be_written_again(
         case "truncated":
             path.write_bytes(content[:-9])
         case "changed":
-            at = 0 if name == "cut.json" else len(content) - 9
-            path.write_bytes(content[:at] + b"7" + content[at + 1 :])
-    assert kept.find(KEY, ROWS) is None
-    _write(kept)
+            position = 0 if name == "cut.json" else len(content) - 9
+            path.write_bytes(content[:position] + b"7" + content[position + 1 :])
+    assert store.find(KEY, ROWS) is None
+    _write(store)
 
 
-def test_a_set_of_other_images_is_not_found(kept: FeatureStore) -> None:
-    _write(kept)
-    assert kept.find(KEY, {"train": 6, "val": 5}) is None
-    assert kept.find("other", ROWS) is None
+def test_a_set_of_other_images_is_not_found(store: FeatureStore) -> None:
+    _write(store)
+    assert store.find(KEY, {"train": 6, "val": 5}) is None
+    assert store.find("other", ROWS) is None
 
 
-def test_what_was_not_finished_is_not_there(kept: FeatureStore) -> None:
-    with pytest.raises(RuntimeError, match="killed"), kept.writing(KEY, CUT, ROWS, "float32"):
+def test_an_unfinished_set_is_not_found(store: FeatureStore) -> None:
+    with pytest.raises(RuntimeError, match="killed"), store.writing(KEY, CUT, ROWS, "float32"):
         raise RuntimeError("killed")
-    assert kept.find(KEY, ROWS) is None
-    assert not list((kept.folder / KEY).iterdir())
+    assert store.find(KEY, ROWS) is None
+    assert not list((store.folder / KEY).iterdir())
 
 
-def test_a_full_disk_is_told(kept: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = SimpleNamespace(free=100)
     monkeypatch.setattr(feature_store.arrays.psutil, "disk_usage", lambda path: disk)
-    with pytest.raises(DataError, match="--cache-dir"), kept.writing("k", CUT, ROWS, "float32"):
+    with pytest.raises(DataError, match="--cache-dir"), store.writing("k", CUT, ROWS, "float32"):
         pass
 
 
-def test_the_least_recently_used_go_first_and_what_is_needed_or_in_use_stays(
-    kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_the_least_recently_used_are_removed_unless_needed_or_in_use(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for age, key in enumerate([IN_USE, NEEDED, NEWER, OLDER]):
-        _write(kept, key)
-        _age(kept, key, (age > 0) * RECENT + 100 * age)
-    size = feature_store._size(kept.folder / OLDER)
+        _write(store, key)
+        _age(store, key, (age > 0) * RECENT + 100 * age)
+    size = feature_store._size(store.folder / OLDER)
     assert size > SIZE
     monkeypatch.setattr(eviction, "LARGEST", 5 * size)
-    assert kept.room([NEEDED]) == 3 * size
-    kept.make_room(size, [NEEDED])
-    assert (kept.folder / OLDER).is_dir()  # it fits as it is
-    kept.make_room(2 * size, [NEEDED])
-    assert not (kept.folder / OLDER).exists()
-    assert kept.find(NEWER, ROWS) is not None
-    _age(kept, NEWER, RECENT + 200)  # which finding it has made recent
-    kept.make_room(6 * size, [NEEDED])
-    assert kept.find(NEWER, ROWS) is not None  # it would not be enough
-    _age(kept, NEWER, RECENT + 200)
-    kept.make_room(4 * size, [NEEDED])
-    assert {folder.name for folder in kept.folder.iterdir()} == {IN_USE, NEEDED}
+    assert store.available_bytes([NEEDED]) == 3 * size
+    store.make_space(size, [NEEDED])
+    assert (store.folder / OLDER).is_dir()  # everything fits
+    store.make_space(2 * size, [NEEDED])
+    assert not (store.folder / OLDER).exists()
+    assert store.find(NEWER, ROWS) is not None
+    _age(store, NEWER, RECENT + 200)  # undo the use by `find`
+    store.make_space(6 * size, [NEEDED])
+    assert store.find(NEWER, ROWS) is not None  # removing it would not free enough
+    _age(store, NEWER, RECENT + 200)
+    store.make_space(4 * size, [NEEDED])
+    assert {folder.name for folder in store.folder.iterdir()} == {IN_USE, NEEDED}
 
 
-def test_what_somebody_else_keeps_there_stays(
-    kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_other_folders_are_not_removed(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = kept.folder / "their own"
-    theirs.mkdir(parents=True)
-    (theirs / "cut.json").write_bytes(bytes(1000))
-    _age(kept, "their own", 2 * RECENT)
+    other_folder = store.folder / "not a set"
+    other_folder.mkdir(parents=True)
+    (other_folder / "cut.json").write_bytes(bytes(1000))
+    _age(store, "not a set", 2 * RECENT)
     monkeypatch.setattr(eviction, "LARGEST", 100)
-    kept.make_room(90, [])
-    assert theirs.is_dir()
+    store.make_space(90, [])
+    assert other_folder.is_dir()
 
 
-def test_a_set_that_was_found_is_in_use(kept: FeatureStore) -> None:
-    _write(kept)
-    _age(kept, KEY, 2 * RECENT)
-    before = kept.room([])
-    assert kept.find(KEY, ROWS) is not None
-    assert kept.room([]) < before
+def test_finding_a_set_marks_it_as_in_use(store: FeatureStore) -> None:
+    _write(store)
+    _age(store, KEY, 2 * RECENT)
+    before = store.available_bytes([])
+    assert store.find(KEY, ROWS) is not None
+    assert store.available_bytes([]) < before
 
 
-def test_use_makes_a_set_recent(kept: FeatureStore) -> None:
-    files = _write(kept)
-    _age(kept, KEY, 2 * RECENT)
-    before = kept.room([])
+def test_touching_a_set_marks_it_as_in_use(store: FeatureStore) -> None:
+    files = _write(store)
+    _age(store, KEY, 2 * RECENT)
+    before = store.available_bytes([])
     files.touch()
-    assert kept.room([]) < before
+    assert store.available_bytes([]) < before
 
 
 def test_a_share_of_the_disk_stays_free(
-    kept: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eviction.psutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
-    assert kept.room([]) == 5_000
-    _write(kept)
-    held = feature_store._size(kept.folder / KEY)
-    assert kept.room([KEY]) == (10_000 + held) // 2 - held
+    assert store.available_bytes([]) == 5_000
+    _write(store)
+    used = feature_store._size(store.folder / KEY)
+    assert store.available_bytes([KEY]) == (10_000 + used) // 2 - used

@@ -1,4 +1,4 @@
-"""Frozen features: what a trial on them gives is what it gives on images."""
+"""Frozen features: a trial on features has the results of the same trial on images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -65,95 +65,104 @@ CASES = [
 MAKER = FeatureMaker("cpu", 1, "float32")
 
 
-def _configured(model: str = "squeezenet1_0", **params: Any) -> TrialConfig:
-    # Adam divides by what it has seen of a gradient, so that a zero's rounding moves the weight;
-    # so does BatchNorm over few images, whose maps have but one pixel at the end.
-    steady = {"optimizer": "sgd", "lr": 1e-3, "batch_size": 16}
-    wanted = {"weights": "imagenet", "freeze": "backbone", "epochs": 5, "dropout": 0.5, **steady}
-    return config(model, **wanted | params)
+def _trial_config(model: str = "squeezenet1_0", **params: Any) -> TrialConfig:
+    # Adam divides by past gradients, so that the rounding error of a zero moves the weight; so does
+    # BatchNorm over few images, whose maps end in a single pixel.
+    stable = {"optimizer": "sgd", "lr": 1e-3, "batch_size": 16}
+    defaults = {"weights": "imagenet", "freeze": "backbone", "epochs": 5, "dropout": 0.5, **stable}
+    return config(model, **defaults | params)
 
 
-def _both(chosen: TrialConfig, dtype: str = "float32") -> tuple[TrialData, TrialData, Tensors]:
-    """Images, images with features, and the backbone."""
+def _data_with_and_without_features(
+    trial_config: TrialConfig, dtype: str = "float32"
+) -> tuple[TrialData, TrialData, Tensors]:
+    """Return data without features, data with features, and the backbone."""
     torch.manual_seed(3)
-    backbone, data = lively_backbone(chosen), trial_data(chosen, train=32, val=16)
-    return data, featured(chosen, data, backbone, dtype), backbone
+    backbone, data = lively_backbone(trial_config), trial_data(trial_config, train=32, val=16)
+    return data, featured(trial_config, data, backbone, dtype), backbone
 
 
 @pytest.mark.parametrize("model", QUICK)
-def test_features_are_what_the_ordinary_path_computes(model: str) -> None:
-    """In a training step: its batches, and the mode that its model is in."""
-    chosen = _configured(model)
-    plain, kept, backbone = _both(chosen)
-    assert kept.cut is not None
-    state = TrainingState(chosen, plain, backbone=backbone)
-    seen: list[torch.Tensor] = []
-    end = state.model.get_submodule(kept.cut.modules[-1])
-    end.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+def test_features_equal_those_of_a_training_step_on_images(model: str) -> None:
+    """The training step uses its own batches and its model in training mode."""
+    trial_config = _trial_config(model)
+    plain, with_features, backbone = _data_with_and_without_features(trial_config)
+    assert with_features.cut is not None
+    state = TrainingState(trial_config, plain, backbone=backbone)
+    outputs: list[torch.Tensor] = []
+    end = state.model.get_submodule(with_features.cut.modules[-1])
+    end.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
     state.model.train()
-    for rows in torch.arange(len(plain.train)).split(chosen.batch_size):
+    for rows in torch.arange(len(plain.train)).split(trial_config.batch_size):
         state.model(state.transform.normalize(gather(as_source(plain.train.pixels), rows, CPU)))
-    expected = torch.cat(seen)
-    expected = expected.permute(0, 2, 3, 1) if kept.cut.channels_last else expected
-    found = torch.from_numpy(np.array(kept.train.features))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    expected = torch.cat(outputs)
+    expected = expected.permute(0, 2, 3, 1) if with_features.cut.channels_last else expected
+    actual = torch.from_numpy(np.array(with_features.train.features))
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
     assert expected.std() > 0
 
 
 @pytest.mark.parametrize(("model", "strategy"), CASES)
-def test_a_trial_on_features_is_the_trial_on_images(model: str, strategy: str) -> None:
-    chosen = _configured(model, **STRATEGIES[strategy])
-    plain, kept, backbone = _both(chosen)
-    on_images = list(fit(chosen, plain, backbone=backbone))
-    on_features = list(fit(chosen, kept, backbone=backbone))
+def test_a_trial_on_features_matches_the_trial_on_images(model: str, strategy: str) -> None:
+    trial_config = _trial_config(model, **STRATEGIES[strategy])
+    plain, with_features, backbone = _data_with_and_without_features(trial_config)
+    on_images = list(fit(trial_config, plain, backbone=backbone))
+    on_features = list(fit(trial_config, with_features, backbone=backbone))
     first, second = on_images[0], on_features[0]
     assert second.train_loss == pytest.approx(first.train_loss, rel=1e-5)
     assert second.val["loss"] == pytest.approx(first.val["loss"], rel=1e-5)
     assert on_features[-1].val["auroc"] == pytest.approx(on_images[-1].val["auroc"], abs=1e-3)
-    assert [r.lr for r in on_features] == [r.lr for r in on_images]
+    assert [result.lr for result in on_features] == [result.lr for result in on_images]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_images_are_seen_in_no_epoch_that_the_features_serve(strategy: str) -> None:
-    chosen = _configured(**STRATEGIES[strategy])
-    _, kept, backbone = _both(chosen)
-    served = {"backbone": 5, "stages_1": 5, "stages_2": 5, "lp_ft": 2, "gradual": 2}[strategy]
-    state = TrainingState(chosen, kept, backbone=backbone)
-    seen = []
+def test_epochs_on_features_use_no_images(strategy: str) -> None:
+    trial_config = _trial_config(**STRATEGIES[strategy])
+    _, with_features, backbone = _data_with_and_without_features(trial_config)
+    frozen_epochs = {"backbone": 5, "stages_1": 5, "stages_2": 5, "lp_ft": 2, "gradual": 2}[
+        strategy
+    ]
+    state = TrainingState(trial_config, with_features, backbone=backbone)
+    backbone_inputs = []
     state.model.backbone.register_forward_hook(
-        lambda module, inputs, output: seen.append(inputs[0])
+        lambda module, inputs, output: backbone_inputs.append(inputs[0])
     )
     for epoch in range(1, 6):
-        train_epoch(state, kept)
-        on_meta = [images.device.type == "meta" for images in seen]
-        assert all(on_meta) if epoch <= served else not any(on_meta)
-        seen.clear()
+        train_epoch(state, with_features)
+        on_meta = [images.device.type == "meta" for images in backbone_inputs]
+        assert all(on_meta) if epoch <= frozen_epochs else not any(on_meta)
+        backbone_inputs.clear()
 
 
-def test_half_precision_halves_the_bytes_and_hardly_moves_the_scores() -> None:
-    chosen = _configured()
-    plain, kept, backbone = _both(chosen, "float16")
-    assert kept.train.features is not None
-    assert kept.train.features.dtype == np.float16
-    assert kept.reuse_tag.split()[-1] == "float16"
-    on_images, on_features = (list(fit(chosen, d, backbone=backbone)) for d in (plain, kept))
+def test_half_precision_halves_the_bytes_and_hardly_changes_the_scores() -> None:
+    trial_config = _trial_config()
+    plain, with_features, backbone = _data_with_and_without_features(trial_config, "float16")
+    assert with_features.train.features is not None
+    assert with_features.train.features.dtype == np.float16
+    assert with_features.reuse_tag.split()[-1] == "float16"
+    on_images, on_features = (
+        list(fit(trial_config, data, backbone=backbone)) for data in (plain, with_features)
+    )
     assert on_features[0].train_loss == pytest.approx(on_images[0].train_loss, rel=1e-2)
 
 
 def test_features_that_half_precision_cannot_hold_are_refused() -> None:
-    chosen = _configured()
-    data, backbone = trial_data(chosen), lively_backbone(chosen)
+    trial_config = _trial_config()
+    data, backbone = trial_data(trial_config), lively_backbone(trial_config)
     last = max(name for name in backbone if name.endswith("expand3x3.bias"))
     backbone[last] = torch.full_like(backbone[last], 1e5)
     with pytest.raises(ArithmeticError, match="float16"):
-        featured(chosen, data, backbone, "float16")
-    assert featured(chosen, data, backbone).cut is not None
+        featured(trial_config, data, backbone, "float16")
+    assert featured(trial_config, data, backbone).cut is not None
 
 
-def test_a_probe_has_the_head_of_the_whole_model_and_no_numbers_before_it() -> None:
-    chosen = _configured("resnet18")
-    plain, kept, backbone = _both(chosen)
-    whole, probe = TrainingState(chosen, plain, backbone=backbone), TrainingState(chosen, kept)
+def test_a_probe_has_the_head_of_the_whole_model_and_an_empty_backbone() -> None:
+    trial_config = _trial_config("resnet18")
+    plain, with_features, backbone = _data_with_and_without_features(trial_config)
+    whole, probe = (
+        TrainingState(trial_config, plain, backbone=backbone),
+        TrainingState(trial_config, with_features),
+    )
     assert same(whole.model.head.state_dict(), probe.model.head.state_dict())
     assert all(tensor.is_meta for tensor in probe.model.backbone.state_dict().values())
     assert probe.trained == whole.trained
@@ -164,44 +173,44 @@ def test_a_probe_has_the_head_of_the_whole_model_and_no_numbers_before_it() -> N
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_continued_trial_is_bit_identical_to_the_uninterrupted_one(strategy: str) -> None:
-    chosen = _configured(**STRATEGIES[strategy], lr=0.01)
-    _, kept, backbone = _both(chosen)
-    whole = TrainingState(chosen, kept, backbone=backbone)
-    expected = [train_epoch(whole, kept)]
-    saved, best = whole.save(), whole.best
-    expected += list(fit(chosen, kept, whole))
-    continued = TrainingState(chosen, kept, backbone=backbone)
+    trial_config = _trial_config(**STRATEGIES[strategy], lr=0.01)
+    _, with_features, backbone = _data_with_and_without_features(trial_config)
+    uninterrupted = TrainingState(trial_config, with_features, backbone=backbone)
+    expected = [train_epoch(uninterrupted, with_features)]
+    saved, best = uninterrupted.save(), uninterrupted.best
+    expected += list(fit(trial_config, with_features, uninterrupted))
+    continued = TrainingState(trial_config, with_features, backbone=backbone)
     continued.load(*saved, best)
-    assert timeless(list(fit(chosen, kept, continued))) == timeless(expected[1:])
-    assert same(continued.trained_weights(), whole.trained_weights())
+    assert timeless(list(fit(trial_config, with_features, continued))) == timeless(expected[1:])
+    assert same(continued.trained_weights(), uninterrupted.trained_weights())
 
 
-def test_accuracy_at_the_best_epoch_comes_from_features_too() -> None:
-    chosen = _configured(lr=0.01)
-    plain, kept, backbone = _both(chosen)
-    found = []
-    for data in (plain, kept):
-        state = TrainingState(chosen, data, backbone=backbone)
-        list(fit(chosen, data, state))
-        found.append(train_accuracy_at_best(state, data))
-    assert found[0] == found[1]
+def test_train_accuracy_at_the_best_epoch_is_the_same_on_features() -> None:
+    trial_config = _trial_config(lr=0.01)
+    plain, with_features, backbone = _data_with_and_without_features(trial_config)
+    accuracies = []
+    for data in (plain, with_features):
+        state = TrainingState(trial_config, data, backbone=backbone)
+        list(fit(trial_config, data, state))
+        accuracies.append(train_accuracy_at_best(state, data))
+    assert accuracies[0] == accuracies[1]
 
 
-def test_what_a_probe_has_trained_is_exported_with_its_backbone(tmp_path: Path) -> None:
-    chosen = _configured()
+def test_a_trained_probe_is_exported_with_its_backbone(tmp_path: Path) -> None:
+    trial_config = _trial_config()
     source = dataset(n=32, size=32)
-    data = prepare_data(source, Geometry.of(chosen))
-    backbone = lively_backbone(chosen)
-    kept = featured(chosen, data, backbone)
-    state = TrainingState(chosen, kept)
-    list(fit(chosen, kept, state))
+    data = prepare_data(source, Geometry.of(trial_config))
+    backbone = lively_backbone(trial_config)
+    with_features = featured(trial_config, data, backbone)
+    state = TrainingState(trial_config, with_features)
+    list(fit(trial_config, with_features, state))
     assert state.best is not None
     exported_model.export(
-        tmp_path, chosen, source, backbone=backbone, trained=state.best.weights,
+        tmp_path, trial_config, source, backbone=backbone, trained=state.best.weights,
         about={"validation": {}},
     )  # fmt: skip
-    again = exported_model.load_model(tmp_path).predict_prepared(kept.val.pixels)
-    assert again == pytest.approx(state.best.probabilities, abs=1e-5)
+    probabilities = exported_model.load_model(tmp_path).predict_prepared(with_features.val.pixels)
+    assert probabilities == pytest.approx(state.best.probabilities, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -214,14 +223,14 @@ def test_what_a_probe_has_trained_is_exported_with_its_backbone(tmp_path: Path) 
     ],
     ids=str,
 )
-def test_what_changes_from_epoch_to_epoch_is_never_kept(params: dict[str, Any]) -> None:
-    assert FrozenPart.of(_configured(**params)) is None
+def test_features_that_change_from_epoch_to_epoch_are_never_cached(params: dict[str, Any]) -> None:
+    assert FrozenPart.of(_trial_config(**params)) is None
 
 
-def test_configurations_share_a_part_whatever_they_train_behind_it() -> None:
-    shared = [_configured(**STRATEGIES[name], lr=lr) for name in STRATEGIES for lr in (0.1, 0.01)]
-    found = frozen_parts([*shared, _configured("resnet18"), config("cnn")])
-    assert [(part.model, part.stages, len(of)) for part, of in found.items()] == [
+def test_configurations_share_a_part_whatever_they_train_after_it() -> None:
+    shared = [_trial_config(**STRATEGIES[name], lr=lr) for name in STRATEGIES for lr in (0.1, 0.01)]
+    parts = frozen_parts([*shared, _trial_config("resnet18"), config("cnn")])
+    assert [(part.model, part.stages, len(configs)) for part, configs in parts.items()] == [
         ("squeezenet1_0", 0, 6),
         ("squeezenet1_0", 1, 2),
         ("squeezenet1_0", 2, 2),
@@ -229,8 +238,8 @@ def test_configurations_share_a_part_whatever_they_train_behind_it() -> None:
     ]
 
 
-def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, data = _configured(), dataset()
+def test_everything_that_affects_the_bytes_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial_config, data = _trial_config(), dataset()
     more = dataset(n=31)
 
     def key(
@@ -239,10 +248,10 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
         images: Any = data,
         maker: FeatureMaker = MAKER,
     ) -> str:
-        return feature_key(_configured(**(params or {})), weights, images, maker)
+        return feature_key(_trial_config(**(params or {})), weights, images, maker)
 
     same_bytes = [key(), key({"lr": 0.5, "freeze": "lp_ft", "batch_size": 8, "seed": 3})]
-    assert set(same_bytes) == {feature_key(chosen, "w", dataset(), MAKER)}
+    assert set(same_bytes) == {feature_key(trial_config, "w", dataset(), MAKER)}
     others = [
         key(weights="x"),
         key({"model": "squeezenet1_1"}),
@@ -258,7 +267,7 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
         key(maker=replace(MAKER, threads=2)),
         key(maker=replace(MAKER, dtype="float16")),
     ]
-    monkeypatch.setattr(frozen_features, "code_version", lambda: "mended")
+    monkeypatch.setattr(frozen_features, "code_version", lambda: "fixed")
     others.append(key())
     with monkeypatch.context() as patch:
         patch.setattr(frozen_features, "version", lambda package: f"another {package}")
@@ -268,7 +277,7 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
             patch.setattr(module, "__version__", "0")
             others.append(key())
     with monkeypatch.context() as patch:
-        patch.setattr(versions, "DECODER_VERSION", "mended")
+        patch.setattr(versions, "DECODER_VERSION", "fixed")
         others.append(key())
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "other")
     others.append(key())
@@ -276,29 +285,38 @@ def test_everything_that_makes_the_bytes_changes_the_key(monkeypatch: pytest.Mon
 
 
 def test_blocks_cover_both_splits_and_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = _configured()
-    data, backbone = trial_data(chosen, train=70, val=33), lively_backbone(chosen)
+    trial_config = _trial_config()
+    data, backbone = trial_data(trial_config, train=70, val=33), lively_backbone(trial_config)
     monkeypatch.setattr(frozen_features, "feature_batch", lambda size, device: 16)
-    model, transform = frozen_model(chosen, backbone, 1), input_transform(chosen, data.format)
-    whole = featured(chosen, data, backbone)
-    assert whole.cut is not None
-    monkeypatch.setattr(
-        frozen_features, "BLOCK_BYTES", 16 * frozen_features.row_bytes(whole.cut, "float32")
+    model, transform = (
+        frozen_model(trial_config, backbone, 1),
+        input_transform(trial_config, data.format),
     )
-    part, rows = FrozenPart.of(chosen), {"train": 70, "val": 33}
+    with_features = featured(trial_config, data, backbone)
+    assert with_features.cut is not None
+    monkeypatch.setattr(
+        frozen_features, "BLOCK_BYTES", 16 * frozen_features.row_bytes(with_features.cut, "float32")
+    )
+    part, rows = FrozenPart.of(trial_config), {"train": 70, "val": 33}
     assert part is not None
-    found = FeatureSet(part, chosen, "key", whole.cut, rows, MAKER).blocks
-    assert len(found) == 5 + 3
-    for name, split in (("train", whole.train), ("val", whole.val)):
-        of_split = [block for block in found if block.split == name]
-        assert [block.start for block in of_split[1:]] == [block.stop for block in of_split[:-1]]
-        made = [
+    blocks = FeatureSet(part, trial_config, "key", with_features.cut, rows, MAKER).blocks
+    assert len(blocks) == 5 + 3
+    for name, split in (("train", with_features.train), ("val", with_features.val)):
+        split_blocks = [block for block in blocks if block.split == name]
+        starts = [block.start for block in split_blocks[1:]]
+        assert starts == [block.stop for block in split_blocks[:-1]]
+        features = [
             compute_features(
-                model, whole.cut, transform, split.pixels[b.start : b.stop], "float32", CPU
+                model,
+                with_features.cut,
+                transform,
+                split.pixels[block.start : block.stop],
+                "float32",
+                CPU,
             )
-            for b in of_split
+            for block in split_blocks
         ]
-        np.testing.assert_array_equal(np.concatenate(made), split.features)
+        np.testing.assert_array_equal(np.concatenate(features), split.features)
 
 
 @pytest.mark.real_data
@@ -308,14 +326,18 @@ def test_real_weights_on_real_images(
     model: str, freeze: str, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(real_data / "torch_home"))
-    chosen = _configured(model, freeze=freeze, batch_size=32)
-    whole = open_dataset(str(real_data / "pneumoniamnist_dev.npz"))
-    few = replace(whole, train=whole.train.take(np.arange(256)), val=whole.val.take(np.arange(128)))
-    file = resolve([(model, "imagenet")], None, download=False).found[model, "imagenet"]
+    trial_config = _trial_config(model, freeze=freeze, batch_size=32)
+    source = open_dataset(str(real_data / "pneumoniamnist_dev.npz"))
+    small = replace(
+        source, train=source.train.take(np.arange(256)), val=source.val.take(np.arange(128))
+    )
+    file = resolve([(model, "imagenet")], None, download=False).files[model, "imagenet"]
     arrays = load_backbone(model, file)
     backbone = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    plain = prepare_data(few, Geometry.of(chosen))
-    kept = featured(chosen, plain, backbone)
-    on_images, on_features = (list(fit(chosen, d, backbone=backbone)) for d in (plain, kept))
+    plain = prepare_data(small, Geometry.of(trial_config))
+    with_features = featured(trial_config, plain, backbone)
+    on_images, on_features = (
+        list(fit(trial_config, data, backbone=backbone)) for data in (plain, with_features)
+    )
     assert on_features[0].train_loss == pytest.approx(on_images[0].train_loss, rel=1e-5)
     assert on_features[-1].val["auroc"] == pytest.approx(on_images[-1].val["auroc"], abs=1e-3)

@@ -1,4 +1,4 @@
-"""What two trainings must have in common to share their first epochs."""
+"""Shared prefixes: which trainings share their first epochs."""
 
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,15 @@ from tune_bio.reuse.prefixes import (
 )
 from tune_bio.training.lr_schedules import Step, lr_factor
 
-AROUND = KeyContext("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
+CONTEXT = KeyContext("val_auroc", "data", {("resnet18", "imagenet"): "weights"}, threads=1)
 
 
-def store(folder: Path = Path("results/study"), **other: Any) -> PrefixStore:
+def store(folder: Path = Path("results/study"), **changes: Any) -> PrefixStore:
     values = {
-        "metric": AROUND.metric, "data": AROUND.data,
-        "weights": AROUND.weights, "threads": AROUND.threads,
+        "metric": CONTEXT.metric, "data": CONTEXT.data,
+        "weights": CONTEXT.weights, "threads": CONTEXT.threads,
     }  # fmt: skip
-    return PrefixStore(folder, KeyContext(**{**values, **other}))
+    return PrefixStore(folder, KeyContext(**{**values, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def store(folder: Path = Path("results/study"), **other: Any) -> PrefixStore:
         ({"lr_schedule": "cosine"}, False),
         ({"lr_schedule": "onecycle"}, False),
         ({"warmup_epochs": 3}, True),
-        ({"warmup_epochs": 4}, False),  # the shorter trial would warm up in three epochs
+        ({"warmup_epochs": 4}, False),  # cut to three epochs in the shorter trial
         ({"patience": 2}, True),
         ({"augment": "affine"}, True),
     ],
 )
-def test_the_length_matters_where_the_first_epochs_depend_on_it(
+def test_the_length_is_part_of_the_key_if_the_first_epochs_depend_on_it(
     params: dict[str, Any], shares: bool
 ) -> None:
     short, long = config(**params, epochs=4), config(**params, epochs=9)
@@ -52,7 +52,7 @@ def test_the_length_matters_where_the_first_epochs_depend_on_it(
 
 
 @pytest.mark.parametrize(("lp_epochs", "shares"), [(2, True), (None, False)])
-def test_a_linear_probe_of_its_own_length_is_no_shared_prefix(
+def test_trials_with_linear_probes_of_different_length_share_no_prefix(
     lp_epochs: int | None, shares: bool
 ) -> None:
     probe = {"weights": "imagenet", "freeze": "lp_ft"}
@@ -67,37 +67,37 @@ def test_a_linear_probe_of_its_own_length_is_no_shared_prefix(
     st.integers(0, 6), st.integers(1, 8), st.integers(1, 8),
 )  # fmt: skip
 @few_examples
-def test_trainings_of_one_key_have_one_learning_rate(
+def test_trainings_with_the_same_key_have_the_same_learning_rates(
     schedule: str, warmup: int, short: int, long: int
 ) -> None:
     params = {} if schedule == "onecycle" else {"warmup_epochs": warmup}
     a, b = (config(lr_schedule=schedule, **params, epochs=n) for n in (short, long))
     if prefix_identity(a) == prefix_identity(b):
         for epoch in range(min(short, long)):
-            rates = {lr_factor(c, Step(epoch, c.epochs, 0, 3)) for c in (a, b)}
-            assert len(rates) == 1
+            factors = {lr_factor(c, Step(epoch, c.epochs, 0, 3)) for c in (a, b)}
+            assert len(factors) == 1
 
 
-def test_whatever_changes_the_bits_changes_the_key() -> None:
-    chosen = config("resnet18", weights="imagenet")
+def test_everything_that_changes_the_bits_changes_the_key() -> None:
+    trial_config = config("resnet18", weights="imagenet")
     keys = {
-        store().key(chosen),
-        store().key(chosen, features="float32"),
-        store().key(chosen, device="NVIDIA H100"),
-        store().key(chosen.model_copy(update={"seed": 1})),
-        store().key(chosen.model_copy(update={"lr": 0.5})),
-        store().key(chosen.model_copy(update={"patience": 3})),
-        store(metric="val_loss").key(chosen),
-        store(data="others").key(chosen),
-        store(weights={}).key(chosen),
-        store(threads=2).key(chosen),
+        store().key(trial_config),
+        store().key(trial_config, reuse_tag="float32"),
+        store().key(trial_config, device="NVIDIA H100"),
+        store().key(trial_config.model_copy(update={"seed": 1})),
+        store().key(trial_config.model_copy(update={"lr": 0.5})),
+        store().key(trial_config.model_copy(update={"patience": 3})),
+        store(metric="val_loss").key(trial_config),
+        store(data="others").key(trial_config),
+        store(weights={}).key(trial_config),
+        store(threads=2).key(trial_config),
     }
     assert len(keys) == 10
 
 
-def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_and_its_libraries_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {store().key(config())}
-    monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "mended")
+    monkeypatch.setattr("tune_bio.reuse.prefixes.code_version", lambda: "fixed")
     keys.add(store().key(config()))
     for library in ("torch", "torchvision", "PIL", "tifffile", "imagecodecs"):
         monkeypatch.setattr(f"{library}.__version__", "another")
@@ -113,7 +113,7 @@ def test_the_code_and_its_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPat
     assert len(keys) == 2 + 5 + 3
 
 
-def test_configurations_of_one_prefix_are_grouped_from_the_shortest_on() -> None:
+def test_configurations_with_the_same_prefix_are_grouped_by_length() -> None:
     step = {"lr_schedule": "step"}
     configs = [
         config(**step, epochs=30), config(lr_schedule="cosine", epochs=10),
@@ -123,23 +123,25 @@ def test_configurations_of_one_prefix_are_grouped_from_the_shortest_on() -> None
     assert group_by_prefix(configs) == [[2, 4, 0], [1], [3], [5]]
 
 
-def test_checkpoints_are_found_from_the_longest_on_here_first(tmp_path: Path) -> None:
-    here, elsewhere = store(tmp_path / "b"), store(tmp_path / "a")
-    for owner, epochs in ((here, (2, 4)), (elsewhere, (4, 6, 9))):
+def test_the_latest_checkpoints_come_first_and_those_of_this_study_before_others(
+    tmp_path: Path,
+) -> None:
+    own, other = store(tmp_path / "b"), store(tmp_path / "a")
+    for study_store, epochs in ((own, (2, 4)), (other, (4, 6, 9))):
         for epoch in epochs:
-            _make(owner.at("key", epoch))
-    (elsewhere.at("key", 6) / "optimizer.safetensors").unlink()
-    found = [str(path.relative_to(tmp_path)) for path in here.found("key", 2, 9)]
-    assert found == [f"{study}/checkpoints/key/{epoch}" for study, epoch in
+            _make(study_store.at("key", epoch))
+    (other.at("key", 6) / "optimizer.safetensors").unlink()
+    paths = [str(path.relative_to(tmp_path)) for path in own.find("key", 2, 9)]
+    assert paths == [f"{study}/checkpoints/key/{epoch}" for study, epoch in
                      (("a", 9), ("b", 4), ("a", 4))]  # fmt: skip
-    assert list(here.found("other", 0, 9)) == []
-    assert list(here.found("key", 9, 9)) == []
+    assert list(own.find("other", 0, 9)) == []
+    assert list(own.find("key", 9, 9)) == []
 
 
-def test_a_mark_tells_whose_key_it_is(tmp_path: Path) -> None:
-    kept = store(tmp_path / "study")
-    kept.claim("key", ["t0001", "t0002"])
-    _make(kept.at("key", 3))
+def test_trials_are_marked_as_owners_of_their_key(tmp_path: Path) -> None:
+    study_store = store(tmp_path / "study")
+    study_store.claim("key", ["t0001", "t0002"])
+    _make(study_store.at("key", 3))
     (folder,) = folders_of(tmp_path / "study", "t0002")
     assert folder == tmp_path / "study" / "checkpoints" / "key"
     assert owners(folder) == {"t0001", "t0002"}

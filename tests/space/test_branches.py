@@ -1,4 +1,4 @@
-"""The survey of a space: every branch once, and every impossible one found."""
+"""The walk over a space's branches: each is visited once, and impossible ones are reported."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -36,37 +36,37 @@ trees: st.SearchStrategy[Tree] = st.recursive(
 
 
 def space(function: Callable[[Any], None], **options: Any) -> SearchSpace:
-    return SearchSpace(Path("made.py"), "", function, SearchSettings(), **options)
+    return SearchSpace(Path("space.py"), "", function, SearchSettings(), **options)
 
 
 def _paths(tree: Tree) -> list[tuple[int, ...]]:
-    """Every sequence of choices through a tree, told by their positions."""
+    """Return every path through a tree, as the positions of the choices."""
     if not tree:
         return [()]
     first, *rest = tree
     return [
-        (position, *inside, *after)
+        (position, *inner, *outer)
         for position, branch in enumerate(first)
-        for inside in _paths(branch)
-        for after in _paths(rest)
+        for inner in _paths(branch)
+        for outer in _paths(rest)
     ]
 
 
-def _deepest(tree: Tree) -> int:
+def _depth(tree: Tree) -> int:
     return max(len(path) for path in _paths(tree))
 
 
 @examples
-@given(trees.filter(lambda tree: _deepest(tree) <= 7))
+@given(trees.filter(lambda tree: _depth(tree) <= 7))
 def test_the_grid_is_exactly_the_product_of_a_conditional_tree(tree: Tree) -> None:
     names = list(NAMES)
 
     def search_space(trial: Any) -> None:
-        left = iter(names)
+        unused = iter(names)
 
         def walk(tree: Tree) -> None:
             for branches in tree:
-                name = next(left)
+                name = next(unused)
                 values = NAMES[name][: len(branches)]
                 walk(branches[values.index(trial.suggest_categorical(name, values))])
 
@@ -77,8 +77,8 @@ def test_the_grid_is_exactly_the_product_of_a_conditional_tree(tree: Tree) -> No
         {"model": "cnn"} | {name: NAMES[name][k] for name, k in zip(names, path, strict=False)}
         for path in _paths(tree)
     ]
-    found = grid(space(search_space))
-    assert Counter(map(str, found)) == Counter(map(str, expected))
+    configurations = grid(space(search_space))
+    assert Counter(map(str, configurations)) == Counter(map(str, expected))
 
 
 def transfer(trial: Any) -> None:
@@ -88,19 +88,19 @@ def transfer(trial: Any) -> None:
             trial.suggest_categorical("freeze", ["none", "backbone"])
 
 
-def test_a_survey_tells_values_and_the_weights_that_are_needed() -> None:
-    found = walk_branches(space(transfer))
-    assert len(found.leaves) == 2 * (1 + 2 + 2) + 1
-    assert found.values("freeze") == ("none", "backbone")
-    assert set(found.pairs) == {
+def test_a_walk_finds_the_values_and_the_required_weights() -> None:
+    branches = walk_branches(space(transfer))
+    assert len(branches.leaves) == 2 * (1 + 2 + 2) + 1
+    assert branches.values("freeze") == ("none", "backbone")
+    assert set(branches.pairs) == {
         (model, weights)
         for model in ("resnet18", "squeezenet1_0")
         for weights in ("imagenet", "IMAGENET1K_V1")
     }
-    assert hyperparameter_summary(found)["model"] == "resnet18, squeezenet1_0, cnn"
+    assert hyperparameter_summary(branches)["model"] == "resnet18, squeezenet1_0, cnn"
 
 
-def test_without_missing_weights_no_branch_needs_them() -> None:
+def test_no_branch_needs_weights_that_were_excluded() -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "IMAGENET1K_V1")})
     leaves = grid(without_unavailable(space(transfer), missing))
     pairs = {(leaf["model"], leaf.get("weights")) for leaf in leaves}
@@ -108,17 +108,17 @@ def test_without_missing_weights_no_branch_needs_them() -> None:
     assert len(leaves) == 2 * (1 + 2) + 1
 
 
-def test_a_model_that_no_weights_are_left_for_is_never_begun() -> None:
+def test_a_model_without_available_weights_is_never_drawn() -> None:
     def pretrained(trial: Any) -> None:
         trial.suggest_categorical("model", ["resnet18", "squeezenet1_0"])
         trial.suggest_categorical("weights", ["imagenet"])
 
-    left = without_unavailable(space(pretrained), frozenset({("resnet18", "imagenet")}))
-    assert left.dead_models == {"resnet18"}
-    assert grid(left) == ({"model": "squeezenet1_0", "weights": "imagenet"},)
+    reduced = without_unavailable(space(pretrained), frozenset({("resnet18", "imagenet")}))
+    assert reduced.unavailable_models == {"resnet18"}
+    assert grid(reduced) == ({"model": "squeezenet1_0", "weights": "imagenet"},)
 
 
-def test_a_pinned_depth_holds_only_beside_one_width() -> None:
+def test_a_pinned_depth_applies_only_with_a_single_width() -> None:
     def widths(trial: Any) -> None:
         trial.suggest_categorical("model", ["ann"])
         trial.suggest_categorical("width", [64, "32-16"])
@@ -146,7 +146,7 @@ def _high_end(trial: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
         (_lists, "width"),
         (_frozen_noise, "impossible combination.*reached at model=cnn, batch_size=16"),
@@ -155,16 +155,16 @@ def _high_end(trial: Any) -> None:
         (lambda t: t.suggest_categorical("model", [None]), "'model' has the choice None"),
     ],
 )
-def test_a_branch_that_cannot_be_trained_is_found_before_anything_starts(
-    function: Callable[[Any], None], told: str
+def test_a_branch_that_cannot_be_trained_is_reported_by_the_walk(
+    function: Callable[[Any], None], message: str
 ) -> None:
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         walk_branches(space(function))
     assert is_one_line(caught.value)
 
 
 def test_a_pin_that_no_branch_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"gamma=0\.5 means nothing"):
+    with pytest.raises(ConfigError, match=r"gamma=0\.5 has no effect"):
         walk_branches(space(transfer, pins={"gamma": 0.5}))
 
 
@@ -179,7 +179,7 @@ def test_a_range_has_no_grid_unless_it_is_pinned() -> None:
     assert grid(space(ranged, pins={"lr": 0.01})) == ({"model": "cnn", "lr": 0.01},)
 
 
-def test_a_walk_over_too_many_branches_ends_and_says_so() -> None:
+def test_a_walk_over_too_many_branches_is_marked_incomplete() -> None:
     assert not walk_branches(space(transfer), limit=10).complete
     assert len(walk_branches(space(transfer), limit=10).leaves) == 10
     assert walk_branches(space(transfer), limit=11).complete

@@ -1,4 +1,4 @@
-"""Search-space files: what they may say, and how a mistake in one is told."""
+"""Search-space files: valid content, and one-line errors for mistakes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +23,15 @@ from tune_bio.space.trial_config import Value
 Function = Callable[[Any], None]
 
 
-class First:
-    """A value source: the first choice, or the low end."""
+class FirstValue:
+    """A value source that draws the first choice or the low end of a range."""
 
     def draw(self, name: str, distribution: Distribution) -> Value:
         return distribution.values[0] if isinstance(distribution, Choices) else distribution.low
 
 
 def space(function: Function, **options: Any) -> SearchSpace:
-    return SearchSpace(Path("made.py"), "", function, SearchSettings(), **options)
+    return SearchSpace(Path("space.py"), "", function, SearchSettings(), **options)
 
 
 def transfer(trial: Any) -> None:
@@ -47,7 +47,7 @@ def _load(folder: Path, text: str) -> SearchSpace:
     return load_search_space(path)
 
 
-def test_a_file_gives_its_function_its_settings_and_its_fingerprint(tmp_path: Path) -> None:
+def test_a_file_provides_a_function_settings_and_a_fingerprint(tmp_path: Path) -> None:
     text = (
         "from tune_bio import SearchSettings\n"
         "SETTINGS = SearchSettings(num_trials=3)\n"
@@ -56,7 +56,7 @@ def test_a_file_gives_its_function_its_settings_and_its_fingerprint(tmp_path: Pa
         "    trial.suggest_int('batch_size', 4, 8)\n"
     )
     loaded = _load(tmp_path, text)
-    assert loaded.run(First()) == {"model": "cnn", "batch_size": 4}
+    assert loaded.run(FirstValue()) == {"model": "cnn", "batch_size": 4}
     assert loaded.settings.num_trials == 3
     assert loaded.sha256 != _load(tmp_path, text + "\n").sha256
 
@@ -67,7 +67,7 @@ def test_settings_may_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("x = 1\n", "defines no search_space"),
         ("search_space = 3\n", "defines no search_space"),
@@ -81,22 +81,22 @@ def test_settings_may_be_left_out(tmp_path: Path) -> None:
         ("x = '\0'\n", "null bytes"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_with_its_line(
-    tmp_path: Path, text: str, told: str
+def test_an_unusable_file_is_reported_with_the_line(
+    tmp_path: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(SpaceError, match=told) as caught:
+    with pytest.raises(SpaceError, match=message) as caught:
         _load(tmp_path, text)
     assert is_one_line(caught.value)
     assert "space.py" in str(caught.value)
 
 
-def test_impossible_settings_in_a_file_name_the_file(tmp_path: Path) -> None:
+def test_an_error_in_the_settings_of_a_file_names_the_file(tmp_path: Path) -> None:
     text = "from tune_bio import SearchSettings\nSETTINGS = SearchSettings.of({'num_trial': 3})\n"
     with pytest.raises(ConfigError, match=r"space\.py.*num_trial.*did you mean"):
         _load(tmp_path, text)
 
 
-def test_a_missing_file_is_told_with_those_that_exist(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_existing_files(tmp_path: Path) -> None:
     (tmp_path / "transfer.py").touch()
     with pytest.raises(SpaceError, match=r"no search-space file.*transfer\.py") as caught:
         load_search_space(tmp_path / "transfr.py")
@@ -106,12 +106,12 @@ def test_a_missing_file_is_told_with_those_that_exist(tmp_path: Path) -> None:
 def test_an_error_inside_the_function_shows_its_line(tmp_path: Path) -> None:
     loaded = _load(tmp_path, "def search_space(trial):\n    a = 1\n    a / 0\n")
     with pytest.raises(SpaceError, match=r"space\.py, line 3: ZeroDivisionError.*a / 0") as caught:
-        loaded.run(First())
+        loaded.run(FirstValue())
     assert is_one_line(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("suggest", "told"),
+    ("suggest", "message"),
     [
         (lambda t: t.suggest_float("learning_rate", 0.1, 0.2), "unknown hyperparameter"),
         (lambda t: t.suggest_float("lrr", 0.1, 0.2), "did you mean 'lr'"),
@@ -123,22 +123,22 @@ def test_an_error_inside_the_function_shows_its_line(tmp_path: Path) -> None:
         (lambda t: t.suggest_loguniform("lr", 0.1, 1), "AttributeError"),
     ],
 )
-def test_an_impossible_suggestion_is_refused_in_one_line(suggest: Function, told: str) -> None:
-    with pytest.raises(InputError, match=told) as caught:
-        space(suggest).run(First())
+def test_an_invalid_suggestion_is_refused_in_one_line(suggest: Function, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        space(suggest).run(FirstValue())
     assert is_one_line(caught.value)
 
 
-def test_a_source_is_asked_for_what_the_file_states() -> None:
-    asked: dict[str, Distribution] = {}
+def test_a_source_draws_from_the_distributions_of_the_file() -> None:
+    distributions: dict[str, Distribution] = {}
 
-    class Asked(First):
+    class Recorder(FirstValue):
         def draw(self, name: str, distribution: Distribution) -> Value:
-            asked[name] = distribution
+            distributions[name] = distribution
             return super().draw(name, distribution)
 
-    space(transfer).run(Asked())
-    assert asked == {
+    space(transfer).run(Recorder())
+    assert distributions == {
         "model": Choices(("resnet18", "cnn")),
         "weights": Choices(("imagenet", "none")),
         "freeze": Choices(("backbone", "none")),
@@ -146,28 +146,28 @@ def test_a_source_is_asked_for_what_the_file_states() -> None:
     }
 
 
-def test_pins_hold_over_the_space_and_steer_its_branches() -> None:
-    params = space(transfer, pins={"weights": "none", "batch_size": 4}).run(First())
+def test_pins_override_the_space_and_decide_its_branches() -> None:
+    params = space(transfer, pins={"weights": "none", "batch_size": 4}).run(FirstValue())
     assert params == {"model": "resnet18", "weights": "none", "lr": 1e-5, "batch_size": 4}
 
 
-def test_a_pin_that_means_nothing_on_a_branch_is_left_out_there() -> None:
+def test_a_pin_is_left_out_on_a_branch_where_it_has_no_effect() -> None:
     def models(trial: Any) -> None:
         trial.suggest_categorical("model", ["cnn", "ann"])
 
-    assert "depth" not in space(models, pins={"depth": 2}).run(First())
-    pinned = space(models, pins={"depth": 2, "model": "ann"}).run(First())
+    assert "depth" not in space(models, pins={"depth": 2}).run(FirstValue())
+    pinned = space(models, pins={"depth": 2, "model": "ann"}).run(FirstValue())
     assert pinned == {"model": "ann", "depth": 2}
 
 
-def test_weights_that_cannot_be_had_are_never_drawn() -> None:
+def test_unavailable_weights_are_never_drawn() -> None:
     missing = frozenset({("resnet18", "imagenet")})
-    assert space(transfer, missing=missing).run(First())["weights"] == "none"
-    dead = frozenset({"resnet18"})
-    assert space(transfer, missing=missing, dead_models=dead).run(First())["model"] == "cnn"
+    assert space(transfer, missing=missing).run(FirstValue())["weights"] == "none"
+    reduced = space(transfer, missing=missing, unavailable_models=frozenset({"resnet18"}))
+    assert reduced.run(FirstValue())["model"] == "cnn"
 
 
-def test_pinned_weights_that_cannot_be_had_are_a_dead_end() -> None:
+def test_pinned_weights_that_are_unavailable_make_the_branch_unavailable() -> None:
     def rates(trial: Any) -> None:
         trial.suggest_float("lr", 1e-5, 1e-2)
 
@@ -175,13 +175,13 @@ def test_pinned_weights_that_cannot_be_had_are_a_dead_end() -> None:
     missing = frozenset({("resnet18", "imagenet")})
     for function in (transfer, rates):
         with pytest.raises(UnavailableBranch, match="resnet18"):
-            space(function, missing=missing, pins=pins).run(First())
+            space(function, missing=missing, pins=pins).run(FirstValue())
 
 
 @pytest.mark.parametrize(
     ("text", "question"),
     [
-        ('"""Which one,\nand why?\n\nMore of it."""\n', "Which one, and why?"),
+        ('"""Which model,\nand why?\n\nDetails."""\n', "Which model, and why?"),
         ("", "Of the function."),
     ],
 )
@@ -194,6 +194,6 @@ def test_the_question_is_the_first_paragraph_of_a_docstring(
     assert _load(tmp_path, text + function).question == question
 
 
-def test_a_space_without_a_docstring_asks_nothing() -> None:
+def test_a_space_without_a_docstring_has_no_question() -> None:
     assert space(transfer).question is None
     assert search_space_of(transfer).question is None

@@ -1,4 +1,4 @@
-"""Configurations: what is accepted round-trips, what is not is refused in one line."""
+"""Configurations: valid ones round-trip, invalid ones are refused in one line."""
 
 import json
 from typing import Any
@@ -33,8 +33,8 @@ def _per_layer(number: st.SearchStrategy[Any], layers: int) -> st.SearchStrategy
 
 
 @st.composite
-def possible(draw: st.DrawFn) -> dict[str, Any]:
-    """Hyperparameters that the contract allows together, each of them given or left out."""
+def valid_params(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw hyperparameters that are valid together, each of them set or left out."""
     model = draw(st.sampled_from(["ann", *MODELS]))
     always = {
         "loss": st.sampled_from(["cross_entropy", "bce"]),
@@ -83,46 +83,46 @@ def possible(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @examples
-@given(possible())
-def test_what_is_possible_is_kept_and_round_trips_through_json(params: dict[str, Any]) -> None:
+@given(valid_params())
+def test_valid_hyperparameters_are_kept_and_round_trip_through_json(params: dict[str, Any]) -> None:
     config = TrialConfig.of(params)
     stored = json.loads(json.dumps(config.params()))
     assert TrialConfig.of({**stored, "seed": config.seed}) == config
     assert None not in stored.values()
-    given = {name: value for name, value in params.items() if name not in ("seed", "lp_epochs")}
-    assert given.items() <= config.params().items()
+    drawn = {name: value for name, value in params.items() if name not in ("seed", "lp_epochs")}
+    assert drawn.items() <= config.params().items()
 
 
 @examples
-@given(possible())
-def test_active_and_inactive_are_told_the_same_way_everywhere(params: dict[str, Any]) -> None:
+@given(valid_params())
+def test_is_inactive_agrees_with_params(params: dict[str, Any]) -> None:
     active = TrialConfig.of(params).params()
     for name in HYPERPARAMETERS:
         assert is_inactive(name, {**active, name: active.get(name)}) == (name not in active), name
 
 
 @examples
-@given(possible())
-def test_widths_and_dropouts_have_one_entry_a_layer(params: dict[str, Any]) -> None:
+@given(valid_params())
+def test_widths_and_dropouts_have_one_entry_per_layer(params: dict[str, Any]) -> None:
     config = TrialConfig.of(params)
     assert len(config.widths) == config.layers
     assert len(config.dropouts) == config.layers + (config.model in ("cnn", "cnn_gap"))
     for name, values in (("width", config.widths), ("dropout", config.dropouts)):
-        written = str(config.params().get(name, getattr(config, name)))
-        told = {f"{float(part):g}" for part in written.split("-")}
-        assert told <= {f"{value:g}" for value in values} <= told | {"0"}
+        text = str(config.params().get(name, getattr(config, name)))
+        listed = {f"{float(part):g}" for part in text.split("-")}
+        assert listed <= {f"{value:g}" for value in values} <= listed | {"0"}
 
 
 @examples
 @given(st.text("0123456789-.einfa", max_size=8))
-def test_text_for_layers_is_read_as_written_or_refused(text: str) -> None:
+def test_per_layer_text_is_parsed_as_written_or_refused(text: str) -> None:
     widths = outcome(lambda: TrialConfig.of({"model": "ann", "width": text}).widths)
     if not isinstance(widths, InputError):
         assert all(float(part) == w for part, w in zip(text.split("-"), widths, strict=False))
         assert min(widths) >= 1
 
 
-def test_a_number_that_python_writes_with_an_exponent_is_one_number() -> None:
+def test_a_number_with_an_exponent_is_not_read_as_a_list() -> None:
     assert TrialConfig.of({"model": "ann", "dropout": 1e-5}).dropouts == (1e-5,) * 3
 
 
@@ -149,7 +149,7 @@ INACTIVE = [
 
 
 @pytest.mark.parametrize("params", INACTIVE, ids=lambda params: list(params)[-1])
-def test_a_hyperparameter_that_means_nothing_is_refused(params: dict[str, Any]) -> None:
+def test_a_hyperparameter_without_effect_is_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=repr(list(params)[-1])) as caught:
         TrialConfig.of(params)
     assert is_one_line(caught.value)
@@ -160,7 +160,7 @@ def test_every_conditional_hyperparameter_has_a_case_above() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         ({}, "model"),
         ({"model": ""}, "model"),
@@ -175,7 +175,7 @@ def test_every_conditional_hyperparameter_has_a_case_above() -> None:
         ({"model": "cnn", "epochs": 2.5}, "epochs=2.5"),
         ({"model": "cnn", "epochs": None}, "epochs=None"),
         ({"model": "cnn", "dropout": 1.0}, r"dropout=1.0.*\[0, 1\)"),
-        ({"model": "cnn", "dropout": "0.1-x-0.2"}, "no list of numbers"),
+        ({"model": "cnn", "dropout": "0.1-x-0.2"}, "neither a number nor a list of numbers"),
         ({"model": "cnn", "width": 0}, "width=0"),
         ({"model": "cnn", "width": "32-32", "dropout": "0-0-0.1-0.1"}, "3 dropouts|4 dropouts"),
         ({"model": "ann", "width": "32-32", "dropout": "0-0-0.1"}, "do not fit together"),
@@ -198,14 +198,16 @@ def test_every_conditional_hyperparameter_has_a_case_above() -> None:
         ({"model": "cnn", "seed": -1}, "seed=-1"),
     ],
 )
-def test_what_is_impossible_is_refused_in_one_line(params: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_an_invalid_configuration_is_refused_in_one_line(
+    params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         TrialConfig.of(params)
     assert is_one_line(caught.value)
 
 
 @pytest.mark.parametrize("value", ["stages_0", "stages_", "stages_1.5", "head", "stages_K"])
-def test_an_unknown_freeze_strategy_is_refused_with_those_there_are(value: str) -> None:
+def test_an_unknown_freeze_strategy_is_refused_with_the_known_ones(value: str) -> None:
     params = {"model": "resnet18", "weights": "imagenet", "freeze": value}
     with pytest.raises(ConfigError, match=r"backbone_bn, stages_K .*, lp_ft, gradual"):
         TrialConfig.of(params)
@@ -218,20 +220,22 @@ def test_the_number_of_frozen_stages_is_read(freeze: str, stages: int) -> None:
 
 
 @pytest.mark.parametrize(("model", "hidden"), [("cnn", 48), ("cnn_gap", 0)])
-def test_the_head_of_a_cnn_is_that_of_the_report_unless_said(model: str, hidden: int) -> None:
+def test_the_default_head_of_a_cnn_is_that_of_the_course_report(model: str, hidden: int) -> None:
     params = {"model": model, "width": "8-16-48"}
     assert TrialConfig.of(params).params()["head_width"] == hidden
     assert TrialConfig.of({**params, "head_width": 0}).head_width == 0
 
 
-def test_one_dropout_of_a_cnn_stands_after_its_last_convolution_and_before_its_output() -> None:
+def test_a_single_dropout_of_a_cnn_applies_after_the_last_convolution_and_at_the_output() -> None:
     assert TrialConfig.of({"model": "cnn", "dropout": 0.6}).dropouts == (0, 0, 0.6, 0.6)
     listed = TrialConfig.of({"model": "cnn", "dropout": "0-0.1-0.2-0.3"})
     assert (listed.dropouts, listed.layers) == ((0, 0.1, 0.2, 0.3), 3)
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (4, 1), (5, 2), (20, 5), (21, 6)])
-def test_the_linear_probe_lasts_a_quarter_rounded_up(epochs: int, expected: int) -> None:
+def test_the_linear_probe_lasts_a_quarter_of_the_epochs_rounded_up(
+    epochs: int, expected: int
+) -> None:
     params = {"model": "resnet18", "weights": "imagenet", "freeze": "lp_ft", "epochs": epochs}
     assert TrialConfig.of(params).params()["lp_epochs"] == expected
 
@@ -247,7 +251,7 @@ def test_only_losses_are_minimised(metric: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"num_trial": 3}, "did you mean 'num_trials'"),
         ({"metric": "auroc"}, "one of val_auroc, "),
@@ -259,8 +263,8 @@ def test_only_losses_are_minimised(metric: str) -> None:
         ({"resplit": True, "replicates": 1}, "resplit needs a finalist"),
     ],
 )
-def test_impossible_settings_are_refused_in_one_line(values: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_invalid_settings_are_refused_in_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         SearchSettings.of(values)
     assert is_one_line(caught.value)
 
@@ -277,14 +281,14 @@ def test_impossible_settings_are_refused_in_one_line(values: dict[str, Any], tol
         ("model=null", ("model", "null")),
     ],
 )
-def test_an_assignment_is_read_as_the_table_would_write_it(text: str, expected: Any) -> None:
+def test_an_assignment_is_parsed_to_the_value_of_the_tables(text: str, expected: Any) -> None:
     name, value = parse_assignment(text)
     assert (name, value) == expected
     assert type(value) is type(expected[1])
 
 
 @pytest.mark.parametrize("text", ["lr", "lr=", "=3", "", "lrr=3", "crop=x"])
-def test_an_assignment_that_names_nothing_is_refused(text: str) -> None:
+def test_an_invalid_assignment_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_assignment(text)
     assert is_one_line(caught.value)

@@ -69,7 +69,7 @@ def test_the_networks_of_a_course_report_are_searched_on_its_layout(
     assert data["pixels"]["shape"] == [SIDE, SIDE]
     assert sum(split["images"] for split in data["splits"].values()) == 2 * IMAGES
     assert not data["patients_known"]
-    assert any("patients cannot be told" in note for note in data["notes"])
+    assert any("patients are unknown" in note for note in data["notes"])
 
 
 def test_the_small_networks_are_drawn_from_a_space_on_its_layout(

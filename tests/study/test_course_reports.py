@@ -66,7 +66,7 @@ def test_lengths_of_an_ann_are_one_training_where_the_schedule_allows_it(report:
     # Of the lengths of one training the longest counts, and lengths are judged where they differ.
     assert verdicts(finished) == {"epochs", "lr_schedule", "depth"}
     told = summary(finished)
-    assert "## Every configuration" in told
+    assert "## All configurations" in told
     assert sum("lr_schedule step" in line for line in told.splitlines()) >= 6
 
 
@@ -135,7 +135,7 @@ def test_networks_that_differ_in_several_things_are_compared_as_wholes(report: R
     assert verdicts(finished) == {"configuration"}
     (effect,) = finished.manifest["conclusions"]["effects"]
     assert len(effect["means"]) == 5
-    assert "whole configurations are compared" in summary(finished)
+    assert "Whole configurations are compared" in summary(finished)
     page = "\n".join(pages.section(pages.read(facts.ANN_CNN_GAP, finished.folder)))
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| CNN")]
     assert [row[0] for row in rows] == [

@@ -51,6 +51,6 @@ def test_a_medmnist_file_is_searched_with_its_own_splits(
     data = finished.manifest["data"]
     assert [split["images"] for split in data["splits"].values()] == [3382, 524, 500]
     assert not data["patients_known"]
-    assert any("patients cannot be told" in note for note in data["notes"])
+    assert any("patients are unknown" in note for note in data["notes"])
     assert finished.trials["params.image_size"].tolist() == [28]
     assert finished.trials["best_val_auroc"].iloc[0] > 0.9

@@ -12,7 +12,7 @@ from tune_bio.ray_tune.jobs import longest_of_each_training
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.tables import Records
 from tune_bio.space.settings import SearchSettings
-from tune_bio.space.trial_config import TrialConfig, config_id
+from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study import resume
 from tune_bio.study.planning.plan import finish
 from tune_bio.study.resume import refuse_other_study, restore_records
@@ -38,7 +38,7 @@ def records_with(folder: Path, plan: Any, status: dict[str, str]) -> Records:
     for trial, told in status.items():
         at, _, replicate = trial[1:].partition("r")
         config = TrialConfig.of({**plan.finish(LISTED[int(at)]), "seed": int(replicate or 0)})
-        made.start_trial(trial, config_id(config), config, int(replicate or 0))
+        made.start_trial(trial, config.config_id, config, int(replicate or 0))
         made.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.5}])
         made.update_trial(trial, status=told, best_epoch=1, epochs_run=1)
     made.write()

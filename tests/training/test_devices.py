@@ -1,4 +1,4 @@
-"""CPU and GPU: precision by capability. No GPU is needed; the choices are what is tested."""
+"""CPU and GPU: precision by compute capability. Only the choices are tested, without a GPU."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,9 @@ def test_a_gpu_evaluates_without_tf32_and_keeps_cudnn() -> None:
     assert torch.backends.cudnn.allow_tf32
 
 
-def test_a_gpu_trains_under_autocast_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_trains_under_autocast_if_it_supports_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     entered = []
 
     class Autocast:
@@ -55,9 +57,9 @@ def test_a_gpu_trains_under_autocast_where_it_can(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_images_are_gathered_in_the_order_that_is_asked_for(dtype: type) -> None:
+def test_images_are_gathered_in_the_requested_order(dtype: type) -> None:
     highest = np.iinfo(dtype).max
     pixels = np.linspace(0, highest, 20).astype(dtype).reshape(5, 2, 2, 1)
     pixels.flags.writeable = False
-    found = gather(as_tensor(pixels), torch.tensor([3, 0, 3]), CPU)
-    assert np.array_equal(found.numpy(), pixels[[3, 0, 3]])
+    images = gather(as_tensor(pixels), torch.tensor([3, 0, 3]), CPU)
+    assert np.array_equal(images.numpy(), pixels[[3, 0, 3]])

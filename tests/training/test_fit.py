@@ -1,4 +1,4 @@
-"""Training: exact, honest about its scores, and finished when it says so."""
+"""Training: reproducible, with correct scores, and ending when it should."""
 
 from dataclasses import replace
 from typing import Any
@@ -57,7 +57,7 @@ def test_another_seed_trains_another_model() -> None:
     assert timeless(first) != timeless(second)
 
 
-def test_an_epoch_draws_its_own_order_and_dropout() -> None:
+def test_every_epoch_draws_a_new_order_and_dropout() -> None:
     chosen = config("cnn", lr=STILL, optimizer="sgd", dropout=0.5, epochs=3)
     losses = [result.train_loss for result in fit(chosen, trial_data(chosen))]
     assert len(set(losses)) == 3
@@ -65,7 +65,7 @@ def test_an_epoch_draws_its_own_order_and_dropout() -> None:
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_validation_scores_are_those_of_the_model_as_it_stands(loss: str, classes: int) -> None:
+def test_validation_scores_are_those_of_the_current_model(loss: str, classes: int) -> None:
     chosen = config("cnn", loss=loss, class_weights="balanced", label_smoothing=0.2)
     data = trial_data(chosen, classes=classes)
     state = TrainingState(chosen, data)
@@ -82,7 +82,7 @@ def test_validation_scores_are_those_of_the_model_as_it_stands(loss: str, classe
 
 @pytest.mark.parametrize("params", [{}, {"class_weights": "balanced", "label_smoothing": 0.3}])
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
-def test_training_loss_is_the_plain_likelihood_whatever_is_optimised(
+def test_training_loss_is_the_plain_likelihood_for_every_objective(
     loss: str, params: dict[str, Any]
 ) -> None:
     chosen = config("cnn", loss=loss, lr=STILL, optimizer="sgd", dropout=0.0, epochs=1, **params)
@@ -94,7 +94,7 @@ def test_training_loss_is_the_plain_likelihood_whatever_is_optimised(
     assert result.train_accuracy == pytest.approx(np.mean(p.argmax(axis=1) == data.train.labels))
 
 
-def test_a_model_learns_what_there_is_to_learn() -> None:
+def test_a_model_learns_an_easy_task() -> None:
     chosen = config("cnn", epochs=8, lr=0.005, dropout=0.0, loss="bce")
     data = trial_data(chosen, train=96, val=48)
     results = list(fit(chosen, data))
@@ -107,32 +107,34 @@ def test_the_positive_class_decides_what_auroc_means() -> None:
     data = trial_data(chosen)
     other = replace(data, positive=0)
     first, second = (list(fit(chosen, d))[-1].val for d in (data, other))
-    assert first["auroc"] == pytest.approx(second["auroc"])  # p and 1 - p rank alike
+    assert first["auroc"] == pytest.approx(second["auroc"])  # p and 1 - p give the same ranking
     assert first["loss"] == second["loss"]
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 17])
 @pytest.mark.parametrize("batch_size", [2, 8])
-def test_every_image_is_trained_on_once_and_none_alone(n: int, batch_size: int) -> None:
+def test_every_image_is_used_once_per_epoch_and_never_in_a_batch_of_one(
+    n: int, batch_size: int
+) -> None:
     chosen = config("cnn", batch_size=batch_size, epochs=1)
     data = trial_data(chosen, train=18, val=4)
     pixels = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 1), np.uint8)
     data = replace(data, train=PreparedSplit(pixels, (np.arange(n) % 2).astype(np.int64)))
     state = TrainingState(chosen, data)
-    seen: list[list[float]] = []
+    batches: list[list[float]] = []
 
-    def look(module: Any, inputs: tuple[torch.Tensor]) -> None:
+    def record(module: Any, inputs: tuple[torch.Tensor]) -> None:
         if module.training:
-            seen.append(((inputs[0][:, 0, 0, 0] + 1) * 127.5).round().tolist())
+            batches.append(((inputs[0][:, 0, 0, 0] + 1) * 127.5).round().tolist())
 
-    state.model.register_forward_pre_hook(look)
+    state.model.register_forward_pre_hook(record)
     train_epoch(state, data)
-    assert sorted(value for batch in seen for value in batch) == list(range(n))
-    assert n == 1 or min(map(len, seen)) > 1
+    assert sorted(value for batch in batches for value in batch) == list(range(n))
+    assert n == 1 or min(map(len, batches)) > 1
 
 
 @pytest.mark.parametrize("model", ["ann", "resnet18"])
-def test_batch_norm_meets_a_straggler_and_a_batch_of_one(model: str) -> None:
+def test_batch_norm_handles_a_leftover_image_and_a_batch_size_of_one(model: str) -> None:
     data = trial_data(config(model), train=9, val=4)
     assert train_epoch(TrainingState(config(model), data), data).val
     try:
@@ -143,9 +145,9 @@ def test_batch_norm_meets_a_straggler_and_a_batch_of_one(model: str) -> None:
     assert np.isfinite(result.train_loss)
 
 
-# PyTorch warns that it could write to such a buffer; nothing in the package does.
+# PyTorch warns that such a buffer could be written to; nothing in the package does so.
 @pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
-def test_read_only_images_as_from_the_object_store_are_trained_on_in_place() -> None:
+def test_read_only_images_are_used_without_a_copy() -> None:
     chosen = config("cnn")
     data = trial_data(chosen)
     expected = timeless(list(fit(chosen, data)))
@@ -155,7 +157,7 @@ def test_read_only_images_as_from_the_object_store_are_trained_on_in_place() -> 
     assert timeless(list(fit(chosen, data))) == expected
 
 
-def test_training_that_explodes_ends_as_diverged_without_validation_scores() -> None:
+def test_exploding_training_ends_as_diverged_without_validation_scores() -> None:
     chosen = config("cnn", optimizer="sgd", lr=100.0, dropout=0.0, epochs=20)
     data = trial_data(chosen)
     state = TrainingState(chosen, data)
@@ -179,7 +181,7 @@ def test_a_row_has_the_columns_of_the_epochs_table() -> None:
 
 @pytest.mark.parametrize(("patience", "length"), [(0, 6), (1, 2), (3, 4), (9, 6)])
 def test_a_trial_ends_after_its_patience_without_a_better_epoch(patience: int, length: int) -> None:
-    # Nothing moves, so that every epoch equals the first, which stays the best.
+    # No weight changes, so every epoch equals the first, which stays the best.
     chosen = config("cnn", lr=STILL, optimizer="sgd", epochs=6, patience=patience)
     data = trial_data(chosen)
     state = TrainingState(chosen, data)
@@ -210,18 +212,18 @@ def test_the_first_epoch_with_the_best_metric_is_kept(metric: str) -> None:
 @pytest.mark.parametrize(
     "params", VARIANTS[1:], ids=lambda params: "-".join(map(str, params.values()))
 )
-def test_scoring_the_best_epoch_leaves_the_training_as_it_was(params: dict[str, Any]) -> None:
+def test_scoring_the_best_epoch_does_not_change_the_training(params: dict[str, Any]) -> None:
     chosen = config(**params, epochs=4)
     data = trial_data(chosen)
     plain, scored = _start(chosen, data), _start(chosen, data)
     expected = timeless(list(fit(chosen, data, plain)))
-    found = []
+    results = []
     for result in fit(chosen, data, scored):
         before = scored.trained_weights()
         accuracy = train_accuracy_at_best(scored, data)
         assert same(scored.trained_weights(), before)
-        found.append(result)
-    assert timeless(found) == expected
+        results.append(result)
+    assert timeless(results) == expected
     p = predict(scored.with_best_weights(), scored.transform, chosen, data.train.pixels)
     assert accuracy == pytest.approx(np.mean(p.argmax(axis=1) == data.train.labels))
 
@@ -239,23 +241,23 @@ def test_evaluation_changes_nothing() -> None:
     assert same(state.trained_weights(), before)
 
 
-def test_every_batch_gives_a_sign_of_life() -> None:
+def test_every_batch_signals_progress() -> None:
     chosen = config("cnn", epochs=2)
-    signs: list[int] = []
-    list(fit(chosen, trial_data(chosen, train=24, val=12), on_batch=lambda: signs.append(1)))
-    assert len(signs) == 2 * (3 + 1)
+    signals: list[int] = []
+    list(fit(chosen, trial_data(chosen, train=24, val=12), on_batch=lambda: signals.append(1)))
+    assert len(signals) == 2 * (3 + 1)
 
 
-@pytest.mark.parametrize("backbone", [True, False])
-def test_pretrained_weights_are_given_exactly_where_they_are_named(backbone: bool) -> None:
-    chosen = config("squeezenet1_0", weights="none" if backbone else "imagenet")
-    given = foreign_backbone(chosen) if backbone else None
-    with pytest.raises(ValueError, match="do not fit"):
-        TrainingState(chosen, trial_data(chosen), backbone=given)
+@pytest.mark.parametrize("superfluous", [True, False])
+def test_pretrained_weights_are_required_exactly_if_they_are_named(superfluous: bool) -> None:
+    chosen = config("squeezenet1_0", weights="none" if superfluous else "imagenet")
+    backbone = foreign_backbone(chosen) if superfluous else None
+    with pytest.raises(ValueError, match="does not fit"):
+        TrainingState(chosen, trial_data(chosen), backbone=backbone)
 
 
 @pytest.mark.parametrize("name", ["flip", "jitter", "affine", "trivial"])
-def test_training_images_are_augmented_anew_in_every_epoch_and_validation_never(name: str) -> None:
+def test_every_epoch_augments_the_training_images_anew_but_not_validation(name: str) -> None:
     chosen = config("cnn_gap", augment=name, lr=STILL, optimizer="sgd", dropout=0.0, epochs=3)
     plain = chosen.model_copy(update={"augment": "none"})
     data = trial_data(chosen)
@@ -265,7 +267,7 @@ def test_training_images_are_augmented_anew_in_every_epoch_and_validation_never(
     assert [r.val for r in augmented] == [r.val for r in unchanged]
 
 
-def test_onecycle_moves_the_rate_within_an_epoch_and_ends_low() -> None:
+def test_onecycle_changes_the_rate_within_an_epoch_and_ends_low() -> None:
     chosen = config("cnn", lr_schedule="onecycle", epochs=2, lr=0.1)
     state = TrainingState(chosen, trial_data(chosen))
     rates = [state.set_rate(batch, 3) for batch in range(3)]

@@ -1,4 +1,4 @@
-"""Learning-rate schedules against their definitions, and against PyTorch's own."""
+"""Learning-rate schedules against their definitions and against PyTorch's schedulers."""
 
 import itertools
 from typing import Any
@@ -57,7 +57,7 @@ def test_a_schedule_sets_the_rate_of_each_epoch(
     assert _factors(6, **params) == pytest.approx(expected, abs=1e-6)
 
 
-def _pytorchs(name: str, optimizer: Any, epochs: int, batches: int) -> Any:
+def _pytorch_schedule(name: str, optimizer: Any, epochs: int, batches: int) -> Any:
     if name == "step":
         return lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.3)
     if name == "cosine":
@@ -70,20 +70,18 @@ def _pytorchs(name: str, optimizer: Any, epochs: int, batches: int) -> Any:
 @pytest.mark.parametrize("name", ["step", "cosine", "onecycle"])
 @few_examples
 @given(epochs=st.integers(2, 30), batches=st.integers(2, 7))
-def test_rates_and_momentum_are_those_of_pytorch(
-    name: str, kind: str, epochs: int, batches: int
-) -> None:
+def test_rates_and_momentum_match_pytorch(name: str, kind: str, epochs: int, batches: int) -> None:
     params = {"step_size": 3, "gamma": 0.3} if name == "step" else {}
     chosen = config(lr=0.2, epochs=epochs, lr_schedule=name, optimizer=kind, **params)
     ours, theirs = (build_optimizer(chosen, [[nn.Parameter(torch.ones(1))]]) for _ in range(2))
-    schedule = _pytorchs(name, theirs, epochs, batches)
+    schedule = _pytorch_schedule(name, theirs, epochs, batches)
     for epoch in range(epochs):
         for batch in range(batches):
             apply_schedule(chosen, ours, Step(epoch, epochs, batch, batches))
-            (mine,), (pytorchs,) = ours.param_groups, theirs.param_groups
-            assert mine["lr"] == pytest.approx(pytorchs["lr"], rel=1e-9, abs=1e-12)
+            (our_group,), (their_group,) = ours.param_groups, theirs.param_groups
+            assert our_group["lr"] == pytest.approx(their_group["lr"], rel=1e-9, abs=1e-12)
             for slot in ("betas", "momentum"):
-                assert mine.get(slot) == pytest.approx(pytorchs.get(slot))
+                assert our_group.get(slot) == pytest.approx(their_group.get(slot))
             if name == "onecycle" and (epoch, batch) != (epochs - 1, batches - 1):
                 schedule.step()
         if name != "onecycle":

@@ -21,7 +21,7 @@ from tune_bio.training.metrics import METRICS, compute_metrics
 
 @st.composite
 def scored(draw: st.DrawFn) -> tuple[Any, Any]:
-    """Labels in which every class occurs, and rounded probabilities, so that ties occur."""
+    """Draw labels in which every class occurs, and coarse probabilities, so that ties occur."""
     classes = draw(st.integers(2, 4))
     n = draw(st.integers(classes, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -34,8 +34,8 @@ def scored(draw: st.DrawFn) -> tuple[Any, Any]:
 @given(scored(), st.integers(0, 1))
 def test_metrics_agree_with_scikit_learn(case: tuple[Any, Any], positive: int) -> None:
     labels, p = case
-    found = compute_metrics(labels, p, positive)
-    assert tuple(found) == METRICS
+    scores = compute_metrics(labels, p, positive)
+    assert tuple(scores) == METRICS
     predicted = p.argmax(axis=1)
     expected = {
         "loss": log_loss(labels, p, labels=range(p.shape[1])),
@@ -46,18 +46,18 @@ def test_metrics_agree_with_scikit_learn(case: tuple[Any, Any], positive: int) -
         if p.shape[1] == 2
         else roc_auc_score(labels, p, multi_class="ovr", average="macro"),
     }
-    assert found == pytest.approx(expected)
+    assert scores == pytest.approx(expected)
 
 
 @examples
 @given(scored())
-def test_auroc_is_the_share_of_pairs_in_the_right_order(case: tuple[Any, Any]) -> None:
+def test_auroc_is_the_share_of_correctly_ordered_pairs(case: tuple[Any, Any]) -> None:
     labels, p = case
     shares = []
     for k in range(p.shape[1]):
         difference = p[labels == k, k][:, None] - p[labels != k, k]
         shares.append(np.mean((difference > 0) + 0.5 * (difference == 0)))
-    # Of two classes either may be the positive one: p and 1 - p rank alike.
+    # With two classes, either may be positive: p and 1 - p give the same ranking.
     expected = shares[1] if p.shape[1] == 2 else np.mean(shares)
     assert compute_metrics(labels, p, 1)["auroc"] == pytest.approx(expected)
 
@@ -65,25 +65,27 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order(case: tuple[Any, Any]) -
 def test_a_class_that_is_never_predicted_counts_as_zero() -> None:
     labels = np.array([0, 0, 0, 1])
     p = np.tile([0.9, 0.1], (4, 1))
-    found = compute_metrics(labels, p, 1)
-    assert found["accuracy"] == 0.75
-    assert found["balanced_accuracy"] == found["auroc"] == 0.5
-    assert found["macro_f1"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
+    scores = compute_metrics(labels, p, 1)
+    assert scores["accuracy"] == 0.75
+    assert scores["balanced_accuracy"] == scores["auroc"] == 0.5
+    assert scores["macro_f1"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
-def test_a_second_implementation_agrees(classes: int) -> None:
-    """torchmetrics is written apart from scikit-learn."""
+def test_metrics_agree_with_torchmetrics(classes: int) -> None:
+    """Compare with torchmetrics, which is independent of scikit-learn."""
     rng = np.random.default_rng(classes)
     labels = np.arange(60) % classes
     probabilities = rng.dirichlet(np.ones(classes), size=60)
     scores = compute_metrics(labels, probabilities, positive=classes - 1)
     p, y = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    each = {"num_classes": classes, "average": "macro"}
+    per_class = {"num_classes": classes, "average": "macro"}
     assert scores["accuracy"] == pytest.approx(
         multiclass_accuracy(p, y, num_classes=classes, average="micro").item()
     )
-    assert scores["balanced_accuracy"] == pytest.approx(multiclass_accuracy(p, y, **each).item())
-    assert scores["macro_f1"] == pytest.approx(multiclass_f1_score(p, y, **each).item())
-    area = binary_auroc(p[:, 1], y) if classes == 2 else multiclass_auroc(p, y, **each)
+    assert scores["balanced_accuracy"] == pytest.approx(
+        multiclass_accuracy(p, y, **per_class).item()
+    )
+    assert scores["macro_f1"] == pytest.approx(multiclass_f1_score(p, y, **per_class).item())
+    area = binary_auroc(p[:, 1], y) if classes == 2 else multiclass_auroc(p, y, **per_class)
     assert scores["auroc"] == pytest.approx(area.item())

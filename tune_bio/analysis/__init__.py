@@ -1,1 +1,1 @@
-"""What is drawn and told from the records; nothing here knows Ray."""
+"""Figures, statistics and reports from a study's records; independent of Ray."""

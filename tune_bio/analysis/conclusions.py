@@ -1,4 +1,4 @@
-"""What a study's records allow to be said: selection, noise, comparisons, effects."""
+"""The conclusions that a study's records support: selection, noise, comparisons, effects."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from tune_bio.analysis.finalist_comparison import (
     compare_configurations,
     compare_models,
 )
-from tune_bio.analysis.grid_effects import as_effects, trainings
+from tune_bio.analysis.grid_effects import distinct_trainings, estimate_effects
 from tune_bio.analysis.statistics import (
     ChangeEffect,
     Effect,
@@ -37,7 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ablated:
-    """A change of the winner, and what it does on validation; None where too few seeds ended."""
+    """A change to the winner and its effect on validation (None if too few seeds finished).
+
+    `others` names the hyperparameters that had to change with it, `lost` the trials of the change
+    that did not finish.
+    """
 
     hyperparameter: str
     before: str
@@ -49,7 +53,10 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Conclusions:
-    """Each is None, or empty, where the study does not allow it; `notes` say why."""
+    """Conclusions of a study, each None or empty if the study does not support it.
+
+    `notes` give the reasons for what is missing.
+    """
 
     selection: Selection | None
     noise: NoiseFloor | None
@@ -63,56 +70,67 @@ class Conclusions:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest's entry."""
+        """Return the conclusions as an entry of the manifest."""
         return asdict(self)
 
 
 def derive_conclusions(study: StudyRecords, predictions: pd.DataFrame) -> Conclusions:
-    """Compute them from the tables; the random draws are those of the study's seed.
+    """Derive the conclusions from the tables; random draws use the study's seed.
 
     Args:
-        study: its tables.
-        predictions: predictions.parquet.
+        study: the tables of the study.
+        predictions: the contents of predictions.parquet.
     """
     notes: list[str] = []
-    tried = partial(_tried, notes)
-    selection = tried(
-        "the best score is not corrected for selection", lambda: _selection(study, predictions)
+    attempt = partial(_attempt, notes)
+    selection = attempt(
+        "The best score is not corrected for selection bias",
+        lambda: _selection(study, predictions),
     )
-    counted = _counted(study)
-    noise = found = None
-    if not counted.empty:
-        noise = tried("no noise floor", lambda: noise_floor(trainings(counted)))
+    replicates = _counted_replicates(study)
+    noise = grid_effects = None
+    if not replicates.empty:
+        noise = attempt(
+            "The noise floor is unavailable", lambda: noise_floor(distinct_trainings(replicates))
+        )
         if study.whole:
-            found = tried("no effects are told", lambda: as_effects(study, counted))
-    splits = tried("no noise floor with re-splits", lambda: _noise_of_splits(study))
-    versus = tried("models are not compared", lambda: compare_models(study, predictions))
-    settings = tried(
-        "settings are not compared", lambda: compare_configurations(study, predictions)
+            grid_effects = attempt(
+                "The effects of hyperparameters are unavailable",
+                lambda: estimate_effects(study, replicates),
+            )
+    noise_of_splits = attempt(
+        "The noise floor with re-splits is unavailable", lambda: _noise_of_splits(study)
     )
-    associated = None
+    versus = attempt("Models are not compared", lambda: compare_models(study, predictions))
+    settings = attempt(
+        "Configurations are not compared", lambda: compare_configurations(study, predictions)
+    )
+    associations = None
     if not study.whole:
-        associated = tried("no importances are told", lambda: _importances(study, notes))
-    ablated = tried("the winner's changes are not compared with it", lambda: _ablated(study))
-    effects_at, effects, more = found or ("best epoch", (), ())
+        associations = attempt(
+            "The importances of hyperparameters are unavailable",
+            lambda: _importances(study, notes),
+        )
+    ablated = attempt("Changes to the winner are not compared with it", lambda: _ablated(study))
+    effects_at, effects, effect_notes = grid_effects or ("best epoch", (), ())
     return Conclusions(
         selection,
         noise,
-        splits,
+        noise_of_splits,
         versus or (),
         settings or (),
         effects,
         effects_at,
-        associated,
+        associations,
         ablated or (),
-        (*notes, *more),
+        (*notes, *effect_notes),
     )
 
 
-def _tried(notes: list[str], otherwise: str, compute: Callable[[], T]) -> T | None:
-    """What can be computed; else None, and a note on what there is not, and why.
+def _attempt(notes: list[str], otherwise: str, compute: Callable[[], T]) -> T | None:
+    """Return the result of `compute`, or None and a note if the data do not allow it.
 
-    Each conclusion by itself: what a study cannot tell of one thing says nothing of the others.
+    Each conclusion is attempted separately, so that one that fails does not affect the others.
     """
     try:
         return compute()
@@ -122,7 +140,7 @@ def _tried(notes: list[str], otherwise: str, compute: Callable[[], T]) -> T | No
 
 
 def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | None:
-    """The best trial of the search, on other patients than those on which it was chosen."""
+    """Score the best trial of the search on patients that did not select it."""
     trials = list(study.ranking["trial_id"])
     rows = predictions[(predictions["split"] == "val") & predictions["trial"].isin(trials)]
     if rows["trial"].nunique() < 2:
@@ -141,25 +159,25 @@ def _selection(study: StudyRecords, predictions: pd.DataFrame) -> Selection | No
 
 
 def _ablated(study: StudyRecords) -> tuple[Ablated, ...]:
-    """Each change of the winner against the winner, under the same seeds."""
+    """Compare each change to the winner with the winner, under the same seeds."""
     if study.ablation is None:
         return ()
     changes = study.ablation["changes"]
     tested = [change for change in changes if len(change["scores"]) > 1]
-    effects_of = ablation(
+    tested_effects = ablation(
         list(study.ablation["scores"].values()),
         [list(change["scores"].values()) for change in tested],
         lower_is_better=study.ascending,
         seed=study.seed,
     )
-    found = {id(change): effect for change, effect in zip(tested, effects_of, strict=True)}
+    effects = {id(change): effect for change, effect in zip(tested, tested_effects, strict=True)}
     return tuple(
         Ablated(
             change["hyperparameter"],
             format_value(change["before"]),
             format_value(change["after"]),
             change["others"],
-            found.get(id(change)),
+            effects.get(id(change)),
             ", ".join(f"{trial} {status}" for trial, status in change["lost"].items()),
         )
         for change in changes
@@ -167,22 +185,22 @@ def _ablated(study: StudyRecords) -> tuple[Ablated, ...]:
 
 
 def _noise_of_splits(study: StudyRecords) -> NoiseFloor | None:
-    """The noise floor under fresh seeds and new splits, pooled over the finalists."""
+    """Compute the noise floor under fresh seeds and new splits, pooled over the finalists."""
     if study.resplits is None:
         return None
     rows = [
-        {"config_id": one["config_id"], "score": value}
-        for one in study.resplits["finalists"]
-        for value in one["scores"].values()
+        {"config_id": finalist["config_id"], "score": value}
+        for finalist in study.resplits["finalists"]
+        for value in finalist["scores"].values()
     ]
     return noise_floor(pd.DataFrame(rows, columns=["config_id", "score"]))
 
 
 def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:
-    """What goes with good scores in a search, at the last epoch that enough trials reached.
+    """Associate hyperparameters with good scores at the last epoch that enough trials reached.
 
-    A trial that diverged before counts as the worst. Lengths are left out: at one epoch for all
-    they have had no say yet.
+    A trial that diverged earlier counts as the worst. Lengths of training are left out, because
+    they have not taken effect at an epoch that is common to all trials.
     """
     metric = study.metric
     epochs = study.epochs[study.epochs["trial_id"].isin(study.trials["trial_id"])]
@@ -190,20 +208,20 @@ def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:
     names = [name for name in study.searched if name not in LENGTHS]
     if epoch is None or not names:
         return None
-    there = epochs[epochs["epoch"] == epoch].set_index("trial_id")[metric]
-    scores = study.trials["trial_id"].map(there)
+    score_of_trial = epochs[epochs["epoch"] == epoch].set_index("trial_id")[metric]
+    scores = study.trials["trial_id"].map(score_of_trial)
     diverged = (study.trials["status"] == "diverged") & (study.trials["epochs_run"] <= epoch)
     scores = scores.mask(scores.isna() & diverged, WORST[METRIC_MODES[metric]])
     columns = {name: study.trials[PARAMS + name] for name in names}
-    compared = pd.DataFrame({**columns, "score": scores})
+    table = pd.DataFrame({**columns, "score": scores})
     if _at_several_stages(study.trials[scores.notna()]):
         notes.append(
-            f"trials under schedules that depend on their length stood at epoch {epoch} at "
-            "different stages of these: what is associated with their scores there is to be read "
+            "Trials whose learning-rate schedule depends on their length were at different "
+            f"stages of the schedule at epoch {epoch}: interpret associations with their scores "
             "with care"
         )
     return importances(
-        compared,
+        table,
         names,
         epoch=epoch,
         censored=int(scores.isna().sum()),
@@ -213,14 +231,15 @@ def _importances(study: StudyRecords, notes: list[str]) -> Importances | None:
 
 
 def _at_several_stages(trials: pd.DataFrame) -> bool:
+    """Return True if trials under length-bound schedules have different lengths."""
     bound = trials[trials[PARAMS + "lr_schedule"].isin(LENGTH_BOUND_SCHEDULES)]
     return bool(bound[PARAMS + "epochs"].nunique() > 1)
 
 
-def _counted(study: StudyRecords) -> pd.DataFrame:
-    """The replicates that count, with `score` and `last`, the metric at the best and last epoch."""
-    both = pd.concat([study.trials, study.replicates]) if study.whole else study.replicates
-    wanted = [trial for one in study.confirmed for trial in one["scores"]]
-    counted = both[both["trial_id"].isin(wanted)]
+def _counted_replicates(study: StudyRecords) -> pd.DataFrame:
+    """Return the replicates that count, with the metric at the best (`score`) and `last` epoch."""
+    trials = pd.concat([study.trials, study.replicates]) if study.whole else study.replicates
+    trial_ids = [trial for finalist in study.confirmed for trial in finalist["scores"]]
+    counted = trials[trials["trial_id"].isin(trial_ids)]
     last = study.epochs.sort_values("epoch").groupby("trial_id")[study.metric].last()
     return counted.assign(last=counted["trial_id"].map(last)).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The winner against the other finalists on the test set: two questions with two answers."""
+"""Comparison of the winner with the other finalists on the test set."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ from tune_bio.analysis.study_records import StudyRecords, probabilities
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """Is this model better? The winner's replicate in the middle against that of another finalist.
+    """The winner's median replicate compared with that of another finalist, on the test set.
 
-    On the test set: for other patients, and these two trained models. `p_value` corrected by Holm.
+    It generalizes to other patients, for these two trained models. `p_value` is corrected by Holm's
+    method.
     """
 
     winner: str
@@ -33,10 +34,10 @@ class ModelComparison:
 
 @dataclass(frozen=True)
 class ConfigurationComparison:
-    """Is this setting better? The winner's configuration against that of another finalist.
+    """The winner's configuration compared with that of another finalist, on the test set.
 
-    On the test set, by the mean over all of their replicates: for other patients and other seeds.
-    `p_value` corrected by Holm.
+    Both are represented by the mean over all of their replicates, so that the comparison
+    generalizes to other patients and other seeds. `p_value` is corrected by Holm's method.
     """
 
     winner: str
@@ -48,11 +49,11 @@ class ConfigurationComparison:
 
 
 def compare_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[ModelComparison, ...]:
-    """The winner's replicate in the middle against those of the other finalists, on test."""
-    medians = [one["median"] for one in study.confirmed]
+    """Compare the winner's median replicate with those of the other finalists on the test set."""
+    medians = [finalist["median"] for finalist in study.confirmed]
     tested = predictions[predictions["split"] == "test"]
     on_test = {str(trial): rows for trial, rows in tested.groupby("trial") if trial in set(medians)}
-    # One that was interrupted while test images were predicted has not opened it for all.
+    # A study that was interrupted while predicting test images lacks some of these predictions.
     if len(medians) < 2 or study.whole or not set(medians) <= on_test.keys():
         return ()
     winner, *others = medians
@@ -70,41 +71,50 @@ def compare_models(study: StudyRecords, predictions: pd.DataFrame) -> tuple[Mode
         )
         for other in others
     ]
-    corrected = holm([each.p_value for each in comparisons])
+    corrected = holm([comparison.p_value for comparison in comparisons])
     return tuple(
-        ModelComparison(winner, other, each, p)
-        for other, each, p in zip(others, comparisons, corrected, strict=True)
+        ModelComparison(winner, other, comparison, p)
+        for other, comparison, p in zip(others, comparisons, corrected, strict=True)
     )
 
 
 def compare_configurations(
     study: StudyRecords, predictions: pd.DataFrame
 ) -> tuple[ConfigurationComparison, ...]:
-    """The winner's replicates against those of the other finalists, on test."""
+    """Compare the winner's replicates with those of the other finalists on the test set."""
     tested = predictions[predictions["split"] == "test"]
     groups = {str(trial): rows for trial, rows in tested.groupby("trial", sort=True)}
-    if any(trial not in groups for one in study.confirmed for trial in one["scores"]):
+    if any(trial not in groups for finalist in study.confirmed for trial in finalist["scores"]):
         return ()
-    of_all = [(one["trial"], [groups[trial] for trial in one["scores"]]) for one in study.confirmed]
-    if study.whole or len(of_all) < 2 or any(len(rows) < 2 for _, rows in of_all):
+    finalists = [
+        (finalist["trial"], [groups[trial] for trial in finalist["scores"]])
+        for finalist in study.confirmed
+    ]
+    if study.whole or len(finalists) < 2 or any(len(rows) < 2 for _, rows in finalists):
         return ()
-    first = of_all[0][1][0]
+    first = finalists[0][1][0]
     labels, patients = first["label"].to_numpy(), first["patient"].to_numpy()
     metric = study.metric.removeprefix("val_")
-    how: dict[str, Any] = {
+    kwargs: dict[str, Any] = {
         "positive": study.positive,
         "patients_known": study.patients_known,
         "seed": study.seed,
     }
-    stacks = {name: np.stack([probabilities(rows) for rows in found]) for name, found in of_all}
-    means = {n: mean_over_seeds(labels, s, patients, metric, **how) for n, s in stacks.items()}
+    stacks = {
+        name: np.stack([probabilities(rows) for rows in replicates])
+        for name, replicates in finalists
+    }
+    means = {
+        name: mean_over_seeds(labels, stack, patients, metric, **kwargs)
+        for name, stack in stacks.items()
+    }
     winner, *others = stacks
     differences = [
-        compare_over_seeds(labels, stacks[winner], stacks[other], patients, metric, **how)
+        compare_over_seeds(labels, stacks[winner], stacks[other], patients, metric, **kwargs)
         for other in others
     ]
-    corrected = holm([each.p_value for each in differences])
+    corrected = holm([difference.p_value for difference in differences])
     return tuple(
-        ConfigurationComparison(winner, other, means[winner], means[other], each, p)
-        for other, each, p in zip(others, differences, corrected, strict=True)
+        ConfigurationComparison(winner, other, means[winner], means[other], difference, p)
+        for other, difference, p in zip(others, differences, corrected, strict=True)
     )

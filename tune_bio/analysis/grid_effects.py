@@ -1,4 +1,4 @@
-"""What each hyperparameter does in a grid that was replicated whole, as far as it can be told."""
+"""Effects of hyperparameters in a grid of which every configuration was replicated."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,86 +7,90 @@ import pandas as pd
 
 from tune_bio.analysis.statistics import Effect, effects
 from tune_bio.analysis.study_records import PARAMS, StudyRecords
-from tune_bio.analysis.tables.trial_table import hyperparameters_of
+from tune_bio.analysis.tables.trial_table import describe_hyperparameters
 from tune_bio.errors import AliasError
 from tune_bio.space.trial_config import format_value
 
-# At which epoch they are judged, the effects, and what is to be said of them.
+# The epoch at which scores are compared, the effects, and notes on them.
 Effects = tuple[str, tuple[Effect, ...], tuple[str, ...]]
 
 
-def as_effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
-    """Of each hyperparameter of a grid that was replicated whole.
+def estimate_effects(study: StudyRecords, counted: pd.DataFrame) -> Effects:
+    """Estimate the effect of each hyperparameter of a fully replicated grid.
 
-    Where lengths differ, at the last epoch: the best of 60 epochs beats the best of 10 by being
-    the best of more. Where hyperparameters cannot be told apart, as those of networks that differ
-    in several at once, whole configurations are compared instead.
+    If lengths differ, scores are those of the last epoch: the best of 60 epochs beats the best of
+    10 merely because it is the best of more. If effects cannot be separated, for example when
+    networks differ in several hyperparameters at once, whole configurations are compared instead.
     """
     at, column = ("last epoch", "last") if "epochs" in study.searched else ("best epoch", "score")
-    trained = trainings(counted)
+    trained = distinct_trainings(counted)
     table = trained.rename(columns=lambda name: str(name).removeprefix(PARAMS))
-    names, dropped = _independent(table, study.searched)
-    how: dict[str, Any] = {"value": column, "fractions": not study.ascending}
-    if not names:  # one configuration alone
+    names, dropped = _split_independent(table, study.searched)
+    kwargs: dict[str, Any] = {"value": column, "fractions": not study.ascending}
+    if not names:  # a single configuration
         return at, (), ()
     try:
-        if set(dropped) - {"epochs"} and _one_a_level(table, names):
-            raise AliasError(f"{names[0]} has a value of its own in each", "cross them in a grid")
-        found = effects(table, names, **how)
+        if set(dropped) - {"epochs"} and _identifies_configurations(table, names):
+            raise AliasError(
+                f"{names[0]} has a different value in every configuration", "cross them in a grid"
+            )
+        estimates = effects(table, names, **kwargs)
     except AliasError as error:
-        whole = table.assign(configuration=_told(study, trained))
-        found = effects(whole, ["configuration"], **how)
-        return at, tuple(found), (f"whole configurations are compared: {error.fault}",)
-    return at, tuple(found), tuple(_where_it_went(table, name, names) for name in dropped)
+        whole = table.assign(configuration=_configuration_labels(study, trained))
+        estimates = effects(whole, ["configuration"], **kwargs)
+        return at, tuple(estimates), (f"Whole configurations are compared: {error.fault}",)
+    return at, tuple(estimates), tuple(_reason_dropped(table, name, names) for name in dropped)
 
 
-def _told(study: StudyRecords, trained: pd.DataFrame) -> list[str]:
-    """Each row's configuration in words; with its trial where the words are also another's."""
-    words = [hyperparameters_of(study.params(row), study.searched) for _, row in trained.iterrows()]
-    told = trained[["config_id"]].assign(words=words)
+def _configuration_labels(study: StudyRecords, trained: pd.DataFrame) -> list[str]:
+    """Describe each row's configuration; add its trial where the description is ambiguous."""
+    descriptions = [
+        describe_hyperparameters(study.params(row), study.searched) for _, row in trained.iterrows()
+    ]
+    table = trained[["config_id"]].assign(text=descriptions)
     first = trained.groupby("config_id")["trial_id"].transform("min")
-    ambiguous = told.groupby("words")["config_id"].transform("nunique") > 1
-    return told["words"].where(~ambiguous, told["words"] + " (" + first + ")").tolist()
+    ambiguous = table.groupby("text")["config_id"].transform("nunique") > 1
+    return table["text"].where(~ambiguous, table["text"] + " (" + first + ")").tolist()
 
 
-def _where_it_went(table: pd.DataFrame, name: str, names: Sequence[str]) -> str:
-    """Why a hyperparameter has no effect of its own."""
+def _reason_dropped(table: pd.DataFrame, name: str, names: Sequence[str]) -> str:
+    """Explain why a hyperparameter has no separate effect."""
     for other in names:
         inactive = table[other].isna()
         without, among = set(table.loc[inactive, name]), set(table.loc[~inactive, name])
         if without and not without & among:
             values = ", ".join(sorted(map(format_value, without)))
             return f"{name} is part of {other}, which is inactive under {values}"
-    return f"{name} goes with others here, and has no effect of its own"
+    return f"{name} varies only together with others, so it has no separate effect"
 
 
-def trainings(counted: pd.DataFrame) -> pd.DataFrame:
-    """Each training once: of lengths that are parts of one, the longest alone.
+def distinct_trainings(counted: pd.DataFrame) -> pd.DataFrame:
+    """Return each training once: of several lengths of one training, the longest.
 
-    The others are the same epochs again, and would make the noise look smaller than it is.
+    The shorter ones repeat the same epochs, and would make the noise look smaller than it is.
     """
     if "reused_from" not in counted:
         return counted
     return counted[~counted["trial_id"].isin(counted["reused_from"].dropna())]
 
 
-def _independent(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The hyperparameters that trainings differ in, and of these, apart, what the others determine.
+def _split_independent(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the hyperparameters that vary independently, and those that the others determine.
 
-    As a learning rate that goes with what is frozen: it is part of that. Of two that determine each
-    other the first is kept.
+    An example of the latter is a learning rate that depends on what is frozen: its effect is part
+    of that of `freeze`. Of two hyperparameters that determine each other, the first is independent.
     """
-    kept = [name for name in names if table[name].nunique(dropna=False) > 1]
+    independent = [name for name in names if table[name].nunique(dropna=False) > 1]
     dropped = []
-    for name in reversed(kept.copy()):
-        others = [other for other in kept if other != name]
+    for name in reversed(independent.copy()):
+        others = [other for other in independent if other != name]
         if others and table.groupby(others, dropna=False)[name].nunique(dropna=False).max() == 1:
-            kept.remove(name)
+            independent.remove(name)
             dropped.append(name)
-    return kept, dropped
+    return independent, dropped
 
 
-def _one_a_level(table: pd.DataFrame, names: Sequence[str]) -> bool:
-    """Whether one hyperparameter is left that names every configuration."""
+def _identifies_configurations(table: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Return True if `names` is one hyperparameter, with a different value per configuration."""
     levels = table[names[0]].nunique(dropna=False)
     return len(names) == 1 and bool(levels == table["config_id"].nunique())

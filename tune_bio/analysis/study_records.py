@@ -1,4 +1,4 @@
-"""A finished (or running) study, as figures and summaries read it."""
+"""The records of a finished or running study, in the form that figures and summaries read."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +16,15 @@ from tune_bio.space.trial_config import METRIC_MODES, Params
 
 PARAMS = "params."
 LOG_SCALED = ("lr", "weight_decay")  # hyperparameters that are drawn on a logarithmic axis
-NEEDED = ("name", "settings", "space", "data", "audit")  # of the manifest, by all that is told
+REQUIRED = ("name", "settings", "space", "data", "audit")  # manifest entries that reports need
 
 
 @dataclass(frozen=True)
 class StudyRecords:
-    """The tables of one study, with `score` (the metric at the best epoch) beside each trial.
+    """The tables of one study; each trial also has its `score`, the metric at the best epoch.
 
-    `trials` are the search's own; `replicates` those that confirm some of them under fresh seeds.
-    A study that has not `ended` is running, or was killed.
+    `trials` are those of the search; `replicates` are the trials that followed it, most of them to
+    confirm finalists under fresh seeds. A study that has not `ended` is running or was killed.
     """
 
     trials: pd.DataFrame
@@ -36,40 +36,40 @@ class StudyRecords:
 
     @property
     def confirmed(self) -> list[dict[str, Any]]:
-        """The finalists whose replicates have ended, the best first, as the manifest has them."""
+        """Manifest entries of the finalists whose replicates have finished, the best first."""
         return list(self.manifest.get("confirmed", []))
 
     @property
     def ablation(self) -> dict[str, Any] | None:
-        """The winner's changes with their scores, as the manifest has them; None: there are none.
+        """Manifest entry of the winner's changes and their scores; None without an ablation.
 
-        Their trials stand among the replicates.
+        The trials of the changes are among the replicates.
         """
-        found: dict[str, Any] | None = self.manifest.get("ablation")
-        return found
+        entry: dict[str, Any] | None = self.manifest.get("ablation")
+        return entry
 
     @property
     def resplits(self) -> dict[str, Any] | None:
-        """The re-splits and the finalists' scores on them, as the manifest has them."""
-        found: dict[str, Any] | None = self.manifest.get("resplits")
-        return found
+        """Manifest entry of the re-splits and the finalists' scores on them, or None."""
+        entry: dict[str, Any] | None = self.manifest.get("resplits")
+        return entry
 
     @property
     def whole(self) -> bool:
-        """Whether every configuration of a list was replicated, and so none was selected."""
+        """True if every configuration of a list was replicated, so that none was selected."""
         listed = self.manifest["space"]["listed"] is not None
         return listed and self.manifest["settings"].get("finalists") == "all"
 
     @property
     def not_run(self) -> list[dict[str, Any]]:
-        """Listed configurations whose weights could not be had: `params` and `reason` of each."""
+        """Listed configurations whose weights are unavailable: `params` and `reason` of each."""
         return list(self.manifest.get("not_run", []))
 
     @staticmethod
     def params(row: pd.Series) -> Params:
-        """The hyperparameters that are active in a trial's row."""
-        given = row[[name for name in row.index if name.startswith(PARAMS)]].dropna()
-        return {str(name).removeprefix(PARAMS): value for name, value in given.items()}
+        """Return the hyperparameters that are active in a trial's row."""
+        active = row[[name for name in row.index if name.startswith(PARAMS)]].dropna()
+        return {str(name).removeprefix(PARAMS): value for name, value in active.items()}
 
     @property
     def positive(self) -> int:
@@ -79,28 +79,28 @@ class StudyRecords:
 
     @property
     def patients_known(self) -> bool:
-        """Whether images of one patient can be told."""
+        """True if it is known which images are of the same patient."""
         return bool(self.manifest["data"]["patients_known"])
 
     @property
     def seed(self) -> int:
-        """Of the study."""
+        """Seed of the study."""
         return int(self.manifest["settings"]["seed"])
 
     def trial(self, trial_id: str) -> pd.Series:
-        """The row of a trial, of the search or of a confirmation."""
-        both = self.trials if trial_id in set(self.trials["trial_id"]) else self.replicates
-        row: pd.Series = both[both["trial_id"] == trial_id].iloc[0]
+        """Return the row of a trial, whether of the search or a replicate."""
+        table = self.trials if trial_id in set(self.trials["trial_id"]) else self.replicates
+        row: pd.Series = table[table["trial_id"] == trial_id].iloc[0]
         return row
 
     @property
     def metric(self) -> str:
-        """The validation column that the study ranks by."""
+        """Validation column by which the study ranks trials."""
         return str(self.manifest["settings"]["metric"])
 
     @property
     def ascending(self) -> bool:
-        """Whether a smaller metric is better."""
+        """True if a smaller metric is better."""
         return METRIC_MODES[self.metric] == "min"
 
     @cached_property
@@ -113,8 +113,9 @@ class StudyRecords:
     def searched(self) -> list[str]:
         """Hyperparameters that took more than one value, in the order of the tables.
 
-        One that is there on some trials only, with one value, tells nothing beside what made it
-        appear; nor does one that the space does not name, as the width that is a model's default.
+        A hyperparameter that only some trials have, with a single value, adds nothing to the one
+        that activates it. Nor does one that the space does not name, such as the default width of
+        a model.
         """
         columns = [column for column in self.trials.columns if column.startswith(PARAMS)]
         varied = [c.removeprefix(PARAMS) for c in columns if self.trials[c].nunique() > 1]
@@ -123,40 +124,47 @@ class StudyRecords:
 
 
 def read_study(folder: Path) -> StudyRecords:
-    """Read a study's folder; raises ResultsError."""
+    """Read the records in a study's folder.
+
+    Raises:
+        ResultsError: the folder is not a readable study of this version.
+    """
     trials, epochs, manifest = read_trials(folder), read_epochs(folder), read_manifest(folder)
-    missing = [name for name in NEEDED if name not in manifest]
+    missing = [name for name in REQUIRED if name not in manifest]
     if missing:
         raise ResultsError(
             f"{folder / MANIFEST} has no {', '.join(missing)}",
-            "give the folder of a study, as in results/NAME, of this version of tune_bio",
+            "give the folder of a study of this version of tune_bio, such as results/NAME",
         )
     metric = manifest["settings"]["metric"]
     at_best = trials[["trial_id", "best_epoch"]].merge(
         epochs, left_on=["trial_id", "best_epoch"], right_on=["trial_id", "epoch"], how="left"
     )
     trials = trials.assign(score=at_best[metric].to_numpy())
-    first = trials["replicate"] == 0
+    in_search = trials["replicate"] == 0
     return StudyRecords(
-        trials[first].reset_index(drop=True),
-        trials[~first].reset_index(drop=True),
+        trials[in_search].reset_index(drop=True),
+        trials[~in_search].reset_index(drop=True),
         epochs,
         read_evaluations(folder),
-        {**_not_yet(folder), **manifest},
+        {**_entries_of_running_study(folder), **manifest},
         ended="seconds" in manifest,
     )
 
 
 def probabilities(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Class probabilities of rows of predictions.parquet, (rows, classes), summing to 1."""
+    """Return the class probabilities in rows of predictions.parquet, (rows, classes).
+
+    Each row sums to 1.
+    """
     columns = [name for name in rows.columns if str(name).startswith("p_")]
-    stored = rows[columns].to_numpy(np.float64)  # of float32, whose rounding shows in the sum
-    found: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
-    return found
+    stored = rows[columns].to_numpy(np.float64)  # stored as float32: sums differ slightly from 1
+    normalized: npt.NDArray[np.float64] = stored / stored.sum(axis=1, keepdims=True)
+    return normalized
 
 
-def _not_yet(folder: Path) -> dict[str, Any]:
-    """What the manifest of a study that has not ended lacks, from its tables."""
+def _entries_of_running_study(folder: Path) -> dict[str, Any]:
+    """Return the entries that the manifest of an unfinished study lacks, from its tables."""
     timeline = read_timeline(folder)
     return {
         "best_trial": None,

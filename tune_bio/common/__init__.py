@@ -1,1 +1,1 @@
-"""Files written whole, hashing, seeds, labels: what every folder uses."""
+"""Helpers that every subpackage uses: atomic writes, hashes, imports, labels and seeds."""

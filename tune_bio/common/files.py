@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file or folder is written completely or not at all."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ ABANDONED = 24 * 3600.0  # seconds
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is fsynced and renamed over `path`.
+    """Yield a temporary path next to `path`; on success, fsync it and rename it to `path`.
 
     A reader sees the old bytes or the new ones, never a mixture; a crash leaves the old ones.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # some writers make files that only their owner reads
+        temporary.chmod(0o666 & ~_umask())  # some writers create files only their owner can read
         _fsync(temporary)
         temporary.replace(path)
         _fsync(path.parent)
@@ -29,10 +29,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def making_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder`; on success its files are fsynced and it is renamed.
+    """Yield a new folder next to `folder`; on success, fsync its files and rename it to `folder`.
 
-    So `folder` is there with all its files or not at all. Raises FileExistsError (or what the
-    system raises in its place) where somebody else made it in the meantime.
+    So `folder` exists with all its files or not at all.
+
+    Raises:
+        OSError: `folder` was created by another process in the meantime (FileExistsError, or what
+            the system raises instead).
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -49,20 +52,21 @@ def making_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files of `folder` that a killed process has left.
+    """Remove the temporary files that a killed process has left in `folder`.
 
-    Those that nobody has written to for a day: the process may be one of another machine.
+    Only files without a write for a day are removed: a running process of another machine may be
+    writing the others.
     """
     for path in folder.glob(".*.tmp"):
         try:
             if time.time() - path.stat().st_mtime > ABANDONED and path.is_file():
                 path.unlink()
-        except OSError:  # somebody else was faster
+        except OSError:  # another process removed it first
             continue
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole."""
+    """Write `text` to `path`, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

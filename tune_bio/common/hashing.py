@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def array_sha256(*arrays: npt.NDArray[np.generic]) -> str:
-    """One SHA-256 over the dtype, shape and bytes of each array, in hex."""
+    """Return one SHA-256 over the dtype, shape and bytes of each array, in hex."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

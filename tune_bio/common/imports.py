@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Keep the garbage collector from what is imported inside the block, now and at the end.
+    """Exclude the objects imported inside the block from garbage collection, also at exit.
 
-    PyTorch's and Ray's modules are a million objects that live as long as the process. Looking
-    through them again and again takes a quarter of the time of their import, and seconds at exit.
+    PyTorch's and Ray's modules are a million objects that live as long as the process. Scanning
+    them again and again takes a quarter of their import time, and seconds at exit.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Metrics, durations and moments, as people say them."""
+"""Readable labels for metrics, counts, durations and timestamps."""
 
 from datetime import UTC, datetime
 
@@ -14,17 +14,17 @@ NAMES = {
 
 
 def without_split(metric: str) -> str:
-    """A metric without the split that it is of."""
+    """Return the name of a metric without its split: "auroc" for val_auroc."""
     return metric.removeprefix("val_")
 
 
 def short_name(metric: str) -> str:
-    """A metric without its split: "AUROC" of val_auroc."""
+    """Return the label of a metric without its split: "AUROC" for val_auroc."""
     return NAMES.get(without_split(metric), without_split(metric).replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
-    """A metric with its split: "validation AUROC" of val_auroc, "AUROC" of auroc."""
+    """Return the label of a metric with its split: "validation AUROC" for val_auroc."""
     return (
         short_name(metric)
         if without_split(metric) == metric
@@ -33,18 +33,18 @@ def metric_name(metric: str) -> str:
 
 
 def pluralize(count: int, noun: str, plural: str | None = None) -> str:
-    """A count with its noun: "1 seed", "3 seeds"; `plural` where it is irregular."""
+    """Return a count with its noun: "1 seed", "3 seeds"; `plural` is for irregular nouns."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as "45 s", "3 min" or "2 h 5 min"."""
+    """Format seconds as "45 s", "3 min" or "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def format_utc(when: str) -> str:
-    """A moment of ISO 8601 as "2026-01-02 03:04 UTC"."""
-    return f"{datetime.fromisoformat(when).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def format_utc(timestamp: str) -> str:
+    """Format an ISO 8601 timestamp as "2026-01-02 03:04 UTC"."""
+    return f"{datetime.fromisoformat(timestamp).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

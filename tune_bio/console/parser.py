@@ -1,4 +1,4 @@
-"""What the commands have in common: how they read their arguments, and how they tell errors."""
+"""Argument parsing and error reporting that all commands share."""
 
 import argparse
 import signal
@@ -15,17 +15,17 @@ EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of `python -m tune_bio.COMMAND`; a mistake is a UsageError, told in one line."""
+    """Parser of `python -m tune_bio.COMMAND`, which reports a mistake as a one-line UsageError."""
 
     def __init__(self, command: str, arguments: str, description: str, epilog: str) -> None:
-        """`arguments` is what the usage line shows behind the command's name."""
+        """Create the parser; `arguments` follows the command's name in the usage line."""
         super().__init__(
             prog=f"python -m tune_bio.{command}",
             usage=f"%(prog)s {arguments}",
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            # An abbreviated flag would change its meaning with the next version.
+            # An abbreviated flag could change its meaning with the next version.
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"tune_bio {version('tune_bio')}")
@@ -35,13 +35,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(run: Callable[[], int], interrupted: str) -> int:
-    """The exit status of a command; an error is one line, and so is `interrupted`, on Ctrl-C."""
-    errors = Console(stderr=True, highlight=False)
+    """Run a command and return its exit status.
+
+    Each error is printed in one line; on Ctrl-C, `interrupted` is printed.
+    """
+    stderr = Console(stderr=True, highlight=False)
     try:
         return run()
     except (InputError, StudyError) as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except KeyboardInterrupt:
-        errors.print(interrupted)
+        stderr.print(interrupted)
         return 128 + signal.SIGINT

@@ -18,7 +18,7 @@ from tune_bio.common.labels import format_duration
 from tune_bio.records.ranking import rank, score
 from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records
-from tune_bio.records.trial_names import is_resplit
+from tune_bio.records.trial_names import TrialName
 from tune_bio.space.settings import SearchSettings
 
 SELF_EXPLANATORY = ("model", "weights", "freeze")  # their values speak for themselves
@@ -142,7 +142,7 @@ class LiveView(QuietView):
     def _leaders(self, rows: list[Row]) -> RenderableType:
         table = _table("best so far", self._settings.metric)
         # On another split a score is another.
-        comparable = [row for row in rows if not is_resplit(row["trial_id"])]
+        comparable = [row for row in rows if not TrialName.parse(row["trial_id"]).resplit]
         for value, row in rank(comparable, self._records, self._settings)[:5]:
             table.add_row(*_cells(row, value, str(row["best_epoch"]), self._shown))
         return table

@@ -1,4 +1,4 @@
-"""What the search command takes."""
+"""The command-line options of the search command."""
 
 import argparse
 from collections.abc import Callable
@@ -9,153 +9,156 @@ from tune_bio.console.parser import Parser
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import METRIC_MODES
 
-Add = Callable[..., Any]
+AddArgument = Callable[..., Any]
 
 EPILOG = """\
 examples:
   python -m tune_bio.search search_spaces/transfer.py
-      the default study, on synthetic images that tune_bio makes itself
+      the default study, on synthetic images that tune_bio generates itself
   python -m tune_bio.search search_spaces/transfer.py --data scans/ --name scans --dry-run
-      look first: what would run, on what, for how long
+      show what would run, on which data and for how long; train nothing
   python -m tune_bio.search search_spaces/transfer.py --data scans/ --image-size 128
-      a folder with one folder a class; every trial at 128 px
+      a folder with one subfolder per class; every trial at 128 px
   python -m tune_bio.search search_spaces/transfer.py --configs mine.json
-      exactly the configurations of a list, instead of a search
+      run exactly the configurations of a list instead of a search
 
-A search-space file is Python code and runs with your rights. Results go to results/NAME: tables
-(Parquet), figures, report.html and the best model, for tune_bio.load_model("results/NAME").
+A search-space file is Python code and runs with your permissions. Results are written to
+results/NAME: tables (Parquet), figures, report.html and the best model, which
+tune_bio.load_model("results/NAME") loads.
 
-exit status: 0 all well; 1 some trials failed (results kept); 2 bad input (no trial started,
-nothing written); 130 or 143 interrupted (what was recorded is kept; --resume goes on).
+exit status: 0 success; 1 some trials failed (results are kept); 2 bad input (no trial started,
+nothing written); 130 or 143 interrupted (records are kept; continue with --resume).
 """
 
 
 def search_parser() -> argparse.ArgumentParser:
-    """The parser of `python -m tune_bio.search`."""
+    """Build the parser of `python -m tune_bio.search`."""
     parser = Parser(
         "search",
         "SPACE.py [options]",
-        "Search the hyperparameters of image classifiers: Ray Tune schedules the trials of a "
-        "search-space file over this machine or a cluster.",
+        "Search the hyperparameters of image classifiers: Ray Tune runs the trials of a "
+        "search-space file on this machine or a cluster.",
         EPILOG,
     )
     parser.add_argument("space", metavar="SPACE.py", help="the search-space file")
-    _searched(parser.add_argument_group("what is searched, on what").add_argument)
-    _how(parser.add_argument_group("how it is searched (over SETTINGS of the file)").add_argument)
-    _confirmed(parser.add_argument_group("what is confirmed, and on the test set").add_argument)
-    _results(parser.add_argument_group("where results go").add_argument)
-    _resources(parser.add_argument_group("resources").add_argument)
-    _weights(parser.add_argument_group("pretrained weights").add_argument)
-    _seen(parser.add_argument_group("what you see").add_argument)
+    _add_data_and_space(parser.add_argument_group("data and hyperparameters").add_argument)
+    _add_search(parser.add_argument_group("search (overrides SETTINGS of the file)").add_argument)
+    _add_confirmation(parser.add_argument_group("confirmation and test set").add_argument)
+    _add_results(parser.add_argument_group("results").add_argument)
+    _add_resources(parser.add_argument_group("resources").add_argument)
+    _add_weights(parser.add_argument_group("pretrained weights").add_argument)
+    _add_output(parser.add_argument_group("output").add_argument)
     return parser
 
 
-def _searched(add: Add) -> None:
-    """What is searched, on which images."""
+def _add_data_and_space(add: AddArgument) -> None:
+    """Add the options for the images and for fixed or listed hyperparameters."""
     add(
         "--data",
         metavar="SOURCE",
-        help="'phantom' (also phantom:CLASSES, phantom:shortcut), a MedMNIST-layout .npz, or a "
-        "folder: of class folders, of train/val/test of them, with a metadata.csv, or of one .npy "
-        "a class",
+        help="'phantom' (also phantom:CLASSES, phantom:shortcut), a .npz file in MedMNIST layout, "
+        "or a folder with one subfolder per class, such subfolders inside train/val/test, a "
+        "metadata.csv, or one .npy file per class",
     )
     add(
         "--image-size",
         metavar="N",
         type=int,
-        help="every trial at N px (the same as --set image_size=N)",
+        help="train every trial at N px (same as --set image_size=N)",
     )
     add(
         "--patient-pattern",
         metavar="REGEX",
-        help=r"finds the patient in an image's path, such as '(patient\d+)_'",
+        help=r"regular expression that finds the patient in an image's path, e.g. '(patient\d+)_'",
     )
     add(
         "--positive-class",
         metavar="NAME",
-        help="of two classes, the one that is sought (default: the last)",
+        help="positive class of a two-class problem (default: the last)",
     )
     add(
         "--allow-leakage",
         action="store_true",
-        help="go on where patients or copies stand in two of the given splits; outputs say so",
+        help="continue even if patients or image copies occur in two of the predefined splits; all "
+        "outputs are marked",
     )
     add(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="pin a hyperparameter for every trial; may be repeated",
+        help="fix a hyperparameter for every trial; may be repeated",
     )
     add(
         "--configs",
         metavar="FILE",
         type=Path,
-        help="run exactly these configurations: a JSON list of objects, or a trials.parquet",
+        help="run exactly these configurations: a JSON list of objects, or a trials.parquet file",
     )
 
 
-def _how(add: Add) -> None:
-    """Over SETTINGS of the file."""
-    add("--num-trials", metavar="N", type=int, help="trials of the search")
-    add("--max-epochs", metavar="N", type=int, help="longest trial")
-    add("--metric", help=f"what trials are ranked by: {', '.join(METRIC_MODES)}")
+def _add_search(add: AddArgument) -> None:
+    """Add the options that override the search settings of the file."""
+    add("--num-trials", metavar="N", type=int, help="number of trials")
+    add("--max-epochs", metavar="N", type=int, help="maximum number of epochs per trial")
+    add("--metric", help=f"metric that ranks the trials: {', '.join(METRIC_MODES)}")
     add(
         "--searcher",
         help=f"{_choices('searcher')} (grid: every combination; gp: Gaussian process)",
     )
-    add("--scheduler", help=f"{_choices('scheduler')} (asha, median: stop the worse ones early)")
+    add("--scheduler", help=f"{_choices('scheduler')} (asha and median stop weak trials early)")
     add("--grace-period", metavar="N", type=int, help="epochs before a trial may be stopped")
-    add("--reduction-factor", metavar="N", type=int, help="one in N goes on from rung to rung")
-    add("--seed", metavar="N", type=int, help="of the search, the splits and every trial")
-    add("--time-budget", metavar="SECONDS", type=float, help="start and train nothing after this")
+    add("--reduction-factor", metavar="N", type=int, help="one in N trials passes each rung")
+    add("--seed", metavar="N", type=int, help="seed of the search, the splits and every trial")
+    add("--time-budget", metavar="SECONDS", type=float, help="stop all training after this time")
 
 
-def _confirmed(add: Add) -> None:
-    """What follows the search."""
+def _add_confirmation(add: AddArgument) -> None:
+    """Add the options for the steps after the search."""
     add(
         "--finalists",
         metavar="K|all",
         type=_finalists,
-        help="the best K configurations are trained again, and see the test set (default: 2); 0: "
-        "none is, and it stays sealed",
+        help="retrain the best K configurations and evaluate them on the test set (default: 2); "
+        "with 0, the test set is never used",
     )
-    add("--replicates", metavar="K", type=int, help="fresh seeds of each finalist (default: 3)")
+    add("--replicates", metavar="K", type=int, help="new seeds per finalist (default: 3)")
     add(
         "--resplit",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="train the finalists on new splits of train and validation too, by patient",
+        help="also train the finalists on new train/validation splits, by patient",
     )
     add(
         "--ablate",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="train the winner with one hyperparameter changed at a time, under its own seeds",
+        help="train the winner with one hyperparameter changed at a time, under the winner's seeds",
     )
     add(
         "--controls",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="simple predictors and a training on shuffled labels beside the study (default: yes)",
+        help="also fit simple predictors and train on shuffled labels (default: yes)",
     )
     add(
         "--sensitivity",
         metavar="X",
         type=float,
-        help="of the operating point, chosen on validation (default: Youden's)",
+        help="sensitivity of the operating point, which is chosen on validation (default: "
+        "Youden's index)",
     )
     add(
         "--prevalence",
         metavar="X",
         type=float,
-        help="of the positive class where the model is to be used, for its predictive values",
+        help="prevalence of the positive class in the intended population, for predictive values",
     )
 
 
-def _results(add: Add) -> None:
-    """Where everything is kept."""
-    add("--name", help="name of the study (default: that of the file)")
+def _add_results(add: AddArgument) -> None:
+    """Add the options for names, folders and disk space."""
+    add("--name", help="name of the study (default: name of the file)")
     add(
         "--results",
         metavar="DIR",
@@ -166,19 +169,19 @@ def _results(add: Add) -> None:
         "--cache-dir",
         metavar="DIR",
         type=Path,
-        help="where decoded images are kept (default: ~/.cache/tune_bio)",
+        help="cache of decoded images and frozen features (default: ~/.cache/tune_bio)",
     )
     add(
         "--resume",
         action="store_true",
-        help="go on with the study of this name: what is on record is not trained again; "
-        "--num-trials and --max-epochs may be more than before",
+        help="continue the study of this name: recorded work is not repeated; "
+        "--num-trials and --max-epochs may be raised",
     )
     add(
         "--checkpoint-gib",
         metavar="X",
         type=float,
-        help="disk space of the study's checkpoints (default: 10)",
+        help="disk space for the study's checkpoints, in GiB (default: 10)",
     )
     add(
         "--feature-dtype",
@@ -186,14 +189,14 @@ def _results(add: Add) -> None:
     )
 
 
-def _resources(add: Add) -> None:
-    """What a trial takes, and where it runs."""
-    add("--cpus-per-trial", metavar="X", type=float, help="CPU threads of one trial (default: 1)")
+def _add_resources(add: AddArgument) -> None:
+    """Add the options for CPUs, GPUs, time limits and the cluster."""
+    add("--cpus-per-trial", metavar="X", type=float, help="CPU threads per trial (default: 1)")
     add(
         "--gpus-per-trial",
         metavar="X",
         type=float,
-        help="may be a share, as 0.5 (default: 1 where there are GPUs)",
+        help="GPUs per trial; a fraction such as 0.5 is allowed (default: 1 if there are GPUs)",
     )
     add(
         "--max-concurrent", metavar="N", type=int, help="trials at a time (default: as many as fit)"
@@ -202,31 +205,31 @@ def _resources(add: Add) -> None:
         "--stall-timeout",
         metavar="SECONDS",
         type=float,
-        help="end a trial that finishes no batch for so long",
+        help="end a trial that completes no batch for this long (default: 1800)",
     )
-    add("--address", help="a running Ray cluster, as 'auto' or HOST:PORT (default: start Ray here)")
+    add("--address", help="running Ray cluster: 'auto' or HOST:PORT (default: start Ray here)")
 
 
-def _weights(add: Add) -> None:
-    """Where pretrained weights come from."""
-    add("--weights-dir", metavar="DIR", type=Path, help="look here first for files of weights")
+def _add_weights(add: AddArgument) -> None:
+    """Add the options for pretrained weights."""
+    add("--weights-dir", metavar="DIR", type=Path, help="folder to search first for weight files")
     add(
         "--missing-weights",
         choices=("skip", "error"),
         default="skip",
-        help="weights that cannot be had: never draw them (default), or refuse",
+        help="skip: never draw unavailable weights (default); error: end with an error",
     )
 
 
-def _seen(add: Add) -> None:
-    """What is told."""
+def _add_output(add: AddArgument) -> None:
+    """Add the options for the dry run, the dashboard and the console output."""
     add(
         "--dry-run",
         action="store_true",
         help="show the space, the data, the resources and the cost; train nothing",
     )
     add("--dashboard", action="store_true", help="start Ray's dashboard, on this machine only")
-    add("--quiet", action="store_true", help="say nothing but errors")
+    add("--quiet", action="store_true", help="print errors only")
 
 
 def _finalists(text: str) -> int | str:

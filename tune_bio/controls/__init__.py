@@ -1,7 +1,7 @@
-"""Simple predictors beside every study, and the flags of what is too good to be true.
+"""Negative controls of a study: simple predictors, shuffled labels, and flags for doubtful results.
 
 `run_controls` fits the predictors; `shuffled_labels` and `permutation_p` are for a model trained
-on labels that mean nothing; `flags` judges plain values.
+on meaningless labels; `flags` judges plain values.
 """
 
 from tune_bio.controls.control import Control, Predictor

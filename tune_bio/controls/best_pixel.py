@@ -1,4 +1,4 @@
-"""The one pixel whose value alone tells the classes apart best."""
+"""The single pixel whose value separates the classes best."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,39 +10,39 @@ from tune_bio.datasets.pixels import Pixels
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.training.metrics import Labels
 
-IMAGES, FEWEST = 2_000, 100  # 2,000 are enough for an AUROC to about 0.013
-VALUES = 2**27  # that are held and compared at once
-LEVELS = 256  # values that are told apart: all of 8 bits, and quantiles of 16
+IMAGES, FEWEST = 2_000, 100  # with 2,000 images, an AUROC is accurate to about 0.013
+VALUES = 2**27  # held in memory and compared at once
+LEVELS = 256  # distinguished values: all of 8-bit images, quantiles of 16-bit images
 PIXELS_AT_ONCE = 512
 
 
 def find_best_pixel(images: Images, geometry: Geometry, seed: int) -> tuple[OnePixel, int]:
-    """The pixel that separates best, and the number of images (classes alike) that were compared.
+    """Return the pixel that separates the classes best, and the number of images compared.
 
-    Of large images fewer are compared, and their rows in several passes. Ties go to the first
-    pixel, row by row.
+    The compared images are a class-balanced sample; of large images, fewer are compared, in
+    several passes over bands of rows. Ties go to the first pixel, row by row.
     """
     side, channels = geometry.image_size, _channels(images, geometry)
-    in_a_row = side * channels
-    limit = int(np.clip(VALUES // (side * in_a_row), FEWEST, IMAGES))
+    values_per_row = side * channels
+    limit = int(np.clip(VALUES // (side * values_per_row), FEWEST, IMAGES))
     sample = images.take(sample_balanced(images.labels, limit, seed, "best pixel"))
-    step = max(1, VALUES // (len(sample) * in_a_row))
-    bands = [_scores(sample, geometry, slice(row, row + step)) for row in range(0, side, step)]
-    best = int(np.concatenate(bands).argmax())
+    step = max(1, VALUES // (len(sample) * values_per_row))
+    scores = [_scores(sample, geometry, slice(row, row + step)) for row in range(0, side, step)]
+    best = int(np.concatenate(scores).argmax())
     row, column, channel = np.unravel_index(best, (side, side, channels))
     return OnePixel(int(row), int(column), int(channel)), len(sample)
 
 
 def best_separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
-    """How well each column alone tells the classes apart, by ranks: 0.5 is not at all, 1 wholly.
+    """Return how well each column separates the classes by rank: 0.5 is chance, 1 is perfect.
 
-    Of two classes it is the AUROC, or 1 less it where low values go with the later class; of more
-    the mean over all pairs of classes (M of Hand and Till, Machine Learning 2001), which unlike
-    one-vs-rest also sees a class that lies between two others.
+    For two classes it is the AUROC, or 1 - AUROC if low values belong to the later class. For more
+    it is the mean over all pairs of classes (M of Hand and Till, Machine Learning 2001), which
+    unlike one-vs-rest also detects a class that lies between two others.
 
     Args:
-        values: (n, columns) uint8, or uint16, of which 256 quantiles are told apart.
-        labels: (n,) whole numbers.
+        values: (n, columns) uint8, or uint16, which is reduced to 256 quantiles.
+        labels: (n,) integers.
 
     Returns:
         (columns,) float64.
@@ -55,7 +55,7 @@ def best_separation(values: Pixels, labels: Labels) -> npt.NDArray[np.float64]:
 
 
 def _scores(images: Images, geometry: Geometry, rows: slice) -> npt.NDArray[np.float64]:
-    """How well each pixel of some rows separates the classes."""
+    """Return how well each pixel of some rows separates the classes."""
     pixels = np.concatenate([chunk.pixels[:, rows] for chunk in chunks_at(images, geometry)])
     return best_separation(pixels.reshape(len(pixels), -1), images.labels)
 
@@ -64,22 +64,22 @@ def _separation(values: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np
     sizes = np.bincount(classes).astype(np.float64)
     columns, k = values.shape[1], len(sizes)
     levels, labels = _levels(values, classes)
-    cells = (np.arange(columns)[:, np.newaxis] * k + labels) * LEVELS + levels
-    counts = np.bincount(cells.ravel(), minlength=columns * k * LEVELS)
+    bins = (np.arange(columns)[:, np.newaxis] * k + labels) * LEVELS + levels
+    counts = np.bincount(bins.ravel(), minlength=columns * k * LEVELS)
     histograms = counts.reshape(columns, k, LEVELS).astype(np.float64)
     below = np.cumsum(histograms, axis=2) - histograms / 2  # ties count half
-    areas = histograms @ below.transpose(0, 2, 1) / np.outer(sizes, sizes)
-    pairs = areas[:, *np.triu_indices(k, 1)]
-    best: npt.NDArray[np.float64] = np.maximum(pairs, 1 - pairs).mean(axis=1)
-    return best
+    aurocs = histograms @ below.transpose(0, 2, 1) / np.outer(sizes, sizes)
+    pairwise = aurocs[:, *np.triu_indices(k, 1)]
+    separation: npt.NDArray[np.float64] = np.maximum(pairwise, 1 - pairwise).mean(axis=1)
+    return separation
 
 
 def _levels(
     values: Pixels, classes: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-    """The values of each column as 0 ... 255 in their order, equal ones equal, and their classes.
+    """Return the values of each column as ranks from 0 to 255, ties equal, and their classes.
 
-    Both are (columns, n), or can be broadcast to it; the images of a column may change their order.
+    Both are (columns, n) or can be broadcast to it; each column may order the images differently.
     """
     columns = np.ascontiguousarray(values.T)
     if values.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""What a control is: a simple predictor, what it looks at, and how it did on validation."""
+"""A control: a simple predictor, its input, and its scores on validation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Predictor = Callable[[Images], Probabilities]
 
 @dataclass(frozen=True)
 class Control:
-    """A simple predictor beside the models of a study.
+    """A simple predictor to compare the models of a study with.
 
     name: `majority`, `pixels`, `border`, `metadata` or `best_pixel`.
-    looks_at: a sentence on what it looks at, and on how many images it was fitted.
+    looks_at: a sentence that describes its input and the number of images it was fitted on.
     probabilities: (n, classes) float64, of the validation images in their order.
-    metrics: those of `tune_bio.training.metrics.evaluate` on validation.
-    predict: class probabilities (n, classes) of other images of the same kind, as the test set's.
+    metrics: validation metrics of `tune_bio.training.metrics.compute_metrics`.
+    predict: return class probabilities (n, classes) of other images, such as the test set.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Control:
 def fit_single_threaded(
     model: BaseEstimator, table: npt.NDArray[np.float64], labels: Labels
 ) -> BaseEstimator:
-    """Fit a scikit-learn classifier in one thread, and give it back.
+    """Fit a scikit-learn classifier in one thread and return it.
 
-    So that the last digits do not depend on the number of cores; with tables so small, threads that
-    wait for each other take longer where other work runs, too.
+    The last digits then do not depend on the number of cores. On tables this small, threads that
+    wait for each other would also be slower when other work runs.
     """
     with threadpool_limits(1):
         return model.fit(table, labels)
@@ -47,7 +47,7 @@ def fit_single_threaded(
 def probabilities_by_class(
     model: BaseEstimator, table: npt.NDArray[np.float64], classes: int
 ) -> Probabilities:
-    """(n, classes) of a fitted scikit-learn classifier; 0 for a class that it has not seen."""
+    """Return a fitted classifier's probabilities, (n, classes); 0 for classes not in training."""
     probabilities = np.zeros((len(table), classes))
     with threadpool_limits(1):
         probabilities[:, model.classes_] = model.predict_proba(table)

@@ -1,4 +1,4 @@
-"""A predictor that sees no pixel: what is known of an image's file."""
+"""A predictor that uses no pixels, only the metadata of an image's file."""
 
 from dataclasses import dataclass
 
@@ -16,19 +16,22 @@ from tune_bio.training.metrics import Probabilities
 
 @dataclass(frozen=True)
 class MetadataClassifier:
-    """A fitted model on some of the facts that a source knows; what another lacks is missing."""
+    """A fitted model on some metadata columns; a column that other images lack is missing (NaN)."""
 
     columns: tuple[str, ...]
     model: BaseEstimator
     classes: int
 
     def __call__(self, images: Images) -> Probabilities:
-        """Class probabilities, (n, classes)."""
+        """Return class probabilities, (n, classes)."""
         return probabilities_by_class(self.model, _table(images, self.columns), self.classes)
 
 
 def fit_metadata_classifier(images: Images, classes: int, seed: int) -> MetadataClassifier:
-    """Gradient boosted trees on the facts that differ between the images; of none, the majority."""
+    """Fit gradient boosted trees on the metadata that differ between images.
+
+    Without such metadata, fit the class frequencies.
+    """
     facts = images.facts()
     columns = tuple(name for name, values in facts.items() if len(np.unique(values)) > 1)
     model = _trees(seed) if columns else DummyClassifier(strategy="prior")

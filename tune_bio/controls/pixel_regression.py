@@ -1,4 +1,4 @@
-"""Logistic regression on a view of the pixels: of the whole image, its border, or one pixel."""
+"""Logistic regression on a view of the pixels: the whole image, its border, or one pixel."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ class PixelRegression:
     classes: int
 
     def __call__(self, images: Images) -> Probabilities:
-        """Class probabilities, (n, classes)."""
+        """Return class probabilities, (n, classes)."""
         return predict_all([self], images)[0]
 
-    def of(self, images: Chunk) -> Probabilities:
-        """Class probabilities, (n, classes), of images that are at the geometry."""
+    def predict_chunk(self, images: Chunk) -> Probabilities:
+        """Return class probabilities, (n, classes), of images already at the geometry."""
         return probabilities_by_class(self.model, self.view(images), self.classes)
 
 
 def fit_pixel_regression(table: Table, labels: Labels) -> Pipeline:
-    """Logistic regression on standardised columns, (n, columns).
+    """Fit a logistic regression on standardised columns, (n, columns).
 
-    The L2 penalty is that of weights whose prior variance is 1 / columns, so that all columns
-    together are as strong a priori as one alone would be; nothing is chosen on validation.
+    The L2 penalty corresponds to weights with a prior variance of 1 / columns, so that all columns
+    together are as strong a priori as a single one; nothing is chosen on validation.
     """
     columns = table.shape[1]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / columns, max_iter=200))
@@ -49,7 +49,7 @@ def fit_pixel_regression(table: Table, labels: Labels) -> Pipeline:
 
 
 def predict_all(predictors: Sequence[PixelRegression], images: Images) -> list[Probabilities]:
-    """(n, classes) by each of several predictors at one geometry, in one pass over the images."""
+    """Return the probabilities, (n, classes), of predictors that share a geometry, in one pass."""
     (geometry,) = {predictor.geometry for predictor in predictors}
-    chunks = [[p.of(chunk) for p in predictors] for chunk in chunks_at(images, geometry)]
+    chunks = [[p.predict_chunk(chunk) for p in predictors] for chunk in chunks_at(images, geometry)]
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]

@@ -1,4 +1,4 @@
-"""Which images a control is fitted on, where there are more than it needs."""
+"""Samples of the training images, for controls that need only some of them."""
 
 import numpy as np
 
@@ -8,25 +8,25 @@ from tune_bio.training.metrics import Labels
 
 
 def sample_rows(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
-    """Sorted positions of about `limit` images, each class keeping its share; of all if few."""
+    """Return sorted positions of a stratified sample of about `limit` images, or all if fewer."""
     if len(labels) <= limit:
         return np.arange(len(labels))
-    found, counts = np.unique(labels, return_counts=True)
-    shares = np.ceil(limit * counts / len(labels)).astype(int)
-    return _first_of_each(labels, dict(zip(found, shares, strict=True)), seed, purpose)
+    classes, counts = np.unique(labels, return_counts=True)
+    sizes = np.ceil(limit * counts / len(labels)).astype(int)
+    return _sample_per_class(labels, dict(zip(classes, sizes, strict=True)), seed, purpose)
 
 
 def sample_balanced(labels: Labels, limit: int, seed: int, purpose: str) -> Rows:
-    """Sorted positions of at most `limit` images (and one of each class), the classes alike.
+    """Return sorted positions of at most `limit` images, equally many per class, at least one each.
 
-    A class with fewer images leaves its room to none.
+    The other classes do not make up for a class with fewer images.
     """
-    found = np.unique(labels)
-    room = max(1, limit // len(found))
-    return _first_of_each(labels, dict.fromkeys(found, room), seed, purpose)
+    classes = np.unique(labels)
+    size = max(1, limit // len(classes))
+    return _sample_per_class(labels, dict.fromkeys(classes, size), seed, purpose)
 
 
-def _first_of_each(labels: Labels, room: dict[int, int], seed: int, purpose: str) -> Rows:
+def _sample_per_class(labels: Labels, sizes: dict[int, int], seed: int, purpose: str) -> Rows:
     order = np.random.default_rng(derive(seed, purpose)).permutation(len(labels))
-    drawn = [order[labels[order] == label][:count] for label, count in room.items()]
-    return np.sort(np.concatenate(drawn))
+    samples = [order[labels[order] == label][:size] for label, size in sizes.items()]
+    return np.sort(np.concatenate(samples))

@@ -1,17 +1,17 @@
-"""Labels shuffled between patients, and the test of whether a model found something in them.
+"""Labels shuffled between patients, and a permutation test of a model trained on them.
 
-The null hypothesis is that patients are exchangeable: which patient bears which labels has
-nothing to do with the images. What may be exchanged forms a group (in the sense of algebra), so
-that a test that draws from it anew is exact, however alike the images of one patient are:
+The null hypothesis is that patients are exchangeable: the labels of a patient are unrelated to
+its images. The allowed exchanges form a group (in the algebraic sense), so a test that draws from
+it is exact, no matter how similar the images of one patient are:
 
-- A patient whose images all bear one label (nearly every patient) gives it to any other such
-  patient, who bears it on all of its images, be they more or fewer. Patients with many images
-  get no other labels than those with few, so their number tells nothing either.
-- A patient whose images differ in their labels gives them all, in a new order, to another such
-  patient with as many images, since a longer or shorter row of labels would not be the same one.
-  Where no other has as many, its labels change places among its own images.
+- A patient whose images all have one label (nearly every patient) passes it to any other such
+  patient, who receives it for all images, whatever their number. Patients with many and with few
+  images get the same labels, so the number of images carries no information either.
+- A patient whose images differ in their labels passes them all, in a new order, to another such
+  patient with the same number of images. If there is no other, its labels are permuted among its
+  own images.
 
-How often each label occurs is kept among patients, and not exactly among images.
+The frequency of each label is preserved among patients, and not exactly among images.
 """
 
 from collections.abc import Callable
@@ -28,30 +28,30 @@ from tune_bio.training.metrics import Labels, Probabilities
 Metric = Callable[[Labels, Probabilities], float]
 Patients = npt.NDArray[np.str_]
 
-TRIES = 1_000  # of a shuffle in which every class occurs on both sides
+TRIES = 1_000  # to find a shuffle with every class in both splits
 
 
 def shuffled_labels(train: Images, val: Images, seed: int) -> tuple[Images, Images]:
-    """The same images with labels permuted between the patients of both splits together.
+    """Return both splits with labels permuted between all of their patients.
 
-    A patient who stands in both splits (a leak) keeps one label in both, so that a model may
-    profit from the leak, and the control shows it. A draw that leaves a split without one of its
-    classes is drawn again, which leaves the test on validation exact: whether it is so does not
-    depend on the order of the patients within a split.
+    A patient in both splits (a leak) gets one label for both, so that a model can profit from the
+    leak and the control reveals it. A draw that leaves a split without one of its classes is
+    repeated. The test on validation stays exact, since this does not depend on the order of the
+    patients within a split.
 
     Raises:
-        DataError: so few patients that no shuffle leaves every class in both splits.
+        DataError: there are so few patients that no shuffle keeps every class in both splits.
     """
     labels = np.concatenate([train.labels, val.labels])
     patients = np.concatenate([train.patients, val.patients])
     shuffle, rng = _Shuffle(labels, patients), np.random.default_rng(derive(seed, "shuffle"))
     for _ in range(TRIES):
-        for_train, for_val = np.split(shuffle.draw(rng), [len(train)])
-        if _same_classes(for_train, train.labels) and _same_classes(for_val, val.labels):
-            return replace(train, labels=for_train), replace(val, labels=for_val)
+        train_labels, val_labels = np.split(shuffle.draw(rng), [len(train)])
+        if _same_classes(train_labels, train.labels) and _same_classes(val_labels, val.labels):
+            return replace(train, labels=train_labels), replace(val, labels=val_labels)
     raise DataError(
         f"{TRIES} shuffles of the labels left a class out of train or validation",
-        "add images of more patients, or do without the shuffled control",
+        "add images of more patients, or leave out the shuffled control",
     )
 
 
@@ -63,30 +63,30 @@ def permutation_p(
     seed: int,
     resamples: int = 999,
 ) -> float:
-    """How probable so high a metric is where labels have nothing to do with images: one-sided p.
+    """Return the one-sided p value of a metric under labels that are unrelated to the images.
 
-    For predictions at the last epoch: the best epoch was chosen by these very labels, and is
-    above chance for that reason alone. Images of one patient keep together (see the module), and
-    the p value counts the observed labels among the permuted ones, and is therefore never 0 and
-    never too small (Phipson and Smyth, Stat Appl Genet Mol Biol 2010).
+    Use predictions of the last epoch: the best epoch was chosen by these very labels, which alone
+    puts it above chance. Images of one patient stay together (see the module). The p value counts
+    the observed labels as one of the permutations and is therefore never 0 and never too small
+    (Phipson and Smyth, Stat Appl Genet Mol Biol 2010).
 
     Args:
-        labels: (n,) of validation.
+        labels: validation labels, (n,).
         probabilities: (n, classes).
         patients: (n,).
-        metric: of labels and probabilities, the higher the better, such as `metrics.auroc`.
-        seed: of the permutations.
-        resamples: how many there are; p is a multiple of 1 / (resamples + 1).
+        metric: function of labels and probabilities, higher is better, such as `metrics.auroc`.
+        seed: seed of the permutations.
+        resamples: number of permutations; p is a multiple of 1 / (resamples + 1).
     """
     shuffle, rng = _Shuffle(labels, patients), np.random.default_rng(derive(seed, "permute"))
     observed = metric(labels, probabilities)
     permuted = np.array([metric(shuffle.draw(rng), probabilities) for _ in range(resamples)])
-    as_high = np.count_nonzero(permuted >= observed - 1e-12)  # equal but for rounding is equal
-    return float((1 + as_high) / (1 + resamples))
+    at_least = np.count_nonzero(permuted >= observed - 1e-12)  # equal up to rounding
+    return float((1 + at_least) / (1 + resamples))
 
 
 class _Shuffle:
-    """Draws of labels, each as likely as any other that can be reached from `labels`."""
+    """Draws of permuted labels, uniform over all that the exchanges can produce."""
 
     def __init__(self, labels: Labels, patients: Patients) -> None:
         self._labels = labels
@@ -95,28 +95,28 @@ class _Shuffle:
         is_mixed = np.bincount(patient, weights=differs) > 0
         self._pure = np.flatnonzero(~is_mixed)  # patients with one label
         self._label, self._patient = labels[first], patient
-        self._mixed = _by_number_of_images(patient, np.flatnonzero(is_mixed))
+        self._mixed = _positions_by_image_count(patient, np.flatnonzero(is_mixed))
 
     def draw(self, rng: np.random.Generator) -> Labels:
-        """(n,) labels."""
+        """Return one draw of labels, (n,)."""
         label = self._label.copy()
         label[self._pure] = rng.permutation(label[self._pure])
         labels = label[self._patient]
-        for images in self._mixed:  # rows are patients
+        for images in self._mixed:  # one row per patient
             labels[images] = rng.permuted(rng.permutation(self._labels[images]), axis=1)
         return labels
 
 
-def _by_number_of_images(
+def _positions_by_image_count(
     patient: npt.NDArray[np.intp], mixed: npt.NDArray[np.intp]
 ) -> list[npt.NDArray[np.intp]]:
-    """The positions of the images of these patients, (patients, images) for each number."""
-    found: dict[int, list[npt.NDArray[np.intp]]] = {}
-    for one in mixed:
-        images = np.flatnonzero(patient == one)
-        found.setdefault(len(images), []).append(images)
-    return [np.stack(each) for each in found.values()]
+    """Return the image positions of mixed patients: one (patients, n) array per image count n."""
+    by_count: dict[int, list[npt.NDArray[np.intp]]] = {}
+    for number in mixed:
+        images = np.flatnonzero(patient == number)
+        by_count.setdefault(len(images), []).append(images)
+    return [np.stack(positions) for positions in by_count.values()]
 
 
-def _same_classes(some: Labels, others: Labels) -> bool:
-    return np.array_equal(np.unique(some), np.unique(others))
+def _same_classes(a: Labels, b: Labels) -> bool:
+    return np.array_equal(np.unique(a), np.unique(b))

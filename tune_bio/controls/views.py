@@ -1,4 +1,4 @@
-"""What the controls see of the pixels: small tables, made in one pass, a few images at a time."""
+"""Views of the pixels for the controls: small tables, computed in one pass over the images."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from tune_bio.datasets.pixels import CHUNK, Pixels
 from tune_bio.datasets.transforms.geometry import Geometry
 
 Table = npt.NDArray[np.float64]
-CELLS = 32  # an image is divided into so many cells a side, where it has as many pixels
-RING = 3  # cells at each side: about 9 %, since markers rarely touch the very edge of the film
-BYTES_AT_ONCE = 2**26  # of pixels: bounds the memory, whatever the size of the images
+CELLS = 32  # cells per side that an image is divided into, if it has as many pixels
+RING = 3  # cells on each side: about 9 %, since markers rarely touch the very edge of the film
+BYTES_AT_ONCE = 2**26  # of pixels; bounds the memory for images of any size
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some images, (n, S, S, C)."""
+    """A batch of images, (n, S, S, C)."""
 
     pixels: Pixels
 
     @cached_property
     def small(self) -> Pixels:
-        """The same at no more than 32 x 32 pixels."""
+        """The images at no more than 32 x 32 pixels."""
         return Geometry(min(CELLS, self.pixels.shape[1])).apply(self.pixels)
 
 
@@ -34,17 +34,17 @@ View = Callable[[Chunk], Table]  # n images to (n, columns)
 
 
 def shrink(images: Chunk) -> Table:
-    """The images in grey at no more than 32 x 32 pixels, (n, 32 * 32)."""
+    """Return the images in grey at no more than 32 x 32 pixels, (n, 32 * 32)."""
     small = images.small.astype(np.float64)
     grey: Table = small @ np.array(_GREY) if small.shape[3] == 3 else small[..., 0]
     return grey.reshape(len(small), -1)
 
 
 def border_only(images: Chunk) -> Table:
-    """Mean, brightest and darkest value of each cell of the frame, in each channel.
+    """Return the mean, maximum and minimum of each cell of the frame, in each channel.
 
-    The means are the frame of the downsampled image. The extremes are of the pixels at full
-    resolution, so that a thin letter or edge shows that the mean would wash out.
+    The means come from the downsampled image. The extremes come from the pixels at full
+    resolution, so that a thin letter or edge is visible that the mean would hide.
     """
     pixels, cells = images.pixels, images.small.shape[1]
     starts = np.arange(cells) * pixels.shape[1] // cells
@@ -53,8 +53,10 @@ def border_only(images: Chunk) -> Table:
     frame[ring : cells - ring, ring : cells - ring] = False
     brightest = np.maximum.reduceat(np.maximum.reduceat(pixels, starts, axis=1), starts, axis=2)
     darkest = np.minimum.reduceat(np.minimum.reduceat(pixels, starts, axis=1), starts, axis=2)
-    seen = [cell[:, frame].reshape(len(pixels), -1) for cell in (images.small, brightest, darkest)]
-    return np.concatenate(seen, axis=1, dtype=np.float64)
+    columns = [
+        values[:, frame].reshape(len(pixels), -1) for values in (images.small, brightest, darkest)
+    ]
+    return np.concatenate(columns, axis=1, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,22 @@ class OnePixel:
     channel: int
 
     def __call__(self, images: Chunk) -> Table:
-        """The values, (n, 1)."""
+        """Return the values, (n, 1)."""
         values: Table = images.pixels[:, self.row, self.column, [self.channel]].astype(np.float64)
         return values
 
 
 def chunks_at(images: Images, geometry: Geometry) -> Iterator[Chunk]:
-    """The images at a geometry, no more at once than the memory should hold."""
+    """Yield the images at a geometry, in chunks of bounded memory."""
     source, side = images.source, geometry.image_size
-    # Three channels of two bytes: a source of files knows neither before it was decoded.
+    # Assume three channels of two bytes: a source of files knows neither before it is decoded.
     step = int(np.clip(BYTES_AT_ONCE // (6 * side * side), 1, CHUNK))
     for start in range(0, len(images), step):
         for pixels in source.transformed(images.rows[start : start + step], geometry):
             yield Chunk(pixels)
 
 
-def iterate_views(images: Images, geometry: Geometry, views: tuple[View, ...]) -> list[Table]:
-    """What each view gives of all images, (n, columns) each."""
-    seen = [[view(chunk) for view in views] for chunk in chunks_at(images, geometry)]
-    return [np.concatenate(tables) for tables in zip(*seen, strict=True)]
+def view_tables(images: Images, geometry: Geometry, views: tuple[View, ...]) -> list[Table]:
+    """Return the table of each view over all images, (n, columns) each, in one pass."""
+    tables = [[view(chunk) for view in views] for chunk in chunks_at(images, geometry)]
+    return [np.concatenate(parts) for parts in zip(*tables, strict=True)]

@@ -1,1 +1,1 @@
-"""Images in: sources, decoding, cache, transforms, phantom, audit, splits by patient."""
+"""Image data sets: sources, decoding, cache, transforms, the phantom, the audit, and splits."""

@@ -1,4 +1,4 @@
-"""What is kept of images in the place of their pixels: the output of a network's frozen part."""
+"""Stored features: the output of a network's frozen part, used in place of the pixels."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,12 +12,14 @@ Features = npt.NDArray[np.float32 | np.float16]
 
 @dataclass(frozen=True)
 class FeatureCut:
-    """The end of a network's frozen part.
+    """The point at which a network's frozen part ends.
 
-    modules: the largest frozen modules, by name, as they run; the last one's output is kept.
-    shapes: of each one's output for one image.
-    image: the shape of an input image, (channels, S, S).
-    channels_last: whether the last one's output lies in memory so; it is kept as it lies.
+    modules: names of the largest frozen modules, in the order in which they run; the output of
+        the last module is stored.
+    shapes: output shape of each module for one image.
+    image: shape of an input image, (channels, S, S).
+    channels_last: True if the last module's output is in channels_last memory format; it is stored
+        in that order.
     """
 
     modules: tuple[str, ...]
@@ -27,17 +29,21 @@ class FeatureCut:
 
     @property
     def row(self) -> Shape:
-        """The shape in which one image's features are kept."""
+        """The shape in which the features of one image are stored."""
         shape = self.shapes[-1]
         return (*shape[1:], shape[0]) if self.channels_last else shape
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary for a JSON file."""
+        """Return a dictionary for a JSON file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "FeatureCut":
-        """The inverse of `to_json`; KeyError or TypeError where it is none."""
+        """Build a cut from the output of `to_json`.
+
+        Raises:
+            KeyError, TypeError: `stored` does not describe a cut.
+        """
         return cls(
             tuple(stored["modules"]),
             tuple(tuple(shape) for shape in stored["shapes"]),

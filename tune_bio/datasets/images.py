@@ -1,7 +1,7 @@
-"""What every source of images gives: splits whose pixels are read when they are asked for.
+"""The images of a source, as splits whose pixels are read on demand.
 
-A source may be larger than memory, so what passes between the parts of tune_bio are rows of it,
-with labels and patients; `Images.at` reads the pixels of one split at one geometry.
+A source may be larger than memory, so the parts of tune_bio exchange row positions in it, with
+labels and patients; `Images.at` reads the pixels of one split at one geometry.
 """
 
 import hashlib
@@ -25,62 +25,62 @@ __all__ = ["Dataset", "Images", "PixelFormat", "PixelSource", "Pixels", "Rows", 
 
 
 class PixelSource(Protocol):
-    """All images of one source, in its order, before any transform."""
+    """The interface of a source: all its images, in a fixed order, before any transform."""
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+        """The number of channels: 1 for grey, 3 for RGB."""
 
     @property
     def dtype(self) -> np.dtype[np.uint8 | np.uint16]:
-        """uint8 or uint16, the same for all images."""
+        """The pixel type of all images: uint8 or uint16."""
 
     @property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width in pixels; None where the images differ in them."""
+        """Height and width in pixels; None if the images differ in size."""
 
     @property
     def size(self) -> int:
-        """The images' shorter side in pixels; the median where they differ."""
+        """The images' shorter side in pixels; the median if they differ."""
 
     @property
     def cache_folder(self) -> Path:
-        """Where results too large for memory are kept."""
+        """The folder for results that are too large for memory."""
 
     @property
     def cached_bytes(self) -> int:
-        """The size of the decoded images that are kept there."""
+        """The size of the decoded images in the cache folder."""
 
     def originals(self, rows: Rows) -> Iterator[Pixels]:
-        """The images as they are, (H, W, C) each."""
+        """Yield the images untransformed, (H, W, C) each."""
 
     def transformed(self, rows: Rows, geometry: Geometry) -> Iterator[Pixels]:
-        """The images at a geometry, (k, S, S, C) a few at a time, in the order of `rows`."""
+        """Yield the images at a geometry in the order of `rows`, in chunks (k, S, S, C)."""
 
     def headers(self, rows: Rows) -> list[Header]:
-        """Size, depth and colour of each image as it is stored."""
+        """Return size, depth and colour of each image as stored."""
 
     def file_hashes(self, rows: Rows) -> list[str] | None:
-        """The SHA-256 of each image's file; None where images are no files."""
+        """Return the SHA-256 of each image's file; None if the images are not files."""
 
     def contents(self, rows: Rows) -> list[str]:
-        """Of each image what equals that of its copies and of no other; constant ones have none."""
+        """Return one key per image, equal for copies only; a constant image has no copies."""
 
     def digest(self, rows: Rows) -> str:
-        """A hash of the images' content."""
+        """Return a hash of the images' content."""
 
     def about_files(self, rows: Rows) -> Facts:
-        """What is known of the images' files but their content; nothing where they are no files."""
+        """Return properties of the images' files, such as their size; {} if there are no files."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a source: one split.
+    """A selection of the images of a source, such as one split.
 
     rows: (n,) positions in `source`.
     labels: (n,) int64 class indices.
-    patients: (n,) the patient of each image; the image's own name where it is not known.
-    names: (n,) the image's name in its source, unique within the source.
+    patients: (n,) the patient of each image; the image's own name if the patient is unknown.
+    names: (n,) the name of each image, unique within the source.
     """
 
     source: PixelSource
@@ -92,22 +92,22 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, where: Rows) -> "Images":
-        """The images at these positions, in this order."""
+    def take(self, positions: Rows) -> "Images":
+        """Return the images at these positions, in this order."""
         return replace(
             self,
-            rows=self.rows[where],
-            labels=self.labels[where],
-            patients=self.patients[where],
-            names=self.names[where],
+            rows=self.rows[positions],
+            labels=self.labels[positions],
+            patients=self.patients[positions],
+            names=self.names[positions],
         )
 
     def originals(self) -> Iterator[Pixels]:
-        """The images as the source has them, (H, W, C) each."""
+        """Yield the images untransformed, (H, W, C) each."""
         return self.source.originals(self.rows)
 
     def at(self, geometry: Geometry) -> Pixels:
-        """(n, S, S, C): these images alone; memory-mapped, read-only, where they are many."""
+        """Return the images at a geometry, (n, S, S, C); memory-mapped and read-only if large."""
         side, channels, dtype = geometry.image_size, self.source.channels, self.source.dtype
         shape = (len(self), side, side, channels)
         if not arrays.is_large(shape, dtype):
@@ -118,9 +118,9 @@ class Images:
                 filled += len(chunk)
             return pixels
         path = self.source.cache_folder / "splits" / f"{self._key(geometry)}.npy"
-        kept = arrays.load_cached(path, shape, dtype)
-        if kept is not None:
-            return kept
+        cached = arrays.load_cached(path, shape, dtype)
+        if cached is not None:
+            return cached
         with arrays.writing_array(path, shape, dtype) as write:
             for chunk in self.source.transformed(self.rows, geometry):
                 write(chunk)
@@ -128,21 +128,21 @@ class Images:
 
     @cached_property
     def pixel_digest(self) -> str:
-        """A hash of these images' content, whatever their labels."""
+        """A hash of these images' content, independent of their labels."""
         return self.source.digest(self.rows)
 
     def facts(self) -> Facts:
-        """What is known of these images without their pixels, (n,) float64 for each name.
+        """Return properties of the images other than their pixels, (n,) float64 by name.
 
-        Size in pixels, bits and channels as they are stored; of files also bytes and format.
+        These are size in pixels, bits and channels as stored; for files also file size and format.
         """
-        of_files, headers = self.source.about_files(self.rows), self.source.headers(self.rows)
+        facts, headers = self.source.about_files(self.rows), self.source.headers(self.rows)
         height = np.array([header.height for header in headers], np.float64)
         width = np.array([header.width for header in headers], np.float64)
-        if "file size" in of_files:
-            of_files["bytes a pixel"] = of_files["file size"] / (height * width)
+        if "file size" in facts:
+            facts["bytes a pixel"] = facts["file size"] / (height * width)
         return {
-            **of_files,
+            **facts,
             "height": height,
             "width": width,
             "aspect ratio": width / height,
@@ -161,7 +161,7 @@ class Images:
 
 
 def concatenate(parts: Sequence[Images]) -> Images:
-    """Images of one source, those of each part after another."""
+    """Join selections of one source, in the order of `parts`."""
     return Images(
         parts[0].source,
         np.concatenate([part.rows for part in parts]),
@@ -173,11 +173,16 @@ def concatenate(parts: Sequence[Images]) -> Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one source, no patient in two of them where patients are known.
+    """Train, validation and test split of one source.
 
-    `positive` is the index of the positive class; `split` says where the splits come from, and
-    `splits_from_train` names those that were made from train; `notes` are things that a reader
-    should know.
+    source: the name of the source.
+    classes: the class names, in the order of the labels.
+    positive: the index of the positive class.
+    split: a sentence on where the splits come from.
+    patients_known: False if the source does not name patients.
+    synthetic: True for the phantom.
+    notes: sentences that a reader of the results should know.
+    splits_from_train: names of the splits that were cut from train, by patient.
     """
 
     source: str
@@ -199,32 +204,32 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+        """The number of channels: 1 for grey, 3 for RGB."""
         return self.train.source.channels
 
     @property
     def dtype(self) -> np.dtype[np.uint8 | np.uint16]:
-        """uint8 or uint16."""
+        """The pixel type: uint8 or uint16."""
         return self.train.source.dtype
 
     @property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width of the images in pixels; None where they differ."""
+        """Height and width of the images in pixels; None if they differ."""
         return self.train.source.shape
 
     @property
     def size(self) -> int:
-        """The images' shorter side in pixels; the median where they differ."""
+        """The images' shorter side in pixels; the median if they differ."""
         return self.train.source.size
 
     @property
     def patients_on_two_sides(self) -> int:
-        """How many patients stand in more than one split."""
+        """The number of patients with images in more than one split."""
         train, val, test = (set(split.patients.tolist()) for split in self.splits.values())
         return len((train & val) | (train & test) | (val & test))
 
     def pixel_format(self, geometry: Geometry) -> PixelFormat:
-        """What the numbers mean at a geometry; the training split alone tells."""
+        """Return the pixel format at a geometry, derived from the training split only."""
         if self.dtype == np.uint8:
             return PixelFormat(self.channels)
         return PixelFormat.of(self.train.at(geometry))

@@ -1,4 +1,4 @@
-"""Arrays of pixels, and what the numbers in them mean."""
+"""Types for arrays of pixels, and the meaning of the numbers in them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
 Rows = npt.NDArray[np.intp]
-Facts = dict[str, npt.NDArray[np.float64]]  # of images, without their pixels: a column a name
+Facts = dict[str, npt.NDArray[np.float64]]  # properties of images other than pixels, by name
 
-CHUNK = 512  # images looked at together: bounds the memory, changes no pixel
+CHUNK = 512  # images processed together: bounds the memory, never changes a pixel
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells before it is decoded: size in pixels, bits a value (8 or 16), colour."""
+    """Properties of an image known before decoding: size in pixels, bits per value, colour."""
 
     height: int
     width: int
-    bits: int
+    bits: int  # 8 or 16
     colour: bool
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """What the numbers in an array of pixels mean: their channels, and what is black and white.
+    """The meaning of the numbers in a pixel array: channels, and the values of black and white.
 
     8-bit images run from 0 to 255; 16-bit images over the range of the training split.
     """
@@ -36,7 +36,7 @@ class PixelFormat:
 
     @classmethod
     def of(cls, pixels: Pixels) -> "PixelFormat":
-        """The format of a training split, (n, S, S, C)."""
+        """Derive the format from a training split, (n, S, S, C)."""
         channels = pixels.shape[3]
         if pixels.dtype == np.uint8:
             return cls(channels)
@@ -47,6 +47,6 @@ class PixelFormat:
 
 
 def chunks_of(rows: Rows) -> Iterator[Rows]:
-    """`rows`, a few at a time, in their order."""
+    """Yield `rows` in order, at most `CHUNK` at a time."""
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]

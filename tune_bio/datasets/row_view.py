@@ -1,4 +1,4 @@
-"""Rows of two arrays in a new grouping, read where they lie: a split of what two splits were."""
+"""Rows selected from two arrays without a copy: a re-split of train and validation."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,10 @@ A = TypeVar("A", bound=np.ndarray[Any, Any])
 
 @dataclass(frozen=True)
 class RowView(Generic[A]):
-    """Rows of `first` followed by `second`, in the order of `rows`, (n,); nothing is copied."""
+    """A selection of rows of `first` followed by `second`; nothing is copied.
+
+    rows: (n,) positions in the two arrays laid end to end, in the order of the view.
+    """
 
     first: A
     second: A
@@ -23,13 +26,13 @@ class RowView(Generic[A]):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of both."""
+        """The dtype that both arrays share."""
         dtype: np.dtype[Any] = self.first.dtype
         return dtype
 
 
 def base_array(array: A | RowView[A]) -> A:
-    """An array that is no regrouped one; TypeError where it is."""
+    """Return `array` itself; raise TypeError if it is a `RowView`."""
     if isinstance(array, RowView):
-        raise TypeError("rows that were regrouped are no array of their own")
+        raise TypeError("a RowView is not an array: its rows come from two arrays")
     return array

@@ -1,4 +1,4 @@
-"""Splits by patient: stratified by class, seeded, no patient and no copy on two sides."""
+"""Split by patient: seeded and stratified by class; patients and copies are never divided."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,17 @@ from tune_bio.datasets.images import Images
 from tune_bio.errors import DataError
 
 TENTHS = 10
-MOST_FOLDS = 50
+MAX_FOLDS = 50
 FOLDS = 5  # one for validation, one for test, three for training
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test, a sentence on where each comes from, and which were cut."""
+    """Train, validation and test split.
+
+    origin: a sentence on where the splits come from.
+    from_train: names of the splits that were cut from train.
+    """
 
     train: Images
     val: Images
@@ -30,7 +34,7 @@ class Splits:
 def complete_splits(
     train: Images, val: Images | None, test: Images | None, classes: tuple[str, ...], seed: int
 ) -> Splits:
-    """Cut what is missing from train, a fifth at a time, by patient.
+    """Cut the missing splits from train by patient, each a fifth of it.
 
     Raises:
         DataError: a class has too few patients to be in every split.
@@ -40,7 +44,7 @@ def complete_splits(
     folds = FOLDS
     if test is None:
         train, test = take_fold(train, folds, seed)
-        folds -= 1  # a fifth of the whole is a quarter of what is left
+        folds -= 1  # a fifth of the whole is a quarter of the rest
     if val is None:
         train, val = take_fold(train, folds, seed)
     splits = Splits(train, val, test, _origin(from_train, seed), from_train)
@@ -49,7 +53,7 @@ def complete_splits(
 
 
 def take_fold(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
-    """Split one stratified fold of patients off: (the rest, the fold). Copies go where one goes."""
+    """Split off one stratified fold and return (rest, fold); patients and copies stay together."""
     rest, fold = fold_of(images.labels, groups_of(images), folds, seed)
     return images.take(rest), images.take(fold)
 
@@ -57,7 +61,7 @@ def take_fold(images: Images, folds: int, seed: int) -> tuple[Images, Images]:
 def fold_of(
     labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], folds: int, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Positions of the rest and of one fold, each sorted; a patient is in one of them."""
+    """Return the positions of the rest and of one fold, each sorted; patients are not divided."""
     folds = min(folds, _fewest_patients(labels, patients))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     rest, fold = next(iter(splitter.split(labels, labels, patients)))
@@ -67,12 +71,13 @@ def fold_of(
 def part_of(
     labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], share: float, seed: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Positions of the rest and of about this share, in tenths, each sorted; by patient.
+    """Return the positions of the rest and of a part, each sorted; patients are not divided.
 
-    A smaller share than a tenth is one fold of as many as are needed, at most 50.
+    The part is about `share` of the images, rounded to tenths. A share below a tenth is one fold
+    of round(1 / share), at most 50.
     """
-    wanted = TENTHS if share >= 1 / TENTHS else min(MOST_FOLDS, round(1 / share))
-    folds = min(wanted, _fewest_patients(labels, patients))
+    folds = TENTHS if share >= 1 / TENTHS else min(MAX_FOLDS, round(1 / share))
+    folds = min(folds, _fewest_patients(labels, patients))
     count = min(max(1, round(folds * share)), folds - 1)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [fold for _, fold in splitter.split(labels, labels, patients)]
@@ -81,25 +86,25 @@ def part_of(
 
 
 def _fewest_patients(labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_]) -> int:
-    """Of any class; DataError where it is one."""
-    each = {k: len(np.unique(patients[labels == k])) for k in np.unique(labels)}
-    rarest, fewest = min(each.items(), key=lambda pair: pair[1])
+    """Return the smallest number of patients in a class; raise DataError if it is below two."""
+    counts = {k: len(np.unique(patients[labels == k])) for k in np.unique(labels)}
+    rarest, fewest = min(counts.items(), key=lambda pair: pair[1])
     if fewest < 2:
         raise DataError(
-            f"class number {rarest} is left with {fewest} patient, who cannot be in two splits",
+            f"class number {rarest} has only {fewest} patient left, who cannot be in two splits",
             "add images of more patients",
         )
     return fewest
 
 
 def refuse_missing_classes(splits: Splits, classes: tuple[str, ...]) -> None:
-    """Raise DataError where a split lacks a class: nothing could be scored on it."""
+    """Raise DataError if a split lacks a class: no metric could be computed on it."""
     for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         for k, class_name in enumerate(classes):
             if not np.any(split.labels == k):
                 raise DataError(
                     f"the {name} split has no image of class {class_name!r}",
-                    "every split needs every class; add patients of it, or split anew",
+                    "every split needs every class; add patients of this class, or split again",
                 )
 
 
@@ -108,7 +113,7 @@ def _refuse_few_patients(train: Images, classes: tuple[str, ...], parts: int) ->
         count = len(np.unique(train.patients[train.labels == k]))
         if count < parts:
             raise DataError(
-                f"class {name!r} has {count} patients and must be split into {parts} parts",
+                f"class {name!r} has {count} patients but must be split into {parts} parts",
                 "add images of more patients",
             )
 
@@ -121,14 +126,14 @@ def _origin(from_train: tuple[str, ...], seed: int) -> str:
 
 
 def groups_of(images: Images) -> npt.NDArray[np.str_]:
-    """(n,) the group of each image: its patient, or one patient for all who share a copy.
+    """Return the group of each image, (n,): its patient, or one patient for all who share copies.
 
-    Copies are files of the same bytes, or arrays of the same pixels; constant images are copies of
-    nothing. Where patients are not known each image is one of its own, and its copies join it.
+    Copies are files of the same bytes, or arrays of the same pixels; constant images do not count
+    as copies. If patients are unknown, each image and its copies form one group.
     """
     names, patient = np.unique(images.patients, return_inverse=True)
     _, content = np.unique(np.array(images.source.contents(images.rows)), return_inverse=True)
-    # Patients and contents are the nodes, images the edges: who is connected stays together.
+    # A graph with patients and contents as nodes and images as edges: a component stays together.
     size = len(names) + int(content.max()) + 1
     edges = coo_array((np.ones(len(images)), (patient, len(names) + content)), (size, size))
     _, component = connected_components(edges, directed=False)

@@ -16,7 +16,7 @@ from tune_bio.datasets.transforms.geometry import Geometry
 class PreparedSplit:
     """Resized pixels (n, S, S, C) and labels (n,) int64; arrays may be read-only.
 
-    `features` are those of the images where they are kept, (n, *cut.row).
+    `features` are the stored features of the images, (n, *cut.row), or None.
     """
 
     pixels: Pixels | RowView[Pixels]
@@ -29,10 +29,11 @@ class PreparedSplit:
 
 @dataclass(frozen=True)
 class TrialData:
-    """All that a trial may see: train and validation at one geometry.
+    """Everything that a trial may see: train and validation at one geometry.
 
-    Where both splits have features, `cut` tells which part of the network has made them, and
-    `features_key` names their bytes.
+    If both splits have features, `cut` describes the part of the network that computed them, and
+    `features_key` identifies their bytes. `split_key` identifies a re-split; it is empty for the
+    study's own split.
     """
 
     train: PreparedSplit
@@ -46,13 +47,14 @@ class TrialData:
 
     @property
     def reuse_tag(self) -> str:
-        """Names what the pixels' numbers mean, the features and the re-split.
+        """A tag for the pixel format, the features and the re-split, part of the reuse key.
 
-        The same files have other numbers beside files of another depth or colour. A trial on
-        features is not that on images, bit by bit, and on another split it is another.
+        The same files give other numbers in a data set that also has files of another depth or
+        colour. A trial on features differs in its last bits from the same trial on images, and
+        trials on different splits are different trials.
         """
-        pixels = self.format
-        parts = [f"{self.train.pixels.dtype.name} {pixels.channels} {pixels.low} {pixels.high}"]
+        fmt = self.format
+        parts = [f"{self.train.pixels.dtype.name} {fmt.channels} {fmt.low} {fmt.high}"]
         if self.train.features is not None:
             parts += [self.train.features.dtype.name, self.features_key]
         if self.split_key:
@@ -62,7 +64,7 @@ class TrialData:
     def with_features(
         self, cut: FeatureCut, train: Features, val: Features, key: str = ""
     ) -> "TrialData":
-        """The same images with features of theirs."""
+        """Return the same data with features for both splits."""
         return replace(
             self,
             train=replace(self.train, features=train),
@@ -73,12 +75,12 @@ class TrialData:
 
 
 def resplit_data(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData:
-    """The same images and features in another split, in place.
+    """Split the same images and features differently, without a copy.
 
     Args:
-        data: as the study has split it.
-        train, val: positions in its train followed by its validation.
-        key: tells this split from others.
+        data: the data in the study's own split.
+        train, val: positions in its train split followed by its validation split.
+        key: identifies the new split.
     """
     first, second = data.train, data.val
     labels = np.concatenate([first.labels, second.labels])
@@ -94,7 +96,7 @@ def resplit_data(data: TrialData, train: Rows, val: Rows, key: str) -> TrialData
 
 
 def prepare_data(dataset: Dataset, geometry: Geometry) -> TrialData:
-    """Train and validation of `dataset` at one geometry."""
+    """Read train and validation of `dataset` at one geometry."""
     train, val = dataset.train.at(geometry), dataset.val.at(geometry)
     return TrialData(
         train=PreparedSplit(train, dataset.train.labels),

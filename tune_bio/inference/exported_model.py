@@ -1,4 +1,4 @@
-"""`best/`: a model that a person can use, without the search that found it."""
+"""Exported models (`best/`), which can be used without the study that found them."""
 
 import json
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ MODEL, CONFIG = "model.safetensors", "config.json"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained classifier with everything that its use needs.
+    """A trained classifier with everything needed to use it.
 
-    `positive` is the index of the positive class; `validation` holds the scores that were
-    recorded when it was trained; of two classes, an image is called positive at or above
-    `threshold`, which was chosen on validation.
+    `positive` is the index of the positive class; `validation` holds the scores recorded in
+    training. With two classes, an image is classified as positive at or above `threshold`, which
+    was chosen on validation.
     """
 
     model: Classifier
@@ -49,43 +49,43 @@ class TrainedModel:
     threshold: float | None = None
 
     def classify(self, images: Pixels) -> npt.NDArray[np.str_]:
-        """The class of each image by name, (n,): of two, by the recorded threshold.
+        """Return the class name of each image, (n,); with two classes, by the recorded threshold.
 
-        Raises as `predict`.
+        Raises the same errors as `predict`.
         """
         probabilities = self.predict(images)
-        called = probabilities.argmax(axis=1)
+        predicted = probabilities.argmax(axis=1)
         if self.threshold is not None:
             above = probabilities[:, self.positive] >= self.threshold
-            called = np.where(above, self.positive, 1 - self.positive)
-        names: npt.NDArray[np.str_] = np.array(self.classes)[called]
+            predicted = np.where(above, self.positive, 1 - self.positive)
+        names: npt.NDArray[np.str_] = np.array(self.classes)[predicted]
         return names
 
     def predict(self, images: Pixels) -> npt.NDArray[np.float64]:
-        """Class probabilities, (n, classes), of images (n, H, W) or (n, H, W, C).
+        """Predict class probabilities, (n, classes), for images (n, H, W) or (n, H, W, C).
 
-        The images are uint8 or uint16, as those that the model was trained on.
+        The images have the dtype of the training images, uint8 or uint16.
 
         Raises:
-            DataError: another dtype, shape or number of channels than it was trained on.
+            DataError: the dtype, shape or number of channels is not that of the training images.
         """
-        wanted = "(n, H, W)" if self.channels == 1 else "(n, H, W, 3)"
+        expected = "(n, H, W)" if self.channels == 1 else "(n, H, W, 3)"
         if images.dtype != self.dtype or images.ndim not in (3, 4):
             raise DataError(
                 f"images are {images.dtype} of shape {images.shape}",
-                f"give {self.dtype}, {wanted}, as the model was trained on",
+                f"give {self.dtype} of shape {expected}, as in training",
             )
         pixels = as_pixels(images, "the images")
         if pixels.shape[3] != self.channels:
             raise DataError(
                 f"images have {pixels.shape[3]} channels and the model was trained on "
                 f"{self.channels}",
-                f"give {wanted}",
+                f"give images of shape {expected}",
             )
         return self.predict_prepared(self.transform.geometry.apply(pixels))
 
     def predict_prepared(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """Class probabilities, (n, classes), of images that are at the model's geometry."""
+        """Predict class probabilities, (n, classes), for images at the model's geometry."""
         return predict(self.model, self.transform, self.config, pixels)
 
 
@@ -93,7 +93,7 @@ def load_model(folder: str | Path) -> TrainedModel:
     """Load the best model of a study, from `results/NAME` (or its `best` folder).
 
     Raises:
-        ResultsError: there is none, or its files are damaged.
+        ResultsError: there is no model, or its files are damaged.
     """
     path = Path(folder)
     path = path if (path / CONFIG).is_file() else path / "best"
@@ -116,13 +116,13 @@ def export(
     trained: Tensors,
     about: Mapping[str, Any],
 ) -> None:
-    """Write a model and what it needs to `folder`.
+    """Write a model and everything it needs to `folder`.
 
     Args:
-        folder: made if need be.
-        config: rebuilds the architecture.
-        dataset: gives the classes, and what the numbers in its images mean.
-        backbone: the pretrained backbone, where the trained part is the head alone.
+        folder: created if necessary.
+        config: defines the architecture.
+        dataset: defines the classes and the pixel format.
+        backbone: the pretrained weights that training started from, if any.
         trained: the part of the weights that training changed.
         about: further values for config.json: trial, epoch, recorded scores.
     """
@@ -131,7 +131,7 @@ def export(
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / MODEL) as temporary:
         safetensors.torch.save_file(weights, temporary)
-    described = {
+    description = {
         **about,
         "hyperparameters": {**config.params(), "seed": config.seed},
         "classes": list(dataset.classes),
@@ -139,16 +139,16 @@ def export(
         "channels": dataset.channels,
         "dtype": dataset.dtype.name,
         "transform": input_transform(config, dataset.pixel_format(Geometry.of(config))).to_json(),
-        "threshold": None,  # `record` writes the one that the exported model's scores give
+        "threshold": None,  # `record` sets it, from the scores of the exported model
         "torch": torch.__version__,
     }
-    write_text(folder / CONFIG, json.dumps(described, indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
 
 
 def assemble(
     config: TrialConfig, dataset: Dataset, backbone: Tensors | None, trained: Tensors
 ) -> Classifier:
-    """A trained model from its parts, as `export` takes them; in evaluation mode."""
+    """Build a trained model from the parts that `export` takes, in evaluation mode."""
     model = build_model(config, len(dataset.classes), dataset.channels)
     if backbone is not None:
         fit_backbone(config.model, model.backbone, backbone)
@@ -157,7 +157,7 @@ def assemble(
 
 
 def record(folder: Path, **values: Any) -> None:
-    """Put these values of config.json (`validation`, `threshold`) in the place of what is there."""
+    """Replace values of config.json, such as `validation` and `threshold`."""
     stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     write_text(folder / CONFIG, json.dumps({**stored, **values}, indent=2) + "\n")
 
@@ -187,5 +187,5 @@ def _rebuild(path: Path, stored: dict[str, Any], weights: Tensors) -> TrainedMod
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ResultsError(
             f"{path / CONFIG} and {MODEL} do not fit together ({type(error).__name__})",
-            "give results/NAME of a finished study, as it was written",
+            "give results/NAME of a finished study, unchanged",
         ) from error

@@ -1,4 +1,4 @@
-"""A trained model on images that had no part in the search: external validation."""
+"""External validation: a trained model on images that had no part in the search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from tune_bio.training import metrics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a set of images.
+    """The performance of a model on a set of images.
 
     `metrics` are fractions (and `loss`, in natural logarithms) over all images; `predictions`
-    has one row an image: image, patient, label, and `p_CLASS` for each class.
+    has one row per image: image, patient, label, and `p_CLASS` for each class.
     """
 
     metrics: dict[str, float]
@@ -37,19 +37,20 @@ def evaluate(
     patient_pattern: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> Evaluation:
-    """Score a study's best model on another data set, of which every image is used.
+    """Score a study's best model on all images of another data set.
 
     Args:
         results: the folder of a finished study.
-        data: a source, as `--data` takes it, or arrays: (images, labels[, patients]).
-        classes: names of the data's classes in their order, where a source has others than the
-            model's (as the numbers of an .npz). Numbers in an array count the model's classes.
+        data: a source, as for `--data`, or arrays: (images, labels[, patients]).
+        classes: names of the data's classes in order, if a source names them differently from
+            the model (such as the numbers of an .npz). Numbers in arrays are indices of the
+            model's classes.
         patient_pattern: a regular expression that finds the patient in a file's path.
-        cache_dir: where decoded images are kept.
+        cache_dir: folder for decoded images.
 
     Raises:
-        ResultsError: no model there.
-        DataError: data that cannot be read, or whose classes or images are not the model's.
+        ResultsError: there is no model in `results`.
+        DataError: the data cannot be read, or its classes or images do not match the model.
     """
     model = load_model(results)
     cache = None if cache_dir is None else Path(cache_dir)
@@ -63,7 +64,7 @@ def evaluate(
     else:
         collection = read_all_arrays(data, classes or model.classes, cache_dir=cache)
     images, labels = collection.everything, _labels(model, collection, classes)
-    _refuse_other_images(model, images)
+    _refuse_incompatible_images(model, images)
     probabilities = model.predict_prepared(images.at(model.transform.geometry))
     return Evaluation(
         metrics.compute_metrics(labels, probabilities, model.positive),
@@ -75,27 +76,27 @@ def evaluate(
 def _labels(
     model: TrainedModel, collection: Collection, classes: Sequence[str] | None
 ) -> metrics.Labels:
-    """The images' labels as the model counts its classes."""
+    """Return the labels of the images as indices of the model's classes."""
     names = collection.classes if classes is None else tuple(classes)
     if sorted(names) != sorted(model.classes):
         raise DataError(
             f"{collection.name} has the classes {', '.join(names)}, and the model "
             f"{', '.join(model.classes)}",
-            "give the same classes, all of them, or name those of the data in order with "
+            "give data with exactly the model's classes, or name the data's classes in order with "
             "classes=[...]",
         )
-    place = np.array([model.classes.index(name) for name in names], dtype=np.int64)
-    labels: metrics.Labels = place[collection.everything.labels]
+    model_index = np.array([model.classes.index(name) for name in names], dtype=np.int64)
+    labels: metrics.Labels = model_index[collection.everything.labels]
     absent = [name for k, name in enumerate(model.classes) if not (labels == k).any()]
     if absent:
         raise DataError(
             f"{collection.name} has no image of class {absent[0]!r}",
-            "every class must occur, since AUROC is not defined without it",
+            "every class must occur, because AUROC is undefined otherwise",
         )
     return labels
 
 
-def _refuse_other_images(model: TrainedModel, images: Images) -> None:
+def _refuse_incompatible_images(model: TrainedModel, images: Images) -> None:
     source = images.source
     if (source.channels, source.dtype) != (model.channels, model.dtype):
         raise DataError(
@@ -111,6 +112,6 @@ def _table(
     labels: metrics.Labels,
     probabilities: metrics.Probabilities,
 ) -> pd.DataFrame:
-    described = {"image": images.names, "patient": images.patients, "label": labels}
-    columns = {f"p_{name}": probabilities[:, k] for k, name in enumerate(model.classes)}
-    return pd.DataFrame({**described, **columns})
+    identity = {"image": images.names, "patient": images.patients, "label": labels}
+    scores = {f"p_{name}": probabilities[:, k] for k, name in enumerate(model.classes)}
+    return pd.DataFrame({**identity, **scores})

@@ -1,4 +1,4 @@
-"""Models; `build_model` is the face."""
+"""Build the model of a configuration; `build_model` is the entry point."""
 
 import difflib
 import functools
@@ -30,15 +30,16 @@ __all__ = [
 
 
 def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
-    """The untrained model of a configuration, its random weights drawn from `config.seed`.
+    """Build the untrained model of a configuration, with random weights from `config.seed`.
 
     Args:
         config: names the model and its hyperparameters.
-        classes: number of classes; two under `bce` make one logit, otherwise one logit a class.
-        channels: of the images, 1 or 3.
+        classes: number of classes; two with `bce` give one logit, otherwise one logit per class.
+        channels: number of image channels, 1 or 3.
 
     Raises:
-        ConfigError: unknown model, images that it cannot take, or stages that it does not have.
+        ConfigError: the model is unknown, cannot take images of this size, or does not have the
+            stages that `config.freeze` needs.
     """
     refuse_unknown_model(config.model, config.image_size)
     outputs = 1 if config.loss == "bce" and classes == 2 else classes
@@ -49,24 +50,24 @@ def build_model(config: TrialConfig, classes: int, channels: int) -> Classifier:
 
 
 def build_probe(config: TrialConfig, classes: int, channels: int) -> Classifier:
-    """The same model, its head with the same numbers and its backbone with none, on meta.
+    """Build the same model with the same head weights, but with its backbone on the meta device.
 
-    For a head that trains on features: nothing is drawn or held that it does not need.
+    A head that trains on features needs no backbone, so none is initialized or kept in memory.
     """
     with on_meta_device():
         model = build_model(config, classes, channels)
-    model.backbone.to(META)  # buffers that were computed
+    model.backbone.to(META)  # buffers with computed values
     model.head.to_empty(device="cpu")
     _draw_head(model.head, config.seed)
     return model
 
 
 def refuse_unknown_model(name: str, image_size: int | None = None) -> None:
-    """Raise ConfigError for an unknown model, or images (side in pixels) that it cannot take."""
+    """Raise ConfigError if the model is unknown or cannot take images of `image_size` px."""
     if name not in SMALL_MODELS and not registry.knows(name):
-        small = difflib.get_close_matches(name, SMALL_MODELS, n=1)
-        near = small[0] if small else registry.nearest(name)
-        hint = f"did you mean {near!r}? " if near else ""
+        matches = difflib.get_close_matches(name, SMALL_MODELS, n=1)
+        nearest = matches[0] if matches else registry.nearest(name)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
         raise ConfigError(
             f"unknown model {name!r}",
             f"{hint}known: {', '.join(SMALL_MODELS)}, torchvision's classification models, and "
@@ -77,13 +78,13 @@ def refuse_unknown_model(name: str, image_size: int | None = None) -> None:
 
 
 def refuse_impossible_freeze(config: TrialConfig) -> None:
-    """Raise ConfigError where the strategy needs stages that the model does not have."""
+    """Raise ConfigError if the strategy needs stages that the model does not have."""
     if config.frozen_stages or config.freeze == "gradual":
         _check_stages(config.model, config.image_size, config.freeze)
 
 
 def input_transform(config: TrialConfig, pixel_format: PixelFormat) -> Transform:
-    """How images of this format become the input of the configuration's model."""
+    """Return the transform from images of this format to the input of the model."""
     geometry, channels = Geometry.of(config), pixel_format.channels
     if config.model in SMALL_MODELS:
         return Transform(geometry, pixel_format, channels, (0.5,) * channels, (0.5,) * channels)
@@ -118,7 +119,7 @@ def _build(config: TrialConfig, outputs: int, channels: int) -> Classifier:
 
 
 def _draw_head(head: nn.Module, seed: int) -> None:
-    """Draw the head's numbers anew, whatever the backbone has drawn before."""
+    """Initialize the head again, independent of the random draws for the backbone."""
     with global_seed(seed, "head"):
         for module in head.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):

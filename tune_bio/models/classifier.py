@@ -1,4 +1,4 @@
-"""Every model is a backbone and a head: the place where a frozen part ends."""
+"""The form of every model: a backbone, which can be frozen, and a head."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -10,9 +10,10 @@ Stages = tuple[tuple[str, ...], ...]
 
 
 def load_over(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Load tensors by name; what is not given stays as it is, what is not known raises.
+    """Load tensors by name; missing names keep their values, unknown names raise.
 
-    They go over the module's own state, because that knows its version, and MNASNet asks for it.
+    The tensors update the module's own state dict because it carries a version, which MNASNet
+    checks.
     """
     state = module.state_dict()
     state.update(tensors)
@@ -22,9 +23,9 @@ def load_over(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 class Classifier(nn.Module):
     """`head(backbone(images))`: (n, channels, S, S) float32 to (n, outputs) logits.
 
-    `stages` are the names of the backbone's parameters, the stem's first; empty for a network
-    that has no stages. Modules that are `fixed` stay in evaluation mode, whatever `train()` is
-    told: BatchNorm's running statistics must not move either.
+    `stages` holds the names of the backbone's parameters by stage, the stem first; empty for a
+    network without stages. Modules in `fixed` stay in evaluation mode even under `train()`, so
+    that the running statistics of BatchNorm do not change either.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, stages: Stages = ()) -> None:
@@ -39,7 +40,7 @@ class Classifier(nn.Module):
         return logits
 
     def fix(self, modules: Sequence[nn.Module]) -> None:
-        """Keep these modules, and no others, in evaluation mode from now on."""
+        """Keep exactly these modules in evaluation mode from now on."""
         self.fixed = tuple(modules)
         self.train(self.training)
 

@@ -1,8 +1,8 @@
 """`cnn` and `cnn_gap`: the small convolutional networks of the course reports.
 
-Both begin with a block [Conv 3x3 'same', ReLU, Dropout, MaxPool 2] a width. Then `cnn` flattens,
-and `cnn_gap` averages each channel over the image (global average pooling). The head is
-[Linear, ReLU,] Dropout, Linear; its hidden layer is there where `head_width` is not 0.
+Both begin with one block [Conv 3x3 'same', ReLU, Dropout, MaxPool 2] per width. Then `cnn`
+flattens, and `cnn_gap` averages each channel over the image (global average pooling). The head is
+[Linear, ReLU,] Dropout, Linear; it has the hidden layer only if `head_width` is not 0.
 """
 
 from torch import nn
@@ -21,10 +21,10 @@ def cnn(
     *,
     averaged: bool,
 ) -> Classifier:
-    """Build `cnn`, or `cnn_gap` where it is `averaged`, for images of `size` pixels.
+    """Build `cnn`, or `cnn_gap` if `averaged`, for images of `size` px.
 
-    `dropouts` holds one probability a convolution, and one before the output. Raises ValueError
-    where the images are too small.
+    `dropouts` holds one probability per convolution and one for the layer before the output.
+    Raises ValueError if the images are too small.
     """
     side = _last_side(size, widths)
     if averaged:
@@ -47,7 +47,7 @@ def _convolutions(
     channels: int, widths: tuple[int, ...], dropouts: tuple[float, ...]
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for width, dropout in zip(widths, dropouts, strict=False):  # the last one is the head's
+    for width, dropout in zip(widths, dropouts, strict=False):  # the last dropout is the head's
         layers += [nn.Conv2d(channels, width, 3, padding="same"), nn.ReLU()]
         layers += [Dropout(dropout)] if dropout else []
         layers.append(nn.MaxPool2d(2))

@@ -1,4 +1,4 @@
-"""What a configuration costs, counted on shapes alone: numbers, operations, memory."""
+"""Parameters, operations and memory of a configuration, counted from shapes only."""
 
 import functools
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ from tune_bio.space.trial_config import TrialConfig
 class Cost:
     """Counts of one configuration.
 
-    multiply_adds: of one forward pass over one image.
-    saved_bytes: what one training image leaves in memory for the backward pass.
-    widest_bytes: the largest output of a layer, for one image.
+    multiply_adds: in one forward pass over one image.
+    saved_bytes: memory that one training image occupies until the backward pass.
+    widest_bytes: size of the largest layer output, for one image.
     """
 
     parameters: int
@@ -36,20 +36,25 @@ class Cost:
 
 
 def cost(config: TrialConfig, classes: int, channels: int) -> Cost:
-    """Count what `config` costs on images of so many classes and channels; ConfigError as built."""
+    """Count the cost of `config` for this number of classes and image channels.
+
+    Raises:
+        ConfigError: see `build_model`.
+        ResourceError: the network is too large to be counted.
+    """
     return _cost(_architecture(config), classes, channels)
 
 
 def _architecture(config: TrialConfig) -> TrialConfig:
-    """The same network under default training: what does not change the counts is left out."""
-    kept = ["model", "depth", "width", "head_width", "loss", "image_size"]
+    """Return the same network with default training: what does not change the counts is dropped."""
+    names = ["model", "depth", "width", "head_width", "loss", "image_size"]
     if config.freeze != "none":
-        kept += ["weights", "freeze"]
+        names += ["weights", "freeze"]
     if config.freeze in ("lp_ft", "gradual"):
-        kept += ["lp_epochs", "unfreeze_every", "epochs"]
+        names += ["lp_epochs", "unfreeze_every", "epochs"]
     if isinstance(config.dropout, str):
-        kept.append("dropout")  # a list also tells how many layers there are
-    return TrialConfig.model_construct(**{name: getattr(config, name) for name in kept})
+        names.append("dropout")  # a list also sets the number of layers
+    return TrialConfig.model_construct(**{name: getattr(config, name) for name in names})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -57,9 +62,9 @@ def _cost(config: TrialConfig, classes: int, channels: int) -> Cost:
     try:
         with on_meta_device():
             model = build_model(config, classes, channels)
-    except RuntimeError as error:  # PyTorch's, where not even the sizes can be counted
+    except RuntimeError as error:  # from PyTorch, when even the sizes overflow
         raise ResourceError(
-            f"{config.model} with width={config.width} is beyond any memory", "lower width"
+            f"{config.model} with width={config.width} is too large for any memory", "lower width"
         ) from error
     model = model.to(META)
     trained = trained_names(model, config)
@@ -72,22 +77,22 @@ def _cost(config: TrialConfig, classes: int, channels: int) -> Cost:
         parameters=sum(parameters.values()),
         trainable_parameters=sum(n for name, n in parameters.items() if name in trained),
         multiply_adds=multiply_adds,
-        # The difference between two batches leaves out what does not grow with the images.
+        # The difference between two batches excludes what does not grow with the batch.
         saved_bytes=(saved[1] - saved[0]) // 2,
         widest_bytes=widest,
     )
 
 
 def _forward(model: Classifier, channels: int, size: int) -> tuple[int, int]:
-    """(multiply-adds, bytes of the widest output) of one image, by PyTorch's own counter."""
+    """Return (multiply-adds, bytes of the widest output) for one image, by PyTorch's counter."""
     widest = 0
 
-    def note(module: nn.Module, inputs: object, output: object) -> None:
+    def update_widest(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal widest
         if isinstance(output, torch.Tensor):
             widest = max(widest, output.nbytes)
 
-    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    hooks = [module.register_forward_hook(update_widest) for module in model.modules()]
     model.eval()
     with META, torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, channels, size, size))
@@ -111,13 +116,13 @@ class _Saved:
 
 @contextmanager
 def _saved() -> Iterator[_Saved]:
-    """Count the storages that autograd keeps; one that is kept twice counts once."""
+    """Record the storages that autograd saves inside the block, each of them once."""
     saved = _Saved()
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         saved.bytes[storage._cdata] = storage.nbytes()
-        saved.alive.append(tensor)  # so that no other storage gets its address
+        saved.alive.append(tensor)  # so that its address is not reused
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):

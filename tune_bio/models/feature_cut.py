@@ -1,10 +1,11 @@
-"""Where the frozen part of a network ends, and how what is before and behind it runs apart.
+"""Find the end of a network's frozen part, and run the parts before and after it separately.
 
-Nothing here knows a family of networks. The frozen modules are watched on a few images; behind
-the last one to run, the network goes on from a tensor that was kept instead of from an image. What
-it does on the way there, in modules or in plain functions, it then does on tensors of PyTorch's
-meta device, which have shapes and no numbers. Whether the network bears being run so is tried
-out on a real batch, since some reach back across the cut.
+Nothing here depends on the family of the network. Forward hooks record which frozen modules run
+on a few images; the cut is after the last of them. To run only the part after the cut, the last
+frozen module returns stored features instead of its own output, and everything before it, in
+modules or in plain functions, computes on tensors of PyTorch's meta device, which have shapes but
+no values. Some networks use earlier tensors after the cut, so `verify` compares both ways of
+running on a real batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,43 +22,43 @@ from tune_bio.models.meta_device import META
 
 __all__ = ["FeatureCut", "NoCutError", "after_cut", "before_cut", "find_cut", "verify"]
 
-TOLERANCE = 1e-5  # of the largest logit: the rest computes from the same numbers
+TOLERANCE = 1e-5  # relative to the largest logit: both ways start from the same features
 
 
 class NoCutError(Exception):
-    """Why a network cannot be run in two parts."""
+    """A network cannot be run in two parts; the message is the reason."""
 
 
 def find_cut(model: Classifier, images: torch.Tensor) -> FeatureCut:
-    """Where the frozen part of `model`, as `freeze` has fixed it, ends.
+    """Find the end of the frozen part of `model`, as set by `freeze`.
 
     Args:
-        model: is left in evaluation mode.
-        images: two or more, (n, channels, S, S) float32.
+        model: left in evaluation mode.
+        images: at least two, (n, channels, S, S) float32.
 
     Raises:
-        NoCutError: nothing is frozen, something trains before the end of what is, or a frozen
-            module does not give one tensor an image, once.
+        NoCutError: nothing is frozen, something trains before a frozen module, or a frozen module
+            runs more than once or does not return a float32 tensor with one row per image.
     """
     names = {module: name for name, module in model.named_modules()}
-    seen: list[tuple[str, object]] = []
+    calls: list[tuple[str, object]] = []
 
-    def note(module: nn.Module, inputs: object, output: object) -> None:
-        seen.append((names[module], output))
+    def record(module: nn.Module, inputs: object, output: object) -> None:
+        calls.append((names[module], output))
 
-    hooks = [module.register_forward_hook(note) for module in model.fixed]
+    hooks = [module.register_forward_hook(record) for module in model.fixed]
     try:
         with torch.enable_grad():
             model.eval()(images)
     finally:
         for hook in hooks:
             hook.remove()
-    modules = tuple(name for name, _ in seen)
+    modules = tuple(name for name, _ in calls)
     if not modules:
         raise NoCutError("nothing is frozen")
     if len(set(modules)) < len(modules):
         raise NoCutError("a frozen layer runs more than once")
-    outputs = [_one_an_image(name, output, len(images)) for name, output in seen]
+    outputs = [_checked_output(name, output, len(images)) for name, output in calls]
     return FeatureCut(
         modules,
         tuple(tuple(output.shape[1:]) for output in outputs),
@@ -69,9 +70,9 @@ def find_cut(model: Classifier, images: torch.Tensor) -> FeatureCut:
 
 
 def before_cut(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> torch.Tensor:
-    """The features of images (n, channels, S, S), (n, *cut.row) float32; nothing behind is run.
+    """Compute the features of images (n, channels, S, S): (n, *cut.row) float32.
 
-    The model is left in evaluation mode.
+    Nothing after the cut runs. The model is left in evaluation mode.
     """
 
     def stop(module: nn.Module, inputs: object, output: torch.Tensor) -> NoReturn:
@@ -90,22 +91,25 @@ def before_cut(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> torc
 
 
 def after_cut(model: Classifier, cut: FeatureCut, features: torch.Tensor) -> torch.Tensor:
-    """Logits from features (n, *cut.row), in the model's mode; gradients for what is not frozen."""
+    """Compute logits from features (n, *cut.row), in the model's current mode.
+
+    Gradients reach the parameters that are not frozen.
+    """
     n = len(features)
     features = features.permute(0, 3, 1, 2) if cut.channels_last else features
-    passed = [torch.empty(n, *shape, device=META) for shape in cut.shapes[:-1]]
-    with _standing_in(model, cut.modules, [*passed, features]):
+    placeholders = [torch.empty(n, *shape, device=META) for shape in cut.shapes[:-1]]
+    with _replaced_outputs(model, cut.modules, [*placeholders, features]):
         logits: torch.Tensor = model(torch.empty(n, *cut.image, device=META))
     return logits
 
 
 def verify(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> None:
-    """See that the two parts give what the whole gives, in evaluation and in training.
+    """Check that the two parts give the logits of the whole network, in both modes.
 
-    The running statistics of what is not frozen move.
+    The running statistics of layers that are not frozen change.
 
     Raises:
-        NoCutError: they do not.
+        NoCutError: the logits differ, or the check proves nothing on these images.
     """
     features = before_cut(model, cut, images).clone()
     for training in (False, True):
@@ -115,31 +119,33 @@ def verify(model: Classifier, cut: FeatureCut, images: torch.Tensor) -> None:
                 expected = model(images)
             try:
                 with global_seed(0, "verify"):
-                    found = after_cut(model, cut, features.clone())
+                    logits = after_cut(model, cut, features.clone())
             except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
-                first = str(error).strip().splitlines()[:1]
-                raise NoCutError(f"it reaches back across the cut ({' '.join(first)})") from error
-        if found.device != expected.device or not _close(found, expected):
-            raise NoCutError("what is behind the cut depends on more than the frozen part")
+                first_line = str(error).strip().splitlines()[:1]
+                raise NoCutError(
+                    f"the network uses earlier tensors after the cut ({' '.join(first_line)})"
+                ) from error
+        if logits.device != expected.device or not _is_close(logits, expected):
+            raise NoCutError("the part after the cut depends on more than the frozen part")
         if torch.equal(expected, expected[:1].expand_as(expected)):
-            raise NoCutError("images that differ have the same output, which shows nothing")
+            raise NoCutError("different images give the same output, which proves nothing")
 
 
 class _Reached(Exception):
-    """No error: it ends a pass early."""
+    """Signal that ends a forward pass at the cut; not an error."""
 
     def __init__(self, features: torch.Tensor) -> None:
         self.features = features
 
 
 @contextmanager
-def _standing_in(
+def _replaced_outputs(
     model: Classifier, names: Sequence[str], outputs: Sequence[torch.Tensor]
 ) -> Iterator[None]:
-    """Let the modules give these outputs, whatever they are called with."""
+    """Make the modules return these outputs, whatever their inputs."""
     modules = [model.get_submodule(name) for name in names]
     for module, output in zip(modules, outputs, strict=True):
-        object.__setattr__(module, "forward", lambda *inputs, given=output, **options: given)
+        object.__setattr__(module, "forward", lambda *inputs, fixed=output, **options: fixed)
     try:
         yield
     finally:
@@ -147,15 +153,16 @@ def _standing_in(
             object.__delattr__(module, "forward")
 
 
-def _one_an_image(name: str, output: object, images: int) -> torch.Tensor:
+def _checked_output(name: str, output: object, images: int) -> torch.Tensor:
+    """Return the output of a frozen module if features can be taken from it."""
     fits = isinstance(output, torch.Tensor) and output.ndim > 1 and len(output) == images
     if not isinstance(output, torch.Tensor) or not fits or output.dtype != torch.float32:
-        raise NoCutError(f"the frozen layer {name} does not give one tensor an image")
+        raise NoCutError(f"the frozen layer {name} does not return one float32 row per image")
     if output.requires_grad:
         raise NoCutError(f"something trains before the frozen layer {name}")
     return output
 
 
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    difference = (found - expected).abs().max()
+def _is_close(logits: torch.Tensor, expected: torch.Tensor) -> bool:
+    difference = (logits - expected).abs().max()
     return bool(difference <= TOLERANCE * expected.abs().max())

@@ -1,7 +1,7 @@
 """Freeze strategies: which part trains in which epoch.
 
-A model is a row of groups: stem, stages, head; the head always trains, and what is frozen are
-the first groups of the row. `backbone` is a linear probe on fixed features. `lp_ft` is linear
+A model is a sequence of groups: stem, stages, head. The head always trains, and the frozen groups
+are always the first ones. `backbone` is a linear probe on fixed features. `lp_ft` is linear
 probing, then fine-tuning (Kumar et al., ICLR 2022, arXiv:2202.10054): the head is trained first,
 so that fine-tuning does not distort good features while the head is still random. `gradual` is
 gradual unfreezing from the head down (Howard & Ruder, ACL 2018, arXiv:1801.06146).
@@ -17,7 +17,7 @@ from tune_bio.space.trial_config import TrialConfig
 
 
 def frozen_groups(config: TrialConfig, epoch: int, groups: int) -> int:
-    """How many of the backbone's groups are frozen in `epoch` (counted from 1), the stem first."""
+    """Return how many backbone groups, from the stem on, are frozen in `epoch` (from 1)."""
     if config.freeze in ("backbone", "backbone_bn"):
         return groups
     if config.freeze == "lp_ft":
@@ -30,10 +30,10 @@ def frozen_groups(config: TrialConfig, epoch: int, groups: int) -> int:
 
 
 def phase(config: TrialConfig, epoch: int) -> tuple[int, int]:
-    """(first epoch, number of epochs) of the phase that `epoch` is in.
+    """Return (first epoch, number of epochs) of the phase that contains `epoch`.
 
-    Each phase has its own optimizer and its own learning-rate schedule. Gradual unfreezing is
-    one phase: what is freed joins the optimizer.
+    Each phase has its own optimizer and learning-rate schedule. Gradual unfreezing is a single
+    phase: unfrozen parameters join the optimizer.
     """
     if config.freeze != "lp_ft":
         return 1, config.epochs
@@ -43,7 +43,7 @@ def phase(config: TrialConfig, epoch: int) -> tuple[int, int]:
 
 
 def freeze(model: Classifier, config: TrialConfig, epoch: int) -> None:
-    """Freeze what `epoch` freezes, and free the rest: gradients and mode both."""
+    """Freeze what is frozen in `epoch` and unfreeze the rest: both gradients and module modes."""
     groups = _groups(model)
     frozen = {
         name for group in groups[: frozen_groups(config, epoch, len(groups))] for name in group
@@ -55,16 +55,18 @@ def freeze(model: Classifier, config: TrialConfig, epoch: int) -> None:
 
 
 def trainable_groups(model: Classifier) -> list[list[nn.Parameter]]:
-    """The parameters that an optimizer may see, in the order in which they are freed."""
+    """Return the trainable parameters by group, in the order in which groups are unfrozen."""
     backbone = dict(model.backbone.named_parameters())
-    rows = [[backbone[name] for name in group] for group in reversed(_groups(model))]
-    free = [[p for p in row if p.requires_grad] for row in [list(model.head.parameters()), *rows]]
-    return [row for row in free if row]
+    stages = [[backbone[name] for name in names] for names in reversed(_groups(model))]
+    trainable = [
+        [p for p in group if p.requires_grad] for group in [list(model.head.parameters()), *stages]
+    ]
+    return [group for group in trainable if group]
 
 
 def trained_names(model: Classifier, config: TrialConfig) -> frozenset[str]:
-    """The names, in the model's state, of what training changes at some time of the trial."""
-    freeze(model, config, config.epochs)  # the most that is ever free
+    """Return the names, in the model's state, of all that training changes during the trial."""
+    freeze(model, config, config.epochs)  # the last epoch trains the most
     parameters = dict(model.named_parameters())
     fixed = {id(t) for m in model.fixed for t in (*m.parameters(), *m.buffers())}
     state = model.state_dict(keep_vars=True)
@@ -76,7 +78,7 @@ def trained_names(model: Classifier, config: TrialConfig) -> frozenset[str]:
 
 
 def refuse_missing_stages(model: Classifier, config: TrialConfig) -> None:
-    """Raise ConfigError where the strategy needs stages that the network does not have."""
+    """Raise ConfigError if the strategy needs stages that the network does not have."""
     if not (config.frozen_stages or config.freeze == "gradual"):
         return
     count = len(model.stages) - 1
@@ -89,7 +91,7 @@ def refuse_missing_stages(model: Classifier, config: TrialConfig) -> None:
         raise ConfigError(
             f"freeze={config.freeze!r} leaves nothing of the backbone to train: {config.model} "
             f"has {count} stages",
-            f"use stages_{count - 1} at most, or freeze='backbone'",
+            f"use at most stages_{count - 1}, or freeze='backbone'",
         )
 
 
@@ -99,7 +101,7 @@ def _groups(model: Classifier) -> tuple[tuple[str, ...], ...]:
 
 
 def _frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules whose parameters are all frozen, with everything inside them."""
+    """Yield the largest modules whose parameters are all frozen."""
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         yield module

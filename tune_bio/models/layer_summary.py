@@ -1,4 +1,4 @@
-"""What a small network consists of, step by step, as a diagram shows it."""
+"""The steps of a small network, for a diagram."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from tune_bio.space.trial_config import SMALL_MODELS, TrialConfig
 
 @dataclass(frozen=True)
 class Layer:
-    """One step: what it does, the shape that leaves it for one image, its parameters.
+    """One step: its name, its kind, its output shape for one image, its number of parameters.
 
     `kind` is input, convolution, linear, pooling or other.
     """
@@ -26,18 +26,17 @@ class Layer:
 
 
 def layer_summary(config: TrialConfig, classes: int, channels: int) -> tuple[Layer, ...]:
-    """The steps of one of SMALL_MODELS, the input first; none for other models.
+    """Return the steps of a model of SMALL_MODELS, the input first; empty for other models.
 
-    A convolution or a linear layer is one step with what follows it and keeps the shape (batch
-    norm, ReLU, dropout).
+    Layers that keep the shape (batch norm, ReLU, dropout) are merged into the step before them.
 
     Args:
         config: names the model and its hyperparameters.
         classes: number of classes.
-        channels: of the images, 1 or 3.
+        channels: number of image channels, 1 or 3.
 
     Raises:
-        ConfigError: as `build_model`.
+        ConfigError: see `build_model`.
     """
     if config.model not in SMALL_MODELS:
         return ()
@@ -49,12 +48,12 @@ def layer_summary(config: TrialConfig, classes: int, channels: int) -> tuple[Lay
 
     def add(module: nn.Module, inputs: object, output: Any) -> None:
         shape = tuple(output.shape[1:])
-        name, kind = _told(module)
+        name, kind = _name_and_kind(module)
         parameters = sum(parameter.numel() for parameter in module.parameters())
         last = steps[-1]
         if kind == "other" and shape == last.shape and len(steps) > 1:
-            together = f"{last.name}, {name}"
-            steps[-1] = Layer(together, last.kind, shape, last.parameters + parameters)
+            merged_name = f"{last.name}, {name}"
+            steps[-1] = Layer(merged_name, last.kind, shape, last.parameters + parameters)
         else:
             steps.append(Layer(name, kind, shape, parameters))
 
@@ -70,8 +69,8 @@ def layer_summary(config: TrialConfig, classes: int, channels: int) -> tuple[Lay
     return tuple(steps)
 
 
-def _told(module: nn.Module) -> tuple[str, str]:
-    """A module's name for people, and its kind."""
+def _name_and_kind(module: nn.Module) -> tuple[str, str]:
+    """Return a module's readable name and its kind."""
     match module:
         case nn.Conv2d():
             return f"Convolution {'x'.join(map(str, module.kernel_size))}", "convolution"

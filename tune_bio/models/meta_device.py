@@ -1,4 +1,4 @@
-"""Networks without numbers: built in no time and no memory, to learn their shapes."""
+"""Networks on the meta device: built in no time and no memory, to learn their shapes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ META = torch.device("meta")
 
 
 class _EmptyOnMeta(TorchFunctionMode):
-    """Sends what will hold weights to the meta device, and leaves the rest where it is.
+    """Mode that creates tensors for weights on the meta device, and others where they belong.
 
-    `torch.device("meta")` sends everything there, but some networks compute their widths with
-    tensors (torchvision's RegNet), and those have to have values.
+    `torch.device("meta")` would create all tensors there, but some networks compute their widths
+    with tensors (torchvision's RegNet), which need values.
     """
 
     _HOLD_WEIGHTS = frozenset(
@@ -33,13 +33,16 @@ class _EmptyOnMeta(TorchFunctionMode):
 
 @contextmanager
 def on_meta_device() -> Iterator[None]:
-    """Networks built inside the block have shapes and no values."""
+    """Build networks inside the block with shapes but without values."""
     with _EmptyOnMeta():
         yield
 
 
 def output_shape(network: nn.Module, size: int) -> tuple[int, ...]:
-    """The shape of the output for two RGB images of `size` px; whatever the network raises."""
+    """Return the shape of the output for two RGB images of `size` px.
+
+    Raises whatever the network raises.
+    """
     network = network.to(META).eval()
     with META, torch.no_grad():
         shape = network(torch.empty(2, 3, size, size)).shape

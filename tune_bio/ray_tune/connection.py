@@ -5,6 +5,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -15,8 +16,16 @@ from tune_bio.ray_tune.ray_internals import lean_start
 from tune_bio.ray_tune.resources import Node, local_nodes
 
 
+@dataclass(frozen=True)
+class Dashboard:
+    """Ray's dashboard: its address on this machine, and the token that it asks for, if any."""
+
+    url: str
+    token: str | None
+
+
 def available_nodes(address: str | None = None) -> tuple[Node, ...]:
-    """The nodes of the connected cluster (or of the one at `address`), else this machine."""
+    """Return the nodes of the connected cluster or of the one at `address`, else this machine."""
     if address is not None:
         with connected(address):
             return available_nodes()
@@ -34,33 +43,33 @@ def _node(resources: dict[str, float]) -> Node:
 
 @contextmanager
 def connected(
-    address: str | None,
-    *,
-    dashboard: bool = False,
-    warm: str | None = None,
-) -> Iterator[str | None]:
-    """Connect to Ray, or start it here; yield the dashboard's address where it is wanted.
+    address: str | None, *, dashboard: bool = False, warm: str | None = None
+) -> Iterator[Dashboard | None]:
+    """Connect to Ray, or start it on this machine; yield its dashboard if that is requested.
 
-    A connection that is there already (a notebook's) is used, and left as it is. Where Ray is
-    started here, its worker processes, one a CPU, import the module `warm` while it starts, and
-    it has no processes that only the dashboard or a cluster needs, unless the dashboard is wanted.
+    An existing connection (a notebook's) is used, and left as it is. Where Ray is started, its
+    worker processes, one per CPU, import the module `warm` meanwhile, and processes that only the
+    dashboard or a cluster needs are left out unless the dashboard is requested.
+
+    Raises:
+        ResourceError: no cluster answers at `address`, or Ray does not start.
     """
     prepare_environment(address)
     for name in ("ray", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are told by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report failures ourselves
     if ray.is_initialized():
         yield _dashboard(ray.init(ignore_reinit_error=True)) if dashboard else None
         return
     if address is not None:
         _refuse_silence(address)
-    here = {} if address else _this_machine(dashboard=dashboard)
+    options = {} if address else _local_options(dashboard=dashboard)
     try:
         with nullcontext() if address else lean_start(warm, dashboard=dashboard):
             context = ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **here,
+                **options,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
@@ -75,7 +84,7 @@ def connected(
         ray.shutdown()
 
 
-def _this_machine(*, dashboard: bool) -> dict[str, Any]:
+def _local_options(*, dashboard: bool) -> dict[str, Any]:
     (node,) = local_nodes()
     return {
         "num_cpus": int(node.cpus),
@@ -85,13 +94,14 @@ def _this_machine(*, dashboard: bool) -> dict[str, Any]:
     }
 
 
-def _dashboard(context: object) -> str | None:
+def _dashboard(context: object) -> Dashboard | None:
     url = getattr(context, "dashboard_url", None)
-    return f"http://{url}" if url else None
+    token = token_path().read_text().strip() if token_path().is_file() else None
+    return Dashboard(f"http://{url}", token) if url else None
 
 
 def _refuse_silence(address: str) -> None:
-    """Ray would knock at a closed port for minutes."""
+    """Refuse an address where nothing listens: Ray would try a closed port for minutes."""
     host, separator, port = address.rpartition(":")
     if not separator:
         return  # "auto" and the like: Ray looks the address up on this machine
@@ -105,7 +115,7 @@ def _refuse_silence(address: str) -> None:
 
 
 def _tighten_token() -> None:
-    """Ray writes the token readable for everybody on the machine."""
+    """Make the token private: Ray writes it readable for every user of the machine."""
     path = token_path()
     if path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)

@@ -1,5 +1,4 @@
-"""Jobs: the dictionary that Ray Tune gets for one trial of the study, or for several that share a
-prefix.
+"""Jobs: the configuration that Ray Tune gets for a trial, or for several that share a prefix.
 
 Trials that differ only in their length are one training: the longest is trained, and each member
 has the rows up to its own end. Tune, its searcher and its scheduler see one trial.
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_bio.records.recorded_trial import RecordedTrial
+from tune_bio.records.trial_names import TrialName
 from tune_bio.reuse.prefixes import group_by_prefix
-from tune_bio.space.trial_config import Params, TrialConfig
+from tune_bio.space.trial_config import TrialConfig
 
 Job = dict[str, Any]
 
@@ -24,48 +24,63 @@ class Member:
     epochs: int
 
 
-def job(members: Sequence[tuple[str, Params]], *, skip_to: int = 0) -> Job:
-    """Tune's dictionary for trials of one training.
+def job(members: Sequence[tuple[str, TrialConfig]], *, skip_to: int = 0) -> Job:
+    """Return Tune's dictionary for the trials of one training.
 
     Args:
-        members: name and complete hyperparameters of each, the shortest first.
-        skip_to: the training was interrupted: up to this epoch its rungs have decided, and no
-            member ends before it that is not on record. Checkpoints may be further, by what a
-            kill has kept from the records.
+        members: name and configuration of each trial, the shortest first.
+        skip_to: where a training was interrupted, the epoch up to which its rungs have decided;
+            every member that ends before it is on record. Checkpoints may be further on, by as
+            much as a kill has kept from the records.
     """
-    trial, params = members[-1]
-    of_one: Job = {"trial": trial, "params": params, "skip_to": skip_to}
+    trial, longest = members[-1]
+    single: Job = {"trial": trial, "params": longest.all_params(), "skip_to": skip_to}
     if len(members) == 1:
-        return of_one
-    return {**of_one, "members": [(name, own["epochs"]) for name, own in members]}
+        return single
+    return {**single, "members": [(name, config.epochs) for name, config in members]}
 
 
-def members_of(config: Mapping[str, Any]) -> tuple[Member, ...]:
-    """The trials of a job, the shortest first."""
-    if "members" in config:
-        return tuple(Member(*pair) for pair in config["members"])
-    return (Member(config["trial"], TrialConfig.of(config["params"]).epochs),)
+def members_of(job: Mapping[str, Any]) -> tuple[Member, ...]:
+    """Return the trials of a job, the shortest first."""
+    if "members" in job:
+        return tuple(Member(*member) for member in job["members"])
+    return (Member(job["trial"], config_of_job(job).epochs),)
 
 
-def jobs_for(named: Sequence[tuple[str, Params]], past: Sequence[RecordedTrial] = ()) -> list[Job]:
-    """One job for each set of trials that share a prefix and have not all ended."""
-    before = {trial.trial: trial for trial in past}
+def config_of_job(job: Mapping[str, Any]) -> TrialConfig:
+    """Return the configuration of a job's longest trial."""
+    return TrialConfig.of(job["params"])
+
+
+def name_of_job(job: Mapping[str, Any]) -> TrialName:
+    """Return the name of a job's longest trial."""
+    return TrialName.parse(job["trial"])
+
+
+def jobs_for(
+    trials: Sequence[tuple[str, TrialConfig]], past: Sequence[RecordedTrial] = ()
+) -> list[Job]:
+    """Return one job for each set of trials that share a prefix and have not all ended."""
+    on_record = {trial.trial: trial for trial in past}
     jobs = []
-    for positions in group_by_prefix([TrialConfig.of(params) for _, params in named]):
-        members = [named[at] for at in positions]
+    for positions in group_by_prefix([config for _, config in trials]):
+        members = [trials[position] for position in positions]
         open_ends = [
-            int(params["epochs"])
-            for trial, params in members
-            if trial not in before or not before[trial].ended
+            config.epochs
+            for name, config in members
+            if name not in on_record or not on_record[name].ended
         ]
         if open_ends:
-            longest = before.get(members[-1][0])
+            longest = on_record.get(members[-1][0])
             reached = longest.reached if longest else 0
             jobs.append(job(members, skip_to=min(open_ends[0], reached)))
     return jobs
 
 
 def longest_of_each_training(past: Sequence[RecordedTrial]) -> list[RecordedTrial]:
-    """Of trials of a list that were one training, the one that came farthest: Tune saw no other."""
-    groups = group_by_prefix([TrialConfig.of(trial.params) for trial in past])
-    return [max((past[at] for at in members), key=lambda one: one.reached) for members in groups]
+    """Return, of recorded trials that were one training, the one that got farthest.
+
+    Tune saw no other of them.
+    """
+    groups = group_by_prefix([trial.config for trial in past])
+    return [max((past[i] for i in group), key=lambda trial: trial.reached) for group in groups]

@@ -1,4 +1,7 @@
-"""Ray, and what a study imports: either takes seconds, so they start side by side."""
+"""The door to Ray for a study, which command and notebook share.
+
+Starting Ray and importing what a study needs both take seconds, so they run side by side.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -10,39 +13,83 @@ from typing import TYPE_CHECKING
 from tune_bio.common.imports import importing
 from tune_bio.space.settings import SearchSettings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # importing them imports Ray
+    from tune_bio.ray_tune.connection import Dashboard
     from tune_bio.ray_tune.resources import Node
 
-STUDY, WORKER = "tune_bio.study.stages", "tune_bio.ray_tune.worker_preload"
+# Names, since a lower layer does not import a higher one, and workers import by name.
+STUDY, WORKER = "tune_bio.study.run", "tune_bio.ray_tune.worker_preload"
+
+
+class RaySession:
+    """Ray for one study: started on this machine, joined, or taken over from a notebook.
+
+    Attributes:
+        nodes: the machines that it has or will have.
+    """
+
+    def __init__(
+        self, settings: SearchSettings, address: str | None, *, dashboard: bool, stack: ExitStack
+    ) -> None:
+        """`stack` ends the connection; a cluster is joined now, since only it knows its nodes."""
+        from tune_bio.ray_tune.connection import available_nodes
+
+        self._settings = settings
+        self._address = address
+        self._wants_dashboard = dashboard
+        self._stack = stack
+        self._connected = False
+        self._dashboard: Dashboard | None = None
+        if address is not None:
+            self.connect()
+        self.nodes: tuple[Node, ...] = available_nodes()
+
+    def connect(self) -> "Dashboard | None":
+        """Start or join Ray, unless that was done; return the dashboard if it was requested.
+
+        The process's main thread has to call this: Ray ends with the thread that started it.
+
+        Raises:
+            ResourceError: no cluster answers, Ray does not start, or no node fits a trial.
+        """
+        from tune_bio.ray_tune.connection import connected
+        from tune_bio.ray_tune.resources import allot
+
+        if not self._connected:
+            warm = None
+            if self._address is None and allot(self._settings, self.nodes).occupies(self.nodes):
+                warm = WORKER  # a trial's process takes seconds to import what it needs
+            connection = connected(self._address, dashboard=self._wants_dashboard, warm=warm)
+            self._dashboard = self._stack.enter_context(connection)
+            self._connected = True
+        return self._dashboard
 
 
 @contextmanager
-def ray_while_importing(
-    settings: SearchSettings, address: str | None, *, dashboard: bool
-) -> Iterator["tuple[Node, ...] | None"]:
-    """Start Ray on this machine while a study's modules are imported; yields the machine.
+def ray_session(
+    settings: SearchSettings, address: str | None = None, *, dashboard: bool = False
+) -> Iterator[RaySession]:
+    """Open Ray for a study, and close it after the block if it was opened here.
 
-    None, and no Ray yet, where a cluster is joined, and in a process that has the modules: a study
-    that is refused is refused sooner then. What is refused behind this costs the end of a Ray on
-    which nothing has run.
+    In a process that has not imported a study's modules, Ray starts at once, while they are
+    imported; a study that is refused afterwards costs the end of a Ray on which nothing has run.
+    In any other process Ray starts when the study calls `connect`.
+
+    Raises:
+        ResourceError: no cluster answers, Ray does not start, or no node fits a trial.
     """
-    if address is not None or STUDY in sys.modules:
-        yield None
-        return
-    with ExitStack() as running:
-        # ray.init belongs into the main thread: Ray ends with the thread that started it.
-        with ThreadPoolExecutor(1) as beside:
-            beside.submit(import_study)
-            from tune_bio.ray_tune.connection import connected
-            from tune_bio.ray_tune.resources import allot, local_nodes
-
-            nodes = local_nodes()
-            warm = WORKER if allot(settings, nodes).occupies(nodes) else None
-            running.enter_context(connected(None, dashboard=dashboard, warm=warm))
-        yield nodes
+    with ExitStack() as stack:
+        if STUDY in sys.modules:
+            yield RaySession(settings, address, dashboard=dashboard, stack=stack)
+            return
+        with ThreadPoolExecutor(1) as background:
+            background.submit(_import_study)
+            session = RaySession(settings, address, dashboard=dashboard, stack=stack)
+            session.connect()
+        yield session
 
 
-def import_study() -> None:
-    """Import what runs a study; no error is hidden, since who needs it imports it again."""
+def _import_study() -> None:
+    """Import what runs a study; an error is raised again where the caller imports it."""
     with importing():
         import_module(STUDY)

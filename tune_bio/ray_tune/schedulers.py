@@ -1,12 +1,12 @@
 """Schedulers: which trials are stopped early.
 
 asha: ASHA (Li et al., MLSys 2020, arXiv:1810.05934) in Ray's stopping variant: at each rung a
-    trial goes on when it is among the best 1/reduction_factor of those that came there before it.
+    trial goes on if it is among the best 1/reduction_factor of those that reached the rung before.
 median: the median stopping rule (Golovin et al., "Google Vizier", KDD 2017): at each epoch a trial
-    goes on when its best value so far is no worse than the median of the others' running means.
+    goes on if its best value so far is no worse than the median of the others' running means.
     Three others must have come as far; those that ended earlier no longer count.
 
-Both compare finite numbers only: a trial that diverged reports the worst value in the place of NaN.
+Both compare finite numbers only: a trial that diverged reports the worst value instead of NaN.
 """
 
 import math
@@ -20,74 +20,74 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from tune_bio.ray_tune.jobs import config_of_job, job, name_of_job
+from tune_bio.ray_tune.trial_report import EPOCH
 from tune_bio.records.recorded_trial import RecordedTrial
-from tune_bio.records.trial_names import replicate_of
 from tune_bio.space.settings import SearchSettings, rungs
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES
 
-TIME = "epoch"
-MEDIAN_OF = 3  # trials at the least, beside the one that is judged
+MIN_OTHERS = 3  # trials that the median rule needs besides the one that it judges
 
 
 def build_scheduler(settings: SearchSettings, past: Sequence[RecordedTrial] = ()) -> TrialScheduler:
-    """The scheduler that `settings` names; `past` are the trials of a study that is resumed."""
+    """Build the scheduler that `settings` names; `past` are the trials of a resumed study."""
     if settings.scheduler == "none":
         return FIFOScheduler()
     return PerLengthScheduler(settings, past)
 
 
 class PerLengthScheduler(FIFOScheduler):
-    """Early stopping that compares like with like.
+    """Early stopping that compares only trials whose learning-rate schedules are comparable.
 
-    A cosine schedule of 10 epochs is annealed where one of 60 has hardly begun, so under a
-    schedule that depends on the trial's length only trials of one length meet: each length has a
-    bracket of its own. Schedules that do not depend on the length share one.
+    A cosine schedule of 10 epochs is annealed when one of 60 has hardly started. Under a schedule
+    that depends on the trial's length, only trials of the same length are compared: each length
+    has its own bracket. Schedules that do not depend on the length share one.
 
-    Replicates, which confirm what was found, are trained to the end and compared with nothing.
+    Replicates, which confirm a configuration, are trained to the end and compared with nothing.
 
-    In a resumed study the rungs are filled first with what past trials had there. One that is
-    continued has passed its rungs already, and is not judged there again.
+    In a resumed study the rungs are first filled with the values of recorded trials. A trial that
+    is continued has passed its rungs already and is not judged there again.
     """
 
     def __init__(self, settings: SearchSettings, past: Sequence[RecordedTrial] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
         self._brackets: dict[int, TrialScheduler] = {}
-        self._told: dict[str, int] = {}  # the last epoch of each trial that its bracket knows
+        self._last_epoch: dict[str, int] = {}  # of each trial, as far as its bracket knows
         self._interrupted = {trial.trial: trial for trial in past if not trial.ended}
-        for trial in past:
-            if trial.ended:
-                self._refill(_EndedTrial(trial), trial)
+        for recorded in past:
+            if recorded.ended:
+                self._refill(recorded)
 
     @property
     def metric(self) -> str:
         return self._settings.metric
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Tune hands over what the settings say already."""
+        """Accept Tune's metric and mode, which the settings have determined already."""
         return metric in (None, self.metric) and mode in (None, self._settings.mode)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         if _is_replicate(trial):
             return
         self._bracket(trial).on_trial_add(tune_controller, trial)
-        past = self._interrupted.pop(trial.config["trial"], None)
-        if past is not None:
-            self._pass_rungs(trial, past)
+        recorded = self._interrupted.pop(trial.config["trial"], None)
+        if recorded is not None:
+            self._pass_rungs(trial, recorded)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if _is_replicate(trial):
             return str(TrialScheduler.CONTINUE)
-        self._told[trial.trial_id] = result[TIME]
+        self._last_epoch[trial.trial_id] = result[EPOCH]
         compared = self._compared(result)
         return str(self._bracket(trial).on_trial_result(tune_controller, trial, compared))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        # Tune repeats the last result of a trial that was stopped, which would weigh twice in a
+        # Tune repeats the last result of a trial that was stopped, which would count twice in a
         # mean, and gives an empty one for a trial that was interrupted before its first.
         if _is_replicate(trial):
             return
-        if result.get(TIME) not in (None, self._told.get(trial.trial_id)):
+        if result.get(EPOCH) not in (None, self._last_epoch.get(trial.trial_id)):
             compared = self._compared(result)
             self._bracket(trial).on_trial_complete(tune_controller, trial, compared)
 
@@ -99,64 +99,65 @@ class PerLengthScheduler(FIFOScheduler):
         if not _is_replicate(trial):
             self._bracket(trial).on_trial_remove(tune_controller, trial)
 
-    def _refill(self, trial: "_EndedTrial", past: RecordedTrial) -> None:
+    def _refill(self, recorded: RecordedTrial) -> None:
+        """Fill the rungs of its bracket with a trial that has ended."""
+        trial = _EndedTrial(recorded)
         bracket = self._bracket(trial)
         bracket.on_trial_add(None, trial)  # type: ignore[arg-type]
-        self._pass_rungs(trial, past)
-        if past.steps and past.steps[-1][0] not in rungs(self._settings):
-            self._tell(bracket, trial, past.steps[-1])
+        self._pass_rungs(trial, recorded)
+        if recorded.steps and recorded.steps[-1][0] not in rungs(self._settings):
+            self._report_step(bracket, trial, recorded.steps[-1])
 
-    def _pass_rungs(self, trial: Any, past: RecordedTrial) -> None:
-        """Tell what a trial had at its rungs; what would be decided now does not count."""
-        for step in past.at(rungs(self._settings)):
-            self._tell(self._bracket(trial), trial, step)
+    def _pass_rungs(self, trial: Any, recorded: RecordedTrial) -> None:
+        """Report a trial's values at its rungs; a decision that this would cause is ignored."""
+        for step in recorded.at(rungs(self._settings)):
+            self._report_step(self._bracket(trial), trial, step)
 
-    def _tell(self, bracket: TrialScheduler, trial: Any, step: tuple[int, float]) -> None:
-        result = {TIME: step[0], self.metric: step[1]}
-        # Asked for a decision, Ray's median would take a trial that it would stop for stopped.
+    def _report_step(self, bracket: TrialScheduler, trial: Any, step: tuple[int, float]) -> None:
+        result = {EPOCH: step[0], self.metric: step[1]}
+        # If Ray's median rule decided to stop a trial here, it would count the trial as stopped.
         median = isinstance(bracket, MedianStoppingRule)
-        tell = bracket.on_trial_complete if median else bracket.on_trial_result
-        tell(None, trial, result)  # type: ignore[arg-type]
+        report = bracket.on_trial_complete if median else bracket.on_trial_result
+        report(None, trial, result)  # type: ignore[arg-type]
 
     def _compared(self, result: dict[str, Any]) -> dict[str, Any]:
-        """What a bracket needs; Ray's median keeps every result, and ours carry predictions."""
-        return {name: result[name] for name in (TIME, self.metric)}
+        """Return what a bracket needs; Ray's median rule keeps every result that it is given."""
+        return {name: result[name] for name in (EPOCH, self.metric)}
 
     def _bracket(self, trial: Any) -> TrialScheduler:
-        params = trial.config["params"]
-        length_bound = params.get("lr_schedule") in LENGTH_BOUND_SCHEDULES
-        horizon = params["epochs"] if length_bound else 0
-        if horizon not in self._brackets:
-            self._brackets[horizon] = _bracket(self._settings)
-        return self._brackets[horizon]
+        config = config_of_job(trial.config)
+        length = config.epochs if config.lr_schedule in LENGTH_BOUND_SCHEDULES else 0
+        if length not in self._brackets:
+            self._brackets[length] = _new_bracket(self._settings)
+        return self._brackets[length]
 
 
 def _is_replicate(trial: Any) -> bool:
-    return replicate_of(trial.config["trial"]) > 0
+    return not name_of_job(trial.config).is_searched
 
 
 class _EndedTrial:
-    """Stands for a past trial: a name and hyperparameters are all that brackets ask for."""
+    """Stands in for a trial of the records: brackets ask only for its name and configuration."""
 
-    def __init__(self, past: RecordedTrial) -> None:
-        self.trial_id = past.trial
-        self.config = {"trial": past.trial, "params": past.params}
+    def __init__(self, recorded: RecordedTrial) -> None:
+        self.trial_id = recorded.trial
+        self.config = job([(recorded.trial, recorded.config)])
 
     def __str__(self) -> str:
         return self.trial_id
 
 
-def _bracket(settings: SearchSettings) -> TrialScheduler:
+def _new_bracket(settings: SearchSettings) -> TrialScheduler:
     shared: dict[str, Any] = {
-        "time_attr": TIME,
+        "time_attr": EPOCH,
         "metric": settings.metric,
         "mode": settings.mode,
         "grace_period": settings.grace_period,
     }
     if settings.scheduler == "median":
-        # For ever, or Ray would pause a trial whenever there are too few others to judge it by.
+        # An infinite slice, or Ray would pause a trial as long as there are too few others.
         shared["min_time_slice"] = math.inf
-        return MedianStoppingRule(**shared, min_samples_required=MEDIAN_OF)
+        return MedianStoppingRule(**shared, min_samples_required=MIN_OTHERS)
     return ASHAScheduler(
         **shared, max_t=settings.max_epochs, reduction_factor=settings.reduction_factor
     )

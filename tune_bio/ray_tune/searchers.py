@@ -1,8 +1,4 @@
-"""Searchers: which configuration is tried next.
-
-Ray's own OptunaSearch cannot redraw, tells Optuna that a stopped trial is a complete one, and
-pickles the space; so this is a small `Searcher` around an Optuna study, asked and told directly.
-"""
+"""Searchers: which configuration is tried next."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,77 +8,79 @@ from ray.tune.search import Searcher
 
 from tune_bio.ray_tune.driver_only import StudySearcher
 from tune_bio.ray_tune.jobs import Job
-from tune_bio.ray_tune.optuna_searcher import Finish, GaussianProcessSearcher, OptunaSearcher
+from tune_bio.ray_tune.optuna_searcher import Complete, GaussianProcessSearcher, OptunaSearcher
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.search_space import SearchSpace
 from tune_bio.space.settings import SearchSettings
 
 
 class ListSearcher(StudySearcher):
-    """Runs the jobs of a list, in order: a grid, or `--configs`."""
+    """Runs the jobs of a list in order: a grid, or `--configs`."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         super().__init__()
-        self._left = deque(jobs)
+        self._jobs = deque(jobs)
 
     def suggest(self, trial_id: str) -> Any:
-        return self._left.popleft() if self._left else Searcher.FINISHED
+        return self._jobs.popleft() if self._jobs else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A list does not learn."""
+        """Do nothing: a list does not learn."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A list does not learn."""
+        """Do nothing: a list does not learn."""
 
 
 class FollowUpSearcher(StudySearcher):
-    """A search, and when all of its trials have ended, the jobs that follow from them.
+    """A search, and after its last trial has ended, the jobs that follow from it.
 
-    In one run of Tune, so that the processes of the search go on with them.
+    Both are one run of Tune, so that the worker processes of the search are used again.
     """
 
-    def __init__(self, first: Searcher, trials: int, then: Callable[[], Sequence[Job]]) -> None:
-        """`first` gives so many trials; when the last of them has ended, `then` is called.
+    def __init__(
+        self, first: Searcher, trials: int, follow_up: Callable[[], Sequence[Job]]
+    ) -> None:
+        """`first` gives `trials` trials; after the last of them has ended, `follow_up` is called.
 
-        And again when the last of its jobs has ended, until it has no more.
+        It is called again after the last of its jobs has ended, until it returns no more.
         """
         super().__init__()
         self._first = first
-        self._left = trials
-        self._then = then
-        self._open: set[str] = set()
+        self._remaining = trials
+        self._follow_up = follow_up
+        self._searching: set[str] = set()
         self._following: set[str] = set()
         self._jobs: deque[Job] = deque()
 
     def suggest(self, trial_id: str) -> Any:
-        if self._left > 0:
-            suggested: Any = self._first.suggest(trial_id)
-            if suggested is not Searcher.FINISHED:
-                if suggested is not None:
-                    self._left -= 1
-                    self._open.add(trial_id)
-                return suggested
-            self._left = 0
+        if self._remaining > 0:
+            suggestion: Any = self._first.suggest(trial_id)
+            if suggestion is not Searcher.FINISHED:
+                if suggestion is not None:
+                    self._remaining -= 1
+                    self._searching.add(trial_id)
+                return suggestion
+            self._remaining = 0
         if not self._jobs:
-            if self._open or self._following:
+            if self._searching or self._following:
                 return None
-            self._jobs.extend(self._then())
+            self._jobs.extend(self._follow_up())
         if not self._jobs:
             return Searcher.FINISHED
         self._following.add(trial_id)
         return self._jobs.popleft()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self._open:
+        if trial_id in self._searching:
             self._first.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        if trial_id in self._open:
-            self._open.remove(trial_id)
+        if trial_id in self._searching:
+            self._searching.remove(trial_id)
             self._first.on_trial_complete(trial_id, result, error)
         self._following.discard(trial_id)
 
@@ -91,19 +89,19 @@ def build_searcher(
     space: SearchSpace,
     settings: SearchSettings,
     jobs: Sequence[Job] | None,
-    finish: Finish,
+    complete: Complete,
     past: Sequence[RecordedTrial] = (),
 ) -> Searcher:
-    """The searcher of a study.
+    """Build the searcher of a study.
 
     Args:
         space: drawn from, unless jobs are given.
         settings: name the searcher, its seed and the metric.
         jobs: those of a grid or of `--configs`, or None.
-        finish: completes what was drawn (defaults of the study, caps).
+        complete: turns drawn hyperparameters into a configuration (the study's defaults, caps).
         past: the trials of a study that is resumed.
     """
     if jobs is not None:
         return ListSearcher(jobs)
     kind = GaussianProcessSearcher if settings.searcher == "gp" else OptunaSearcher
-    return kind(space, settings, finish, past)
+    return kind(space, settings, complete, past)

@@ -1,8 +1,8 @@
-"""The one trainable that Ray Tune runs: a class whose actor is used for one trial after another.
+"""The trainable that Ray Tune runs: a class whose actor is used for one trial after another.
 
-A step trains to the next stop (or for about a second, whichever comes first) and returns rows;
-nothing here writes a table. Where a checkpoint of the same training lies on the way to the stop,
-the step continues from it instead of training as far.
+A step trains to the next stop, or for about a second if that comes first, and returns rows; it
+writes no table. Where a checkpoint of the same training exists on the way to the stop, the step
+continues from it instead of training that far.
 """
 
 import faulthandler
@@ -19,29 +19,33 @@ import torch
 from ray import tune
 
 from tune_bio.errors import ResultsError
-from tune_bio.ray_tune.jobs import members_of
+from tune_bio.ray_tune.jobs import config_of_job, members_of
 from tune_bio.ray_tune.object_store import SharedInputs
 from tune_bio.ray_tune.resources import Allotment
+from tune_bio.ray_tune.trial_report import TrialReport
 from tune_bio.ray_tune.watchdog import Watchdog, stall_file
+from tune_bio.records.schema import Row
 from tune_bio.reuse import checkpoints
 from tune_bio.reuse.checkpoints import History
 from tune_bio.reuse.prefixes import CHECKPOINTS, PrefixStore, owners
-from tune_bio.space.trial_config import METRIC_MODES, WORST, TrialConfig
+from tune_bio.space.trial_config import METRIC_MODES, WORST
 from tune_bio.training.fit import EpochResult, fit, train_accuracy_at_best
 from tune_bio.training.state import TrainingState
 
-STEP_SECONDS = 1.0  # a shorter step would cost Tune more than it tells
+STEP_SECONDS = 1.0  # a shorter step would cost Tune more than its result is worth
 CHECKPOINT_SECONDS = 15.0  # between rungs
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What is the same for all trials of a study.
+    """The part of a trial that is the same for all trials of a study.
 
-    `store` lies in an absolute folder, since workers run in another directory; `rungs` are the
-    epochs at which the scheduler compares; `stall_timeout` is in seconds. Checkpoints at rungs
-    are kept only where `keep_rungs`: a scheduler that compares at every epoch would fill the disk.
+    store: in an absolute folder, since workers run in another directory.
+    rungs: the epochs at which the scheduler compares.
+    stall_timeout: in seconds.
+    keep_rungs: keep checkpoints at rungs. A scheduler that compares at every epoch would fill the
+        disk.
     """
 
     shared: SharedInputs
@@ -54,9 +58,9 @@ class TrialContext:
 
 
 class TrialActor(tune.Trainable):
-    """Trains `config["params"]` as trial `config["trial"]`.
+    """Trains the configuration of a job (see `jobs.py`).
 
-    Other trials may share this training (see `jobs.py`): it stops where each of them ends.
+    Several trials may share this training: it stops where each of them ends.
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
@@ -70,7 +74,7 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in this process; nothing of the last one is left."""
         self.config = new_config
-        config = TrialConfig.of(new_config["params"])
+        config = config_of_job(new_config)
         context, members = self.context, members_of(new_config)
         self.data = context.shared.trial_data(config, new_config.get("split", 0))
         self.state = TrainingState(
@@ -102,14 +106,14 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Go on until there is something to say, and say it."""
+        """Train until there is something to report, and report it."""
         with self.watchdog:
             rows = self._reuse() or self._train()
             decisive = self.state.finished or self.state.epoch in self.stops
             report = self._report(rows, decisive)
         if decisive or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._save()
-        return report
+        return report.to_result(self.context.metric)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         checkpoints.save(Path(checkpoint_dir) / "checkpoint", self.state, self.history)
@@ -120,40 +124,43 @@ class TrialActor(tune.Trainable):
     def cleanup(self) -> None:
         faulthandler.cancel_dump_traceback_later()
 
-    def _reuse(self) -> list[dict[str, Any]]:
-        """Continue from the longest checkpoint up to the next stop; the rows of what it skips.
+    def _reuse(self) -> list[Row]:
+        """Continue from the longest checkpoint up to the next stop; return the skipped rows.
 
-        A resumed trial goes on from its last checkpoint, whatever rungs lie before it.
+        A resumed trial goes on from its last checkpoint, whatever rungs are before it.
         """
         state, before = self.state, self.state.epoch
         if before not in (0, *self.stops):
             return []
         until = max(self._next_stop(), self.skip_to)
         self.skip_to = 0
-        for path in self.context.store.found(self.key, before, until):
+        for path in self.context.store.find(self.key, before, until):
             try:
-                found = checkpoints.load(path, state)
+                loaded = checkpoints.load(path, state)
             except ResultsError as error:
                 _log.warning("%s", error)  # the next longest one, or training, takes its place
                 continue
-            self.history, self.saved = self._own(found, before), path
-            return list(found.rows[before:])
+            self.history, self.saved = self._continued(loaded, before), path
+            return list(loaded.rows[before:])
         return []
 
-    def _own(self, found: History, before: int) -> History:
-        """What another trial has trained after `before` is reused; the rest is this one's own."""
-        if found.trial == self.name:
-            return found
-        mine = self.history
+    def _continued(self, loaded: History, before: int) -> History:
+        """Return the history with the epochs after `before` of a checkpoint.
+
+        They count as reused where another trial has trained them.
+        """
+        if loaded.trial == self.name:
+            return loaded
+        own = self.history
         return History(
-            rows=[*mine.rows, *found.rows[before:]],
+            rows=[*own.rows, *loaded.rows[before:]],
             trial=self.name,
-            reused_from=found.trial.removeprefix(self.study),
-            reused_epochs=mine.reused_epochs + len(found.rows) - before,
-            train_accuracy={**found.train_accuracy, **mine.train_accuracy},
+            reused_from=loaded.trial.removeprefix(self.study),
+            reused_epochs=own.reused_epochs + len(loaded.rows) - before,
+            train_accuracy={**loaded.train_accuracy, **own.train_accuracy},
         )
 
-    def _train(self) -> list[dict[str, Any]]:
+    def _train(self) -> list[Row]:
         started, stop = time.monotonic(), self._next_stop()
         rows = []
         for result in self.epochs:
@@ -167,7 +174,7 @@ class TrialActor(tune.Trainable):
         return next((stop for stop in self.stops if stop > self.state.epoch), self.state.epoch)
 
     def _save(self) -> None:
-        """Save a checkpoint, and remove the one before where that was only for safety."""
+        """Save a checkpoint, and remove the previous one if it was only provisional."""
         epoch, store = self.state.epoch, self.context.store
         path, provisional = store.at(self.key, epoch), self.provisional
         needed = self.state.finished or epoch in self.ends
@@ -176,49 +183,44 @@ class TrialActor(tune.Trainable):
         except OSError as error:
             if needed:
                 raise
-            # As on a full disk: the training itself needs none of it.
+            # On a full disk, for example: the training itself does not need it.
             _log.warning("no checkpoint of %s after epoch %d: %s", self.name, epoch, error)
             self.saved_at = time.monotonic()
             return
         self.saved_at, self.saved = time.monotonic(), path
         # Another trial of the same training may go on from it, or have its best epoch in it.
-        alone = owners(store.folder / CHECKPOINTS / self.key) <= self.owners
-        if provisional is not None and provisional != path and alone:
+        exclusive = owners(store.folder / CHECKPOINTS / self.key) <= self.owners
+        if provisional is not None and provisional != path and exclusive:
             shutil.rmtree(provisional, ignore_errors=True)
-        kept = needed or (self.context.keep_rungs and epoch in self.context.rungs)
-        self.provisional = None if kept else path
+        lasting = needed or (self.context.keep_rungs and epoch in self.context.rungs)
+        self.provisional = None if lasting else path
 
-    def _report(self, rows: list[dict[str, Any]], decisive: bool) -> dict[str, Any]:
+    def _report(self, rows: list[Row], decisive: bool) -> TrialReport:
         state, metric = self.state, self.context.metric
-        mode = METRIC_MODES[metric]
+        worst = WORST[METRIC_MODES[metric]]
         value = rows[-1].get(metric) if rows and not state.diverged else None
-        report: dict[str, Any] = {
-            "epoch": state.epoch,
-            # The scheduler compares the value at this epoch; a maximum over epochs would favour
-            # noisy trials.
-            metric: WORST[mode] if value is None else value,
-            "best": WORST[mode] if state.best is None else state.best.value,
-            "done": state.finished,
-            # Tune sets "done" also where the scheduler stops a trial; this one stays.
-            "finished": state.finished,
-            "diverged": state.diverged,
-            "rows": rows,
-            "key": self.key,
-            "reused_from": self.history.reused_from,
-            "reused_epochs": self.history.reused_epochs,
-            "node": ray.util.get_node_ip_address(),
-            "gpu": self.gpu,
-            "parameters": sum(p.numel() for p in state.model.parameters()),
-            "trainable_parameters": state.trainable_parameters,
-        }
+        report = TrialReport(
+            epoch=state.epoch,
+            value=worst if value is None else value,
+            best=worst if state.best is None else state.best.value,
+            finished=state.finished,
+            diverged=state.diverged,
+            rows=rows,
+            reused_from=self.history.reused_from,
+            reused_epochs=self.history.reused_epochs,
+            node=ray.util.get_node_ip_address(),
+            gpu=self.gpu,
+            parameters=sum(p.numel() for p in state.model.parameters()),
+            trainable_parameters=state.trainable_parameters,
+        )
         if decisive and state.best is not None and state.best.epoch != self.reported_best:
             self.reported_best = state.best.epoch
-            report["probabilities"] = state.best.probabilities
-            report["train_accuracy_at_best"] = self._train_accuracy(state.best.epoch)
+            report.probabilities = state.best.probabilities
+            report.train_accuracy_at_best = self._train_accuracy(state.best.epoch)
         return report
 
     def _train_accuracy(self, epoch: int) -> float:
-        """Of the best epoch's weights; a pass over the training images, unless it is known."""
+        """Return the accuracy of the best epoch's weights on the training images, cached."""
         known = self.history.train_accuracy
         if str(epoch) not in known:
             accuracy = train_accuracy_at_best(self.state, self.data, self.watchdog.heartbeat)
@@ -228,5 +230,5 @@ class TrialActor(tune.Trainable):
 
 
 def _gpu_name() -> str | None:
-    """The name of this process's GPU; None where PyTorch sees none (as with simulated ones)."""
+    """Return the name of this process's GPU; None if PyTorch sees none, as with simulated ones."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None

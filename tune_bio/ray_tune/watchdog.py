@@ -1,4 +1,4 @@
-"""A trial's process that hangs is ended, and leaves word of where it hung."""
+"""A watchdog that ends a trial's process when it hangs, and records where it hung."""
 
 import faulthandler
 import time
@@ -8,7 +8,7 @@ from tune_bio.reuse.prefixes import CHECKPOINTS
 
 
 class Watchdog:
-    """Ends the process where no batch finishes for `seconds`; tells where it hung in `path`.
+    """Ends the process if no batch finishes within `seconds`; writes where it hung to `path`.
 
     The timer is faulthandler's: it runs outside the interpreter, so a loop in C or a lock that
     is never released cannot stop it. The driver sees a dead actor and reads the file.
@@ -30,7 +30,7 @@ class Watchdog:
         self._path.unlink(missing_ok=True)
 
     def heartbeat(self) -> None:
-        """A batch is done. Arming starts a thread, so it is done once a second at most."""
+        """Report a finished batch. Arming starts a thread, so it is done at most once a second."""
         if time.monotonic() - self._armed_at > min(1.0, self._seconds / 4):
             self._arm()
 
@@ -40,5 +40,5 @@ class Watchdog:
 
 
 def stall_file(study: Path, trial: str) -> Path:
-    """Where a process that hangs leaves its last words."""
+    """Return the file to which a hung process writes its traceback."""
     return study / CHECKPOINTS / f"{trial}.stalled.txt"

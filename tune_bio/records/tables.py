@@ -83,7 +83,7 @@ class Records:
         What it said of test images before, if it is trained on, is that of another model.
         """
         self.test_predictions.pop(trial_id, None)
-        now = time.monotonic() - self.began
+        now = self.seconds_since_start()
         self.timeline[trial_id] = [now, now]
         self.trials[trial_id] = {
             "trial_id": trial_id,
@@ -94,10 +94,14 @@ class Records:
             **{f"params.{name}": value for name, value in config.params().items()},
         }
 
+    def seconds_since_start(self) -> float:
+        """Return the time since the study started, without the time before a `--resume`."""
+        return time.monotonic() - self.began
+
     def update_trial(self, trial_id: str, **values: Any) -> None:
         """Set columns of a trial's row."""
         self.trials[trial_id].update(values)
-        self.timeline[trial_id][1] = time.monotonic() - self.began
+        self.timeline[trial_id][1] = self.seconds_since_start()
 
     def add_epochs(self, trial_id: str, rows: Sequence[Row]) -> None:
         """Add epochs of a trial, in order; a curve from the first epoch on replaces what was there.

@@ -1,1 +1,1 @@
-"""Work that is never done twice: what is kept of it, where, and under which key."""
+"""Reuse of finished work: checkpoints and frozen features, and the keys they are stored under."""

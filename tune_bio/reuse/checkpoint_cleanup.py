@@ -1,4 +1,4 @@
-"""Checkpoints take disk space; this gives the least useful of it back."""
+"""Cleanup of checkpoints: the least useful files are removed to free disk space."""
 
 import os
 import shutil
@@ -13,45 +13,45 @@ from tune_bio.reuse.prefixes import CHECKPOINTS, numbered_checkpoints, owners
 
 
 def used_bytes(study: Path) -> int:
-    """Bytes of a study's checkpoints; a file with several names counts once."""
-    return sum({found.st_ino: found.st_size for found in _files(study)}.values())
+    """Return the bytes of a study's checkpoints; a file with several hard links counts once."""
+    return sum({stat.st_ino: stat.st_size for stat in _file_stats(study)}.values())
 
 
 def remove_checkpoints(
     study: Path, limit: int, *, running: Collection[str], best: Collection[str]
 ) -> int:
-    """Bring the checkpoints of a study under `limit` bytes; returns what is left of them.
+    """Reduce the checkpoints of a study to `limit` bytes and return the bytes that remain.
 
-    First goes what continuing from a rung needs, then what continuing an ended trial needs, then
-    its best weights; the oldest first. The last checkpoint of a trial that is `running` stays,
-    and so do the `best` trials' weights, whatever the limit.
+    Files for continuing from a rung are removed first, then files for continuing an ended trial,
+    then its best weights; within each group, the oldest first. The last checkpoint of a `running`
+    trial and the weights of the `best` trials are kept, whatever the limit.
     """
-    left = used_bytes(study)
-    if left > limit:
-        # A file that another study names too is given up by this one, whatever the disk gains.
-        names = Counter(found.st_ino for found in _files(study))
+    remaining = used_bytes(study)
+    if remaining > limit:
+        # A file that another study links too counts as removed, although the disk gains nothing.
+        links = Counter(stat.st_ino for stat in _file_stats(study))
         for path in _least_useful_first(study, set(running), set(best)):
-            left -= _remove(path, names)
-            if left <= limit:
+            remaining -= _remove(path, links)
+            if remaining <= limit:
                 break
-    return left
+    return remaining
 
 
 def remove_provisional(study: Path) -> None:
-    """Remove what a killed process has left half-written."""
+    """Remove the unfinished files and folders that a killed process has left."""
     remove_abandoned(study)
     for path in (study / CHECKPOINTS).glob("*/.*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _files(study: Path) -> Iterator[os.stat_result]:
+def _file_stats(study: Path) -> Iterator[os.stat_result]:
     for path in (study / CHECKPOINTS).glob("*/*/*"):
-        with suppress(OSError):  # a trial has just removed it
+        with suppress(OSError):  # a trial has just removed the file
             yield path.stat()
 
 
 def _least_useful_first(study: Path, running: set[str], best: set[str]) -> Iterator[Path]:
-    """Files, and at last whole folders."""
+    """Yield the paths to remove: files first, whole folders last."""
     folders = sorted((study / CHECKPOINTS).glob("*/"), key=lambda folder: folder.stat().st_mtime)
     idle = [folder for folder in folders if not owners(folder) & running]
     for folder in folders:
@@ -65,19 +65,19 @@ def _least_useful_first(study: Path, running: set[str], best: set[str]) -> Itera
             yield from numbered_checkpoints(folder)
 
 
-def _remove(path: Path, names: Counter[int]) -> int:
-    """Remove a file or folder; returns the bytes that the study does not name any more.
+def _remove(path: Path, links: Counter[int]) -> int:
+    """Remove a file or folder and return the bytes that the study no longer links.
 
-    `names` counts its names of each file.
+    `links` counts the study's hard links to each file, by inode.
     """
     try:
-        files = [file.stat() for file in ([path] if path.is_file() else path.iterdir())]
+        stats = [file.stat() for file in ([path] if path.is_file() else path.iterdir())]
     except OSError:
         return 0
     freed = 0
-    for file in files:
-        names[file.st_ino] -= 1
-        freed += 0 if names[file.st_ino] > 0 else file.st_size
+    for stat in stats:
+        links[stat.st_ino] -= 1
+        freed += 0 if links[stat.st_ino] > 0 else stat.st_size
     if path.is_file():
         path.unlink(missing_ok=True)
     else:

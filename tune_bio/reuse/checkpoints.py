@@ -1,9 +1,9 @@
-"""Checkpoints on disk: safetensors and JSON, never a pickle.
+"""Checkpoints on disk: safetensors and JSON, never pickle.
 
-A checkpoint is a folder that is written whole: `state.json` with values, curve and the hashes of
-the other files; `last` (the trained part of the weights), `optimizer`, and `best` (the best epoch's
-weights and validation probabilities). Where the last epoch is the best one there is no `last`.
-Without its optimizer a checkpoint cannot be continued, and still holds the best epoch.
+A checkpoint is a folder that is written atomically: `state.json` with values, curve and the hashes
+of the other files; `last` (the trained part of the weights), `optimizer`, and `best` (the best
+epoch's weights and validation probabilities). There is no `last` if the last epoch is the best.
+A checkpoint without its optimizer cannot be continued, but still holds the best epoch.
 """
 
 import json
@@ -31,14 +31,15 @@ _PROBABILITIES = "validation_probabilities"
 
 @dataclass(frozen=True)
 class History:
-    """How a state came about.
+    """The origin of a training state.
 
-    rows: one of epochs.parquet an epoch, without the trial.
-    trial: whoever trained the last of them, as STUDY/TRIAL.
-    reused_from: whoever trained `reused_epochs` of them, the last ones where they were several; not
-        this trial. Without the study, where it was the same.
-    train_accuracy: by epoch: in evaluation mode, with the weights of that epoch, for the best
-        epochs that have been scored so.
+    rows: one row of epochs.parquet per epoch, without the trial.
+    trial: the trial that trained the last epoch, as STUDY/TRIAL.
+    reused_from: the other trial whose epochs were reused (the last one if there are several),
+        without the study if it is the same.
+    reused_epochs: the number of epochs that other trials have trained.
+    train_accuracy: training accuracy by epoch, in evaluation mode and with the weights of that
+        epoch, for the best epochs that were scored.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -48,34 +49,37 @@ class History:
     train_accuracy: Mapping[str, float] = field(default_factory=dict)
 
 
-def save(folder: Path, state: TrainingState, history: History, before: Path | None = None) -> None:
-    """Write `state` to `folder`, whole; a complete checkpoint that is there already stays.
+def save(
+    folder: Path, state: TrainingState, history: History, previous: Path | None = None
+) -> None:
+    """Write `state` to `folder` atomically; an existing complete checkpoint is kept.
 
-    `before` is an earlier checkpoint of the same training: its best epoch's file is linked where
-    that is still the best.
+    `previous` is an earlier checkpoint of the same training; its file of the best epoch is linked
+    if that epoch is still the best.
     """
     if is_complete(folder):
-        return  # the folder's name tells its content, so it is the same
-    # What a cleaning has left of one may hold a best epoch: it goes when the new one is there.
-    left = folder.with_name(f".{folder.name}.{os.getpid()}.left.tmp")
+        return  # the folder's name determines its content
+    # A checkpoint that cleanup has reduced may still hold the best epoch: keep it until the new
+    # one is written.
+    leftover = folder.with_name(f".{folder.name}.{os.getpid()}.left.tmp")
     try:
         with making_folder(folder) as temporary:
-            _write_files(temporary, state, history, before)
+            _write_files(temporary, state, history, previous)
             if folder.exists():
-                folder.rename(left)
-        shutil.rmtree(left, ignore_errors=True)
+                folder.rename(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
     except OSError:
-        if left.exists() and not folder.exists():
-            left.rename(folder)
-        if not is_complete(folder):  # else another trial of the same content was faster
+        if leftover.exists() and not folder.exists():
+            leftover.rename(folder)
+        if not is_complete(folder):  # otherwise another trial wrote the same content first
             raise
 
 
 def load(folder: Path, state: TrainingState) -> History:
-    """Bring a `state` of the same training to where `save` left it.
+    """Restore a `state` of the same training from a checkpoint, and return its history.
 
     Raises:
-        ResultsError: a file is missing or damaged; `state` is as it was.
+        ResultsError: a file is missing or damaged; `state` is unchanged.
     """
     values = read_state(folder)
     best = load_best(folder)
@@ -87,7 +91,7 @@ def load(folder: Path, state: TrainingState) -> History:
 
 
 def load_best(folder: Path) -> Best | None:
-    """The best epoch of a checkpoint, or None where no epoch was scored."""
+    """Return the best epoch of a checkpoint, or None if no epoch was scored."""
     values = read_state(folder)
     if "best" not in values:
         return None
@@ -97,26 +101,24 @@ def load_best(folder: Path) -> Best | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether there is a checkpoint that can be continued."""
+    """Return True if `folder` holds a checkpoint that can be continued."""
     return (folder / STATE).is_file() and (folder / OPTIMIZER).is_file()
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """state.json; raises ResultsError."""
+    """Return the content of state.json; raise ResultsError if it cannot be read."""
     try:
         values: dict[str, Any] = json.loads((folder / STATE).read_text())
     except (OSError, ValueError) as error:
-        raise ResultsError(f"no checkpoint in {folder} ({error})", "run the trial again") from error
+        raise ResultsError(
+            f"no readable checkpoint in {folder} ({error})", "run the trial again"
+        ) from error
     return values
 
 
-def drop_optimizer(folder: Path) -> None:
-    """Remove what only a continued trial needs: the most of the bytes."""
-    for name in (OPTIMIZER, LAST):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _write_files(folder: Path, state: TrainingState, history: History, before: Path | None) -> None:
+def _write_files(
+    folder: Path, state: TrainingState, history: History, previous: Path | None
+) -> None:
     weights, optimizer, values = state.save()
     best = state.best
     _write(folder / OPTIMIZER, optimizer)
@@ -124,7 +126,7 @@ def _write_files(folder: Path, state: TrainingState, history: History, before: P
         _write(folder / LAST, weights)
     if best is not None:
         values["best"] = {"epoch": best.epoch, "value": best.value}
-        if not _link_best(folder, best, before):
+        if not _link_best(folder, best, previous):
             probabilities = torch.from_numpy(best.probabilities)
             _write(folder / BEST, {**best.weights, _PROBABILITIES: probabilities})
     values["history"] = asdict(history)
@@ -132,12 +134,13 @@ def _write_files(folder: Path, state: TrainingState, history: History, before: P
     (folder / STATE).write_text(json.dumps(values, indent=1))
 
 
-def _link_best(folder: Path, best: Best, before: Path | None) -> bool:
+def _link_best(folder: Path, best: Best, previous: Path | None) -> bool:
+    """Link the best epoch's file of the previous checkpoint; return False if that is impossible."""
     try:
-        if before is None or read_state(before).get("best", {}).get("epoch") != best.epoch:
+        if previous is None or read_state(previous).get("best", {}).get("epoch") != best.epoch:
             return False
-        os.link(before / BEST, folder / BEST)
-    except (OSError, ResultsError):  # a file system without links, or cleaned in the meantime
+        os.link(previous / BEST, folder / BEST)
+    except (OSError, ResultsError):  # no hard links here, or cleaned up in the meantime
         return False
     return True
 

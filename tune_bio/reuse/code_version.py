@@ -1,4 +1,4 @@
-"""The version of the code that makes numbers: one SHA-256 over its source."""
+"""The version of the code that affects results: one SHA-256 over its source."""
 
 import functools
 import hashlib
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from tune_bio.common.hashing import file_sha256
 
-# Folders of the package whose code makes numbers: kept work is valid as long as they are unchanged.
-MAKES_NUMBERS = ("common", "space", "datasets", "models", "training", "reuse", "ray_tune")
+# Folders of the package whose code affects results: stored work is valid while they are unchanged.
+RESULT_FOLDERS = ("common", "space", "datasets", "models", "training", "reuse", "ray_tune")
 _PACKAGE = Path(__file__).parents[1]
 
 
 @functools.cache
 def code_version() -> str:
-    """The SHA-256, in hex, of the package's code that makes numbers.
+    """Return the SHA-256, in hex, of the package's code that affects results.
 
-    It is part of every key of kept work, so that a mended fault never serves old results.
+    It is part of every key of stored work, so that results from before a bug fix are never reused.
     """
-    return source_sha256(_PACKAGE, MAKES_NUMBERS)
+    return source_sha256(_PACKAGE, RESULT_FOLDERS)
 
 
 def source_sha256(package: Path, folders: Iterable[str]) -> str:
-    """One SHA-256, in hex, over the names and bytes of all modules in these folders of a package.
+    """Return one SHA-256, in hex, over the names and bytes of all modules in folders of a package.
 
     Raises:
-        FileNotFoundError: a folder is missing; its code would silently not count.
+        FileNotFoundError: a folder does not exist; its code would otherwise be ignored silently.
     """
     digest = hashlib.sha256()
     for folder in sorted(folders):

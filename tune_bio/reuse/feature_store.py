@@ -1,6 +1,7 @@
-"""Feature sets on disk: one folder each, named by its key, and together no more than fits.
+"""Feature sets on disk: one folder per set, named by its key, within a limit on disk space.
 
-A folder holds an array a split and `cut.json`, which is written last: without it there is no set.
+A folder holds one array per split and `cut.json`, which is written last: a folder without it is
+not a complete set.
 """
 
 import json
@@ -25,23 +26,27 @@ _CUT = "cut.json"
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """A feature set that is on disk, whole."""
+    """A complete feature set on disk."""
 
     folder: Path
     cut: FeatureCut
 
     def read(self) -> tuple[Features, Features]:
-        """The features of train and validation, memory-mapped; OSError where they are gone."""
+        """Return the memory-mapped features of train and validation.
+
+        Raises:
+            OSError: a file was removed.
+        """
         train, val = (np.load(self._path(split), mmap_mode="r") for split in SPLITS)
         return train, val
 
     def touch(self) -> None:
-        """Note that the set is in use."""
+        """Mark the set as in use."""
         touch(self.used)
 
     @property
     def used(self) -> Path:
-        """The file whose time says when the set was last used."""
+        """The file whose modification time is the time of last use."""
         return self.folder / _CUT
 
     def _path(self, split: str) -> Path:
@@ -50,34 +55,34 @@ class FeatureFiles:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """All feature sets below `folder`, which need not exist."""
+    """The feature sets in `folder`, which need not exist."""
 
     folder: Path
 
     def at(self, key: str, cut: FeatureCut) -> FeatureFiles:
-        """The set of this key, which was just written."""
+        """Return the set of a key, which must have been written."""
         return FeatureFiles(self.folder / key, cut)
 
     def find(self, key: str, rows: Mapping[str, int]) -> FeatureFiles | None:
-        """The set of this key with so many rows a split; None where it is not there or damaged."""
+        """Return the set of a key; None if it is missing or damaged, or has other row counts."""
         folder = self.folder / key
         try:
             stored = json.loads((folder / _CUT).read_text(encoding="utf-8"))
             files = self.at(key, FeatureCut.from_json(stored["cut"]))
-            whole = all(
+            unchanged = all(
                 file_sha256(folder / f"{split}.npy") == stored["sha256"][split] for split in SPLITS
             )
-            fits = [len(found) for found in files.read()] == [rows[split] for split in SPLITS]
-            files.touch()  # no other study is to remove it while this one gets ready
+            fits = [len(features) for features in files.read()] == [rows[split] for split in SPLITS]
+            files.touch()  # keeps other studies from removing it while this one prepares
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
-        return files if whole and fits else None
+        return files if unchanged and fits else None
 
     @contextmanager
     def writing(
         self, key: str, cut: FeatureCut, rows: Mapping[str, int], dtype: str
     ) -> Iterator[Callable[[str, int, Features], None]]:
-        """Write a set by the function yielded: split, position of the first row, rows.
+        """Yield a function that writes rows of a set: split, position of the first row, rows.
 
         Raises:
             DataError: the folder cannot be written, or the disk is full.
@@ -94,30 +99,33 @@ class FeatureStore:
 
             def write(split: str, position: int, features: Features) -> None:
                 writers[split](position, features)
-                touch(folder)  # which tells the age of an unfinished set
+                touch(folder)  # its time is the age of an unfinished set
 
             yield write
         hashes = {split: file_sha256(path) for split, path in paths.items()}
-        with arrays.clear_cache_errors(folder):
+        with arrays.report_cache_errors(folder):
             stored = {"cut": cut.to_json(), "sha256": hashes}
             write_text(folder / _CUT, json.dumps(stored, indent=1))
 
-    def room(self, needed: Collection[str]) -> int:
-        """Bytes that further sets may take, once all is removed that may be; `needed` are kept."""
-        kept = self._kept()
-        staying = sum(one.size for one in kept if one.path.name in needed or one.recent)
-        return max_bytes(self.folder, sum(one.size for one in kept)) - staying
+    def available_bytes(self, needed: Collection[str]) -> int:
+        """Return the bytes available for new sets, counting sets that may be removed as free.
 
-    def make_room(self, size: int, needed: Collection[str]) -> None:
-        """Remove what was not used for the longest time, until `size` bytes more may be kept."""
-        for folder in evictions(self._kept(), size, self.folder, needed):
-            shutil.rmtree(folder, ignore_errors=True)  # another study may have been faster
+        Sets that are `needed` or in recent use are not removed.
+        """
+        entries = self._entries()
+        retained = sum(e.size for e in entries if e.path.name in needed or e.recent)
+        return max_bytes(self.folder, sum(e.size for e in entries)) - retained
 
-    def _kept(self) -> list[CacheEntry]:
+    def make_space(self, size: int, needed: Collection[str]) -> None:
+        """Remove the least recently used sets, except `needed`, until `size` more bytes fit."""
+        for folder in evictions(self._entries(), size, self.folder, needed):
+            shutil.rmtree(folder, ignore_errors=True)  # another study may have removed it
+
+    def _entries(self) -> list[CacheEntry]:
         return [CacheEntry(folder, _size(folder), _used_at(folder)) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
-        """Of all sets, whole or not; what else somebody keeps here is not ours to remove."""
+        """Return the folders of all sets, complete or not; other folders here are not ours."""
         return [f for f in self.folder.glob("*") if is_key(f.name) and f.is_dir()]
 
 
@@ -129,9 +137,9 @@ def _size(folder: Path) -> int:
 
 
 def _used_at(folder: Path) -> float:
-    """When a set was last used; one that was never finished, when it was begun."""
-    found = _stat(folder / _CUT) or _stat(folder)
-    return found.st_mtime if found else 0.0
+    """Return the time of a set's last use, or of the last write if it is unfinished."""
+    stat = _stat(folder / _CUT) or _stat(folder)
+    return stat.st_mtime if stat else 0.0
 
 
 def _stat(path: Path) -> Any:

@@ -1,8 +1,8 @@
-"""Frozen features: what a network's frozen part makes of the images, computed once.
+"""Frozen features: the output of a network's frozen part on the images, computed once.
 
-They serve every trial whose configuration has the same frozen part on the same images, whatever
-it trains behind it, in all of its epochs. Not where images are augmented, since they differ from
-epoch to epoch; and not under `backbone_bn`, whose BatchNorm changes.
+They serve all epochs of every trial with the same frozen part and the same images, whatever is
+trained after that part. They are not used for augmented images, which differ from epoch to epoch,
+or under `backbone_bn`, whose BatchNorm changes.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ from tune_bio.training.fit import evaluation_batch
 from tune_bio.training.state import Tensors
 
 CLASSES = 2  # of the head that a frozen part is built with; features do not depend on it
-VERIFY_IMAGES = 4  # images on which a network is tried out
-BLOCK_BYTES = 2**23  # features that a process hands over at once
+VERIFY_IMAGES = 4  # images on which a network's cut is verified
+BLOCK_BYTES = 2**23  # features that a process returns at once
 
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """A frozen part, and what it sees.
+    """The frozen part of a network, and the geometry of its input.
 
-    `stages` counts the frozen stages behind the stem; 0 stands for the whole backbone.
+    `stages` is the number of frozen stages after the stem; 0 means the whole backbone.
     """
 
     model: str
@@ -50,19 +50,19 @@ class FrozenPart:
 
     @classmethod
     def of(cls, config: TrialConfig) -> "FrozenPart | None":
-        """The part that is frozen in the first epoch; None where its output is not fixed."""
+        """Return the part that is frozen in the first epoch; None if its output can change."""
         if config.freeze in ("none", "backbone_bn") or config.augment != "none":
             return None
         return cls(config.model, config.weights, config.frozen_stages, Geometry.of(config))
 
     def __str__(self) -> str:
-        what = f"stages_{self.stages}" if self.stages else "backbone"
-        return f"{self.model} ({self.weights}), {what}, {self.geometry.image_size} px"
+        part = f"stages_{self.stages}" if self.stages else "backbone"
+        return f"{self.model} ({self.weights}), {part}, {self.geometry.image_size} px"
 
 
 @dataclass(frozen=True)
 class FeatureMaker:
-    """What computes features: on "cpu" or "gpu", with how many threads; and their dtype."""
+    """The device ("cpu" or "gpu"), number of threads and dtype of computed features."""
 
     device: str
     threads: int
@@ -71,7 +71,7 @@ class FeatureMaker:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a split that are computed together, from `start` to before `stop`."""
+    """The rows `start` to `stop` (exclusive) of a split, which are computed together."""
 
     split: str
     start: int
@@ -80,10 +80,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """One part's features of both splits; `key` tells it from others.
+    """The features of both splits for one frozen part, identified by `key`.
 
-    config: one of those that share the part.
-    rows: how many images each split has.
+    config: one of the configurations that share the part.
+    rows: number of images by split.
     """
 
     part: FrozenPart
@@ -95,17 +95,17 @@ class FeatureSet:
 
     @property
     def images(self) -> int:
-        """How many images it is of."""
+        """The number of images of both splits."""
         return sum(self.rows.values())
 
     @property
     def nbytes(self) -> int:
-        """What it takes on disk."""
+        """The size on disk."""
         return self.images * row_bytes(self.cut, self.maker.dtype)
 
     @property
     def blocks(self) -> list[Block]:
-        """Both splits in blocks of whole batches, so that who computes them changes no byte."""
+        """Blocks of whole batches, so that the bytes do not depend on the computing process."""
         kind = "cuda" if self.maker.device == "gpu" else "cpu"
         batch = feature_batch(self.part.geometry.image_size, kind)
         step = batch * max(1, BLOCK_BYTES // (batch * row_bytes(self.cut, self.maker.dtype)))
@@ -117,9 +117,9 @@ class FeatureSet:
 
 
 def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: FeatureMaker) -> str:
-    """The SHA-256, in hex, of everything that a feature set's bytes depend on.
+    """Return the SHA-256, in hex, of everything that a feature set's bytes depend on.
 
-    `weights` is the SHA-256 of the published file.
+    `weights` is the SHA-256 of the published weight file.
     """
     geometry = Geometry.of(config)
     content = [
@@ -136,7 +136,7 @@ def feature_key(config: TrialConfig, weights: str, dataset: Dataset, maker: Feat
 
 
 def frozen_model(config: TrialConfig, backbone: Tensors, channels: int) -> Classifier:
-    """The model of a configuration, with pretrained weights, frozen as in its first epoch."""
+    """Return a configuration's model with pretrained weights, frozen as in its first epoch."""
     model = build_model(config, CLASSES, channels)
     fit_backbone(config.model, model.backbone, backbone)
     freeze(model, config, 1)
@@ -144,13 +144,13 @@ def frozen_model(config: TrialConfig, backbone: Tensors, channels: int) -> Class
 
 
 def verified_cut(model: Classifier, transform: Transform, pixels: Pixels) -> FeatureCut:
-    """Where the model is cut; tried out on a few of these images, in both modes.
+    """Return the feature cut of a model, verified on a few of these images in both modes.
 
     Raises:
-        NoCutError: it cannot be.
+        NoCutError: the model cannot be cut.
     """
-    few = np.linspace(0, len(pixels) - 1, num=min(VERIFY_IMAGES, len(pixels))).astype(np.intp)
-    images = transform.normalize(as_tensor(pixels[few]))
+    rows = np.linspace(0, len(pixels) - 1, num=min(VERIFY_IMAGES, len(pixels))).astype(np.intp)
+    images = transform.normalize(as_tensor(pixels[rows]))
     cut = find_cut(model, images)
     verify(model, cut, images)
     return cut
@@ -164,38 +164,38 @@ def compute_features(
     dtype: str,
     device: torch.device,
 ) -> Features:
-    """Features (n, *cut.row) of resized pixels (n, S, S, C), in batches of a fixed size.
+    """Return features (n, *cut.row) of resized pixels (n, S, S, C), in batches of a fixed size.
 
     Raises:
-        ArithmeticError: a feature is not finite, or beyond what `dtype` can hold.
+        ArithmeticError: a feature is not finite or exceeds the range of `dtype`.
     """
-    kind = torch.float16 if dtype == "float16" else torch.float32
-    made, at_once = [], feature_batch(transform.geometry.image_size, device.type)
-    for batch in torch.arange(len(pixels)).split(at_once):
-        images = transform.normalize(gather(as_tensor(pixels), batch, device))
+    torch_dtype = torch.float16 if dtype == "float16" else torch.float32
+    batches, batch_size = [], feature_batch(transform.geometry.image_size, device.type)
+    for rows in torch.arange(len(pixels)).split(batch_size):
+        images = transform.normalize(gather(as_tensor(pixels), rows, device))
         with precision(device, training=False):
-            made.append(before_cut(model, cut, images).to("cpu", kind))
-    features: Features = torch.cat(made).numpy()
+            batches.append(before_cut(model, cut, images).to("cpu", torch_dtype))
+    features: Features = torch.cat(batches).numpy()
     if not np.isfinite(features).all():
         raise ArithmeticError(f"features that {dtype} cannot hold")
     return features
 
 
 def feature_batch(size: int, device: str = "cpu") -> int:
-    """How many images of `size` px go through the frozen part at once."""
+    """Return the number of images of `size` px that go through the frozen part at once."""
     return evaluation_batch(size, device)
 
 
 def row_bytes(cut: FeatureCut, dtype: str) -> int:
-    """The size of one image's features."""
+    """Return the size of one image's features, in bytes."""
     return int(np.prod(cut.row)) * np.dtype(dtype).itemsize
 
 
 def frozen_parts(configs: Iterable[TrialConfig]) -> dict[FrozenPart, list[TrialConfig]]:
-    """The parts that configurations can share, each with those that do; the most shared first."""
-    found: dict[FrozenPart, list[TrialConfig]] = {}
+    """Return the shareable frozen parts with their configurations, the most shared part first."""
+    configs_by_part: dict[FrozenPart, list[TrialConfig]] = {}
     for config in configs:
         part = FrozenPart.of(config)
         if part is not None:
-            found.setdefault(part, []).append(config)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+            configs_by_part.setdefault(part, []).append(config)
+    return dict(sorted(configs_by_part.items(), key=lambda item: -len(item[1])))

@@ -1,9 +1,9 @@
-"""Shared prefixes: two trainings that are the same for their first epochs are trained once.
+"""Shared prefixes: trainings with identical first epochs train these epochs only once.
 
-A checkpoint lies under `checkpoints/KEY/EPOCH` of its study. KEY is a hash of everything that
-its content depends on, so whatever training has the same key may continue from it, in this study
-or in another of the same results folder; continued so, it gives the bits of the uninterrupted
-one (on a CPU). An empty file `KEY/of-TRIAL` tells whose key it is.
+A checkpoint is stored as `checkpoints/KEY/EPOCH` in the folder of its study. KEY is a hash of
+everything that its content depends on, so any training with the same key may continue from it, in
+this study or in another one of the same results folder. On a CPU, the continued training is
+bit-identical to an uninterrupted one. An empty file `KEY/of-TRIAL` marks the trials of a key.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ from tune_bio.space.search_space import ModelWeights
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES, TrialConfig
 
 CHECKPOINTS = "checkpoints"
-KEY_DIGITS = 24  # of 64: no two of a billion trainings share them
+KEY_DIGITS = 24  # of 64; enough to keep a billion trainings apart
 _OWNER = "of-"
 LIBRARIES = ("timm", "numpy", "scikit-learn")  # networks, and metrics
 
 
 @dataclass(frozen=True)
 class KeyContext:
-    """What a training's bits depend on, beside its configuration.
+    """Everything that a training's bits depend on, besides its configuration.
 
-    data: a hash of training and validation images, labels and classes.
-    weights: the SHA-256 of the published files.
-    threads: of PyTorch, in a trial.
+    data: hash of training and validation images, labels and classes.
+    weights: SHA-256 of the published weight files.
+    threads: number of PyTorch threads per trial.
     """
 
     metric: str
@@ -45,29 +45,28 @@ class KeyContext:
 
 @dataclass(frozen=True)
 class PrefixStore:
-    """The checkpoints of a study, and those of its neighbours.
+    """The checkpoints of a study and of the other studies in its results folder.
 
-    `folder` is that of the study, absolute.
+    `folder` is the absolute path of the study.
     """
 
     folder: Path
     context: KeyContext
 
-    def key(self, config: TrialConfig, features: str = "", device: str = "cpu") -> str:
-        """The key of a training.
+    def key(self, config: TrialConfig, reuse_tag: str = "", device: str = "cpu") -> str:
+        """Return the key of a training.
 
-        `features` tells the dtype of cached features where it trains on those, `device` is "cpu"
-        or the GPU's name.
+        `reuse_tag` is that of its `TrialData`; `device` is "cpu" or the name of the GPU.
         """
-        about = self.context
+        context = self.context
         content = [
             prefix_identity(config),
             config.seed,
-            features,
-            about.metric,
-            about.data,
-            about.weights.get((config.model, config.weights), ""),
-            about.threads,
+            reuse_tag,
+            context.metric,
+            context.data,
+            context.weights.get((config.model, config.weights), ""),
+            context.threads,
             device,
             code_version(),
             *pixel_versions(),
@@ -77,20 +76,20 @@ class PrefixStore:
         return digest[:KEY_DIGITS]
 
     def at(self, key: str, epoch: int) -> Path:
-        """Where the checkpoint after `epoch` lies."""
+        """Return the path of the checkpoint after `epoch`."""
         return self.folder / CHECKPOINTS / key / str(epoch)
 
     def claim(self, key: str, trials: Sequence[str]) -> None:
-        """Leave a mark that these trials have this key."""
+        """Mark these trials as owners of a key."""
         folder = self.folder / CHECKPOINTS / key
         folder.mkdir(parents=True, exist_ok=True)
         for trial in trials:
             (folder / f"{_OWNER}{trial}").touch()
 
-    def found(self, key: str, after: int, until: int) -> Iterator[Path]:
-        """Checkpoints that can be continued, of epochs in (after, until], the longest first.
+    def find(self, key: str, after: int, until: int) -> Iterator[Path]:
+        """Yield complete checkpoints of epochs in (after, until], the latest epoch first.
 
-        Of the same epoch, this study's own come first.
+        For the same epoch, the checkpoint of this study comes first.
         """
         own = self.folder / CHECKPOINTS / key
         others = sorted(self.folder.parent.glob(f"*/{CHECKPOINTS}/{key}"))
@@ -107,10 +106,10 @@ def _versions() -> tuple[str, ...]:
 
 
 def prefix_identity(config: TrialConfig) -> dict[str, Any]:
-    """What tells a training's first epochs from another's: all but its length, if that does not.
+    """Return the hyperparameters that determine the first epochs of a training.
 
-    The length matters under a schedule that is stretched to it, and where a warm-up would be
-    cut short by it.
+    These are all hyperparameters, without the number of epochs if it has no effect. It has one
+    under a schedule that is stretched to it, and if it would cut a warm-up short.
     """
     identity: dict[str, Any] = dict(config.params())
     phases = {phase(config, epoch) for epoch in (1, config.epochs)}
@@ -121,19 +120,18 @@ def prefix_identity(config: TrialConfig) -> dict[str, Any]:
 
 
 def group_by_prefix(configs: Sequence[TrialConfig]) -> list[list[int]]:
-    """Positions of configurations that share a prefix, each group from the shortest on."""
+    """Return the positions of configurations that share a prefix, each group sorted by length."""
     groups: dict[str, list[int]] = {}
     for position, config in enumerate(configs):
         identity = json.dumps([prefix_identity(config), config.seed], sort_keys=True)
         groups.setdefault(identity, []).append(position)
     return [
-        sorted(group_by_prefix, key=lambda at: configs[at].epochs)
-        for group_by_prefix in groups.values()
+        sorted(group, key=lambda position: configs[position].epochs) for group in groups.values()
     ]
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of one key, by epoch."""
+    """Return the checkpoints in the folder of a key, sorted by epoch."""
     if not folder.is_dir():
         return []
     paths = [path for path in folder.iterdir() if path.name.isdigit()]
@@ -141,14 +139,14 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def owners(folder: Path) -> set[str]:
-    """The trials that have this key."""
+    """Return the trials marked as owners of a key's folder."""
     return {path.name.removeprefix(_OWNER) for path in folder.glob(f"{_OWNER}*")}
 
 
 def folders_of(study: Path, trial: str) -> list[Path]:
-    """The folders of a trial's checkpoints, the newest first.
+    """Return the folders of a trial's checkpoints, the newest first.
 
-    There are several where it was resumed under another key, as with another PyTorch.
+    There are several if the trial was resumed under another key, such as with another PyTorch.
     """
     marks = (study / CHECKPOINTS).glob(f"*/{_OWNER}{trial}")
     return [mark.parent for mark in sorted(marks, key=lambda m: m.stat().st_mtime, reverse=True)]

@@ -1,1 +1,1 @@
-"""The search space: hyperparameters, settings, the search-space file and its branches."""
+"""The search space: hyperparameters, settings, search-space files and their branches."""

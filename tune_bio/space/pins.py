@@ -10,10 +10,10 @@ from tune_bio.space.validation import check_names, validated
 
 
 def parse_assignment(text: str) -> tuple[str, Value]:
-    """Read KEY=VALUE; numbers and true/false as in JSON, all else a string."""
+    """Parse KEY=VALUE; numbers and true/false are read as in JSON, everything else is a string."""
     key, separator, raw = text.partition("=")
     if not separator or not key or not raw:
-        raise ConfigError(f"--set {text!r} is not KEY=VALUE", "write for example --set lr=0.001")
+        raise ConfigError(f"--set {text!r} is not KEY=VALUE", "write, for example, --set lr=0.001")
     check_names([key], known=HYPERPARAMETERS | {"seed"}, kind="hyperparameter")
     try:
         value = json.loads(raw)
@@ -25,7 +25,7 @@ def parse_assignment(text: str) -> tuple[str, Value]:
 
 
 def check_pins(pins: Mapping[str, Any]) -> Params:
-    """Hyperparameters that are to hold for every trial; raises ConfigError for what is not one."""
+    """Return valid pins as a dictionary; raise ConfigError for an unknown name or invalid value."""
     check_names(pins, known=HYPERPARAMETERS | {"seed"}, kind="hyperparameter")
     for name, value in pins.items():
         validated(TrialConfig, {"model": "ann", name: value}, "hyperparameter")

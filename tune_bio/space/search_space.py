@@ -1,8 +1,8 @@
 """Search spaces: plain Python files in Optuna's define-by-run style.
 
-A space is run against a source of values (a sampler, or the walker that lists every branch).
-`Draw` stands between the two: it knows the hyperparameters' names, what the command line has
-pinned, and which pretrained weights cannot be had, so that no such choice is ever drawn.
+A space is run against a source of values (a sampler, or the walker that enumerates all branches).
+`_ConstrainedTrial` connects the two: it checks the hyperparameters' names, applies the pins of the
+command line, and removes choices whose pretrained weights are unavailable.
 """
 
 import ast
@@ -25,25 +25,25 @@ ModelWeights = tuple[str, str]  # a model and its weights
 
 
 class Trial(Protocol):
-    """What `search_space(trial)` receives; the methods are Optuna's."""
+    """The argument of `search_space(trial)`; the methods are Optuna's."""
 
     def suggest_categorical(self, name: str, choices: Sequence[V]) -> V:
-        """One of `choices`."""
+        """Suggest one of `choices`."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A number from `low` to `high`, both included."""
+        """Suggest a number from `low` to `high`, both included."""
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """Suggest an integer from `low` to `high`, both included."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """A categorical hyperparameter as the space states it on one branch."""
+    """The choices of a categorical hyperparameter on one branch of the space."""
 
     values: tuple[Value, ...]
 
@@ -53,7 +53,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """A numeric hyperparameter as the space states it on one branch."""
+    """The range of a numeric hyperparameter on one branch of the space."""
 
     low: float
     high: float
@@ -69,23 +69,23 @@ Distribution = Choices | Range
 
 
 class ValueSource(Protocol):
-    """Where values come from: a sampler, or the walk over all branches."""
+    """A source of values: a sampler, or the walk over all branches."""
 
     def draw(self, name: str, distribution: Distribution) -> Value:
-        """A value of `distribution`."""
+        """Return a value of `distribution`."""
 
 
 class UnavailableBranch(Exception):
-    """This branch needs something that cannot be had; another draw is wanted."""
+    """The drawn branch needs weights that are unavailable; draw again."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """A loaded search-space file.
 
-    `pins` hold for every trial, over whatever the space draws. `missing` are the pairs of model
-    and weights that cannot be had; `dead_models` the models that no available weights are left
-    for. None of them is ever drawn.
+    pins: values that hold for every trial, in place of what the space draws.
+    missing: pairs of model and weights that are unavailable and never drawn.
+    unavailable_models: models without any available weights, which are never drawn.
     """
 
     path: Path
@@ -94,7 +94,7 @@ class SearchSpace:
     settings: SearchSettings
     pins: Params = field(default_factory=dict)
     missing: frozenset[ModelWeights] = frozenset()
-    dead_models: frozenset[str] = frozenset()
+    unavailable_models: frozenset[str] = frozenset()
 
     @property
     def sha256(self) -> str:
@@ -103,33 +103,34 @@ class SearchSpace:
 
     @property
     def question(self) -> str | None:
-        """What the study asks: the first paragraph of the file's docstring, or the function's."""
+        """The study's question: first paragraph of the file's or the function's docstring."""
         try:
-            told = ast.get_docstring(ast.parse(self.source))
-        except SyntaxError:  # of a function, indented, or typed at a prompt
-            told = None
-        paragraph = (told or inspect.getdoc(self.function) or "").partition("\n\n")[0]
+            docstring = ast.get_docstring(ast.parse(self.source))
+        except SyntaxError:  # the source of an indented function, or of one typed at a prompt
+            docstring = None
+        paragraph = (docstring or inspect.getdoc(self.function) or "").partition("\n\n")[0]
         return " ".join(paragraph.split()) or None
 
     def run(self, source: ValueSource) -> Params:
-        """Draw one configuration's hyperparameters.
+        """Draw the hyperparameters of one configuration.
 
         Raises:
-            DeadEnd: the draw ended where nothing is available.
-            SpaceError: the file's own code failed, or names an unknown hyperparameter.
+            UnavailableBranch: the drawn branch needs weights that are unavailable.
+            SpaceError: the file's code failed.
+            ConfigError: the file names an unknown hyperparameter.
         """
-        draw = _ConstrainedTrial(self, source)
+        trial = _ConstrainedTrial(self, source)
         try:
-            self.function(draw)
+            self.function(trial)
         except (InputError, UnavailableBranch):
             raise
         except Exception as error:
             raise _failure_in(self.path, error) from error
-        return draw.finish()
+        return trial.finish()
 
 
 class _ConstrainedTrial:
-    """The `Trial` that a search-space function sees."""
+    """The `Trial` that a search-space function receives."""
 
     def __init__(self, space: SearchSpace, source: ValueSource) -> None:
         self._space = space
@@ -139,11 +140,11 @@ class _ConstrainedTrial:
     def suggest_categorical(self, name: str, choices: Sequence[V]) -> V:
         if isinstance(choices, str) or not choices:
             raise SpaceError(f"{name!r} has no list of choices", f"write [{choices!r}, ...]")
-        strange = [choice for choice in choices if not isinstance(choice, str | int | float | bool)]
-        if strange:
+        invalid = [choice for choice in choices if not isinstance(choice, str | int | float | bool)]
+        if invalid:
             raise SpaceError(
-                f"{name!r} has the choice {strange[0]!r}",
-                "choices are text, numbers, True or False; write layers as '512-256'",
+                f"{name!r} has the choice {invalid[0]!r}",
+                "choices must be strings, numbers, True or False; write layers as '512-256'",
             )
         value: V = self._suggest(name, Choices(tuple(choices)))  # type: ignore[assignment]
         return value
@@ -159,9 +160,9 @@ class _ConstrainedTrial:
         return int(self._suggest(name, _range(name, low, high, step, log, integer=True)))
 
     def finish(self) -> Params:
-        """All values, pins that mean something here included."""
+        """Return all drawn values, and the pins that are active on this branch."""
         params = {**self._params, **self._space.pins}
-        if not self._runs(params):
+        if not self._is_available(params):
             raise UnavailableBranch(
                 f"{params.get('model')} has no weights={params.get('weights')} here"
             )
@@ -175,26 +176,29 @@ class _ConstrainedTrial:
     def _suggest(self, name: str, distribution: Distribution) -> Value:
         check_names([name], known=HYPERPARAMETERS, kind="hyperparameter")
         if name in self._params:
-            return self._params[name]  # asked again on one branch: the same answer, as in Optuna
+            return self._params[name]  # suggested twice on one branch: the same value, as in Optuna
         if name in self._space.pins:
             self._params[name] = self._space.pins[name]
             return self._space.pins[name]
         if isinstance(distribution, Choices):
-            distribution = self._available(name, distribution)
+            distribution = self._available_choices(name, distribution)
         value = self._source.draw(name, distribution)
         self._params[name] = value
         return value
 
-    def _available(self, name: str, choices: Choices) -> Choices:
+    def _available_choices(self, name: str, choices: Choices) -> Choices:
         known = {**self._space.pins, **self._params}
-        values = [v for v in choices.values if self._runs({**known, name: v})]
+        values = [v for v in choices.values if self._is_available({**known, name: v})]
         if not values:
-            raise UnavailableBranch(f"{name}: no choice of {choices} can be had beside {known}")
+            raise UnavailableBranch(f"{name}: no choice of {choices} is available with {known}")
         return Choices(tuple(values))
 
-    def _runs(self, params: Params) -> bool:
+    def _is_available(self, params: Params) -> bool:
         model, weights = str(params.get("model")), str(params.get("weights"))
-        return model not in self._space.dead_models and (model, weights) not in self._space.missing
+        return (
+            model not in self._space.unavailable_models
+            and (model, weights) not in self._space.missing
+        )
 
 
 def load_search_space(path: Path) -> SearchSpace:
@@ -203,11 +207,11 @@ def load_search_space(path: Path) -> SearchSpace:
     The file is code and runs with the user's rights, in this process only.
 
     Raises:
-        SpaceError: no such file, a syntax error (shown at its line), an error while it runs,
-            no `search_space`, or a `SETTINGS` that is no `SearchSettings`.
+        SpaceError: the file does not exist, has a syntax error (shown with its line), fails while
+            it runs, or defines no `search_space`, or its `SETTINGS` are not `SearchSettings`.
     """
     if not path.is_file():
-        raise SpaceError(f"no search-space file {str(path)!r}", f"{_nearby(path)}")
+        raise SpaceError(f"there is no search-space file {str(path)!r}", f"{_files_nearby(path)}")
     try:
         source = path.read_text(encoding="utf-8-sig")
         code = compile(source, str(path), "exec", dont_inherit=True)
@@ -236,20 +240,20 @@ def load_search_space(path: Path) -> SearchSpace:
 
 
 def search_space_of(function: Callable[[Trial], None]) -> SearchSpace:
-    """A search space, under the default settings, from the function itself, as in a notebook.
+    """Return a search space with the default settings from a function, such as in a notebook.
 
     Raises:
-        SpaceError: no function of one argument.
+        SpaceError: `function` is not callable.
     """
     if not callable(function):
         raise SpaceError(
             f"the search space is {type(function).__name__}",
-            "give a function search_space(trial), or the path of a file that defines it",
+            "pass a function search_space(trial), or the path of a file that defines it",
         )
     name = getattr(function, "__name__", "search_space")
     try:
         source, file = inspect.getsource(function), inspect.getsourcefile(function)
-    except (OSError, TypeError):  # typed at a prompt, or built by a program
+    except (OSError, TypeError):  # typed at a prompt, or generated by a program
         source, file = repr(function), None
     return SearchSpace(
         path=Path(file or name).with_stem(name),
@@ -265,7 +269,7 @@ def _range(
     if not low <= high or (log and low <= 0) or (step is not None and step <= 0):
         raise SpaceError(
             f"{name!r} has the range low={low}, high={high}, step={step}, log={log}",
-            "low <= high must hold, with low > 0 where log=True and step > 0 where given",
+            "low <= high is required, low > 0 if log=True, and step > 0 if a step is given",
         )
     return Range(low, high, step, log, integer)
 
@@ -277,13 +281,13 @@ def _failure_in(path: Path, error: Exception) -> SpaceError:
             f"{path.name}, line {line}: {error.msg}: {text!r}", "correct the file at that line"
         )
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    where = f"{path.name}, line {frames[-1].lineno}" if frames else path.name
+    place = f"{path.name}, line {frames[-1].lineno}" if frames else path.name
     text = f": {frames[-1].line!r}" if frames and frames[-1].line else ""
-    what = f"{type(error).__name__}: {error}"
-    return SpaceError(f"{where}: {what}{text}", "correct the file at that line")
+    message = f"{type(error).__name__}: {error}"
+    return SpaceError(f"{place}: {message}{text}", "correct the file at that line")
 
 
-def _nearby(path: Path) -> str:
+def _files_nearby(path: Path) -> str:
     folder = path.parent if path.parent.is_dir() else Path("search_spaces")
-    found: Collection[str] = sorted(str(file) for file in folder.glob("*.py"))
-    return "there are " + ", ".join(found) if found else "give the path of a .py file"
+    files: Collection[str] = sorted(str(file) for file in folder.glob("*.py"))
+    return "there are " + ", ".join(files) if files else "give the path of a .py file"

@@ -1,4 +1,4 @@
-"""What one study does: the `SETTINGS` of a search-space file."""
+"""The settings of a study: `SETTINGS` of a search-space file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,7 @@ from tune_bio.space.validation import (
 
 
 class SearchSettings(ImmutableModel):
-    """What a study does; everything here can be overridden on the command line."""
+    """The settings of a study; all of them can be overridden on the command line."""
 
     data: Annotated[str, Field(min_length=1)] = "phantom"
     metric: Literal[
@@ -33,22 +33,26 @@ class SearchSettings(ImmutableModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     time_budget: Annotated[float, Field(gt=0)] | None = None  # seconds
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_trial: NonNegative | None = None  # None: one where the cluster has any, else none
+    gpus_per_trial: NonNegative | None = None  # None: 1 if the cluster has GPUs, else 0
     max_concurrent: Positive | None = None  # None: as many as fit
     checkpoint_gib: Annotated[float, Field(gt=0)] = 10.0  # disk space of a study's checkpoints
-    feature_dtype: Literal["float32", "float16"] = "float32"  # in which frozen features are kept
-    finalists: Count | Literal["all"] = 2  # configurations that are confirmed
-    replicates: Positive = 3  # fresh seeds of each
-    resplit: bool = False  # finalists on new splits of train and validation as well
-    ablate: bool = False  # the winner against one change at a time, under the same seeds
-    controls: bool = True  # simple predictors and a training on shuffled labels beside the study
-    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # where the model is to be used
+    feature_dtype: Literal["float32", "float16"] = "float32"  # storage type of frozen features
+    finalists: Count | Literal["all"] = 2  # configurations that are retrained and tested
+    replicates: Positive = 3  # new seeds per finalist
+    resplit: bool = False  # also train finalists on new splits of train and validation
+    ablate: bool = False  # compare the winner with one change at a time, under the same seeds
+    controls: bool = True  # fit simple predictors and train on shuffled labels
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None  # in the intended population
     sensitivity: Annotated[float, Field(gt=0, le=1)] | None = None  # None: Youden's threshold
-    stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a finished batch
+    stall_timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a completed batch
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Build settings; raises ConfigError as `TrialConfig.of` does."""
+        """Build settings from values by name.
+
+        Raises:
+            ConfigError: a name is unknown, a value is out of range, or settings contradict.
+        """
         check_names(values, known=set(cls.model_fields), kind="setting")
         settings = validated(cls, values, "setting")
         if settings.grace_period > settings.max_epochs:
@@ -57,30 +61,30 @@ class SearchSettings(ImmutableModel):
                 f"{settings.max_epochs}",
                 "no trial could be stopped early; lower --grace-period or raise --max-epochs",
             )
-        wanted = "ablate" if settings.ablate else "resplit" if settings.resplit else ""
-        if wanted and (settings.finalists == 0 or settings.replicates < 2):
+        option = "ablate" if settings.ablate else "resplit" if settings.resplit else ""
+        if option and (settings.finalists == 0 or settings.replicates < 2):
             raise ConfigError(
-                f"{wanted} needs a finalist under two seeds, and finalists={settings.finalists} "
-                f"with replicates={settings.replicates} gives none",
-                f"raise --finalists to 1 and --replicates to 2, or leave --{wanted} out",
+                f"{option} needs a finalist with two replicates, and finalists="
+                f"{settings.finalists} with replicates={settings.replicates} is too few",
+                f"use at least --finalists 1 and --replicates 2, or leave --{option} out",
             )
         return settings
 
     @property
     def mode(self) -> str:
-        """ "max" or "min": which way the metric improves."""
+        """Direction in which the metric improves: "max" or "min"."""
         return METRIC_MODES[self.metric]
 
 
 def rungs(settings: SearchSettings) -> tuple[int, ...]:
-    """The epochs at which trials are compared, ascending; none without a scheduler."""
+    """Return the epochs at which trials are compared, ascending; none without a scheduler."""
     if settings.scheduler == "none":
         return ()
     if settings.scheduler == "median":
         return tuple(range(settings.grace_period, settings.max_epochs))
-    found: list[int] = []
+    epochs: list[int] = []
     rung = settings.grace_period
     while rung < settings.max_epochs:
-        found.append(rung)
+        epochs.append(rung)
         rung *= settings.reduction_factor
-    return tuple(found)
+    return tuple(epochs)

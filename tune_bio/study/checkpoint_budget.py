@@ -1,24 +1,26 @@
-"""The disk space that a study's checkpoints may take."""
+"""The disk space that a study's checkpoints may use."""
 
 import shutil
 import time
+from collections.abc import Iterable
 
 from tune_bio.records.ranking import rank
+from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records
-from tune_bio.records.trial_names import confirms
+from tune_bio.records.trial_names import TrialName
 from tune_bio.reuse.checkpoint_cleanup import remove_checkpoints, used_bytes
 from tune_bio.space.settings import SearchSettings
 
 GIB = 2**30
-BEST_KEPT = 5  # trials whose weights stay, whatever the limit
+BEST_KEPT = 5  # trials whose weights are kept, whatever the limit
 UNFINISHED = ("running", "interrupted")  # these go on from their last checkpoint
-TIME_SHARE = 20  # looking takes longer in a large study: at most a twentieth of the driver's time
+TIME_SHARE = 20  # a large study takes longer to check: at most a twentieth of the driver's time
 
 
 class CheckpointBudget:
     """Keeps the checkpoints of a study within `settings.checkpoint_gib`.
 
-    `all_confirm`: every trial of the search is to be evaluated, so that its weights stay.
+    `all_confirm`: every trial of the search is evaluated, so its weights are kept.
     """
 
     def __init__(
@@ -31,25 +33,29 @@ class CheckpointBudget:
 
     @property
     def limit(self) -> int:
-        """In bytes; never more than half of what is free or already taken."""
+        """The limit in bytes; at most half of what is free or already used."""
         held = used_bytes(self._records.folder)
         free = shutil.disk_usage(self._records.folder).free
         return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
 
     def clean(self, *, at_once: bool = False) -> None:
-        """Remove what is least useful, where there is too much; not again at once, unless so."""
+        """Remove the least useful checkpoints beyond the limit; at intervals, unless `at_once`."""
         started = time.monotonic()
         if started < self._clean_after and not at_once:
             return
         rows = list(self._records.trials.values())
         searched = [row for row in rows if row["replicate"] == 0]
         best = rank(searched, self._records, self._settings)
-        kept = [row["trial_id"] for _, row in best[: None if self._all_confirm else BEST_KEPT]]
+        best_kept = best[: None if self._all_confirm else BEST_KEPT]
         remove_checkpoints(
             self._records.folder,
             self.limit,
             running=[row["trial_id"] for row in rows if row["status"] in UNFINISHED],
-            best=[*kept, *(row["trial_id"] for row in rows if confirms(row["trial_id"]))],
+            best=[*(row["trial_id"] for _, row in best_kept), *_replicates(rows)],
         )
         took = time.monotonic() - started
         self._clean_after = time.monotonic() + TIME_SHARE * took
+
+
+def _replicates(rows: Iterable[Row]) -> list[str]:
+    return [row["trial_id"] for row in rows if TrialName.parse(row["trial_id"]).confirms]

@@ -1,7 +1,7 @@
-"""What is made of a search that has ended: `conclude` reads downward through it.
+"""The conclusion of a search that has ended: `conclude` reads downward through it.
 
-Controls and confirmation are trained, the winner is exported and its threshold chosen, all of it is
-written down; only then is the test set opened.
+The winner is confirmed, exported and its threshold chosen, and all of it is written down; only
+then is the test set opened.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from rich.console import Console
 
 from tune_bio.console.progress import progress_bar
 from tune_bio.controls import Control, Flag
-from tune_bio.records.manifest_file import write_manifest
 from tune_bio.records.tables import Records, config_of_row
 from tune_bio.study.controls import (
     controls_entry,
@@ -22,77 +21,101 @@ from tune_bio.study.controls import (
 )
 from tune_bio.study.evaluation import choose_thresholds, evaluate_finalists
 from tune_bio.study.export import ExportedTrial, export_best
-from tune_bio.study.follow_up.ablation import Ablation, ablation_entry, ablation_jobs
+from tune_bio.study.follow_up.ablation import ablation_entry, ablation_jobs
 from tune_bio.study.follow_up.after_search import FollowUp, best_searched_trial
 from tune_bio.study.follow_up.confirmation import (
     ConfirmedFinalist,
-    Finalist,
     confirmed_finalists,
     replicate_jobs,
 )
 from tune_bio.study.follow_up.resplits import resplit_jobs, resplits_entry
 from tune_bio.study.planning.plan import Plan
+from tune_bio.study.running_study import RunningStudy
 from tune_bio.study.test_set import earlier_openings, open_test_set, plan_opening
+
+Entry = dict[str, Any]
 
 
 @dataclass
 class Verdict:
-    """The exported trial, the finalists that were confirmed, flags; and whether it was stopped."""
+    """The exported trial, the confirmed finalists and the flags.
+
+    stopped: Ctrl-C was pressed on the way; what was concluded before is complete.
+    unfinished: something that was asked for has not been trained to its end.
+    """
 
     best: ExportedTrial | None = None
     confirmed: list[ConfirmedFinalist] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
     stopped: bool = False
+    unfinished: bool = False
 
 
-def conclude(
-    plan: Plan, records: Records, after: FollowUp, manifest: dict[str, Any], console: Console
-) -> Verdict:
-    """Export the winner, and only then open the test set; `manifest` is completed."""
-    manifest["confirmed"] = []
-    if after.finalists is None:  # the search was interrupted
-        return Verdict(export_best(plan, records))
-    judged = Verdict()
+def conclude(study: RunningStudy, follow_up: FollowUp, console: Console) -> Verdict:
+    """Choose and export the winner, open the test set, and check everything for flags."""
+    plan, records, manifest = study.plan, study.records, study.manifest
+    verdict = Verdict()
     try:
-        judged.confirmed, notes = _confirmed(plan, records, after.finalists)
-        ablation, more = _ablation(plan, records, after.ablation)
-        again, lacking = _resplits(plan, records, after)
-        manifest |= {"ablation": ablation, "resplits": again}
-        manifest["left_out"] = [*manifest["left_out"], *notes, *more, *lacking]
-        winner = judged.confirmed[0].median if judged.confirmed else None
-        judged.best = export_best(plan, records, winner)
-        manifest["confirmed"] = [_described(one) for one in judged.confirmed]
-        records.evaluations = []
-        if judged.best and judged.confirmed:
-            _open(plan, records, judged, manifest, console)
-        _control(plan, records, judged, after, manifest)
+        _choose_winner(study, follow_up, verdict)
+        if verdict.best and verdict.confirmed:
+            _evaluate_on_test(study, verdict, console)
+        if follow_up.finalists is not None:  # else the search was interrupted
+            _check_with_controls(study, follow_up, verdict)
     except KeyboardInterrupt:
-        judged.stopped = True
-    return judged
+        verdict.stopped = True
+    verdict.unfinished = is_unfinished(plan, records, follow_up)
+    records.write()
+    manifest.add(_final_entry(records, verdict))
+    return verdict
 
 
-def _confirmed(
-    plan: Plan, records: Records, finalists: Sequence[Finalist]
+def _choose_winner(study: RunningStudy, follow_up: FollowUp, verdict: Verdict) -> None:
+    """Confirm the finalists, export the winner, and write down what was found."""
+    plan, records, manifest = study.plan, study.records, study.manifest
+    records.evaluations = []
+    verdict.confirmed, unconfirmed = _confirm(plan, records, follow_up)
+    ablation, not_ablated = _ablation(plan, records, follow_up)
+    resplits, not_resplit = _resplits(plan, records, follow_up)
+    winner = verdict.confirmed[0].median if verdict.confirmed else None
+    verdict.best = export_best(plan, records, winner)
+    confirmed = [_confirmed_entry(finalist) for finalist in verdict.confirmed]
+    manifest.add(
+        {"confirmed": confirmed, "ablation": ablation, "resplits": resplits},
+        left_out=[*unconfirmed, *not_ablated, *not_resplit],
+    )
+
+
+def _confirm(
+    plan: Plan, records: Records, follow_up: FollowUp
 ) -> tuple[list[ConfirmedFinalist], list[str]]:
-    """The finalists all of whose replicates ended well, if none is left open; and what is not."""
+    """Return the confirmed finalists, and notes on what is not confirmed.
+
+    None is confirmed as long as a replicate of any has still to be trained.
+    """
+    finalists = follow_up.finalists
+    if finalists is None:
+        return [], []
     if replicate_jobs(records, finalists):
         unfinished = (
             "not all replicates of the finalists ended: nothing is confirmed, and the test set "
             "stays sealed; --resume goes on"
         )
         return [], [unfinished]
-    found = confirmed_finalists(plan, records, finalists)
-    lost = [one.trial for one in finalists if one not in [c.finalist for c in found]]
-    return found, [f"{trial} was not confirmed: a replicate failed or diverged" for trial in lost]
+    confirmed = confirmed_finalists(plan, records, finalists)
+    known = [candidate.finalist for candidate in confirmed]
+    lost = [finalist.trial for finalist in finalists if finalist not in known]
+    notes = [f"{trial} was not confirmed: a replicate failed or diverged" for trial in lost]
+    return confirmed, notes
 
 
 def _ablation(
-    plan: Plan, records: Records, ablation: Ablation | None
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """The manifest's entry, None where nothing was changed; and what is not done."""
+    plan: Plan, records: Records, follow_up: FollowUp
+) -> tuple[Entry | None, Sequence[str]]:
+    """Return the manifest's entry, None where nothing was changed, and notes on what is missing."""
+    ablation = follow_up.ablation
     if ablation is None:
-        wanted = plan.settings.ablate
-        return None, ["no winner was confirmed, so none is ablated"] if wanted else []
+        missed = plan.settings.ablate and follow_up.finalists is not None
+        return None, ["no winner was confirmed, so none is ablated"] if missed else []
     notes = list(ablation.notes)
     if ablation_jobs(records, ablation):
         notes.append("not all of the winner's changes were trained; --resume goes on")
@@ -100,75 +123,80 @@ def _ablation(
 
 
 def _resplits(
-    plan: Plan, records: Records, after: FollowUp
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """The manifest's entry, None where there are no re-splits; and what is not done."""
-    if not after.splits or after.finalists is None:
+    plan: Plan, records: Records, follow_up: FollowUp
+) -> tuple[Entry | None, Sequence[str]]:
+    """Return the manifest's entry, None without re-splits, and notes on what is missing."""
+    resplits, finalists = follow_up.resplits, follow_up.finalists
+    if not resplits or finalists is None:
         return None, []
-    open_ones = resplit_jobs(plan, records, after.finalists, list(after.splits))
+    open_jobs = resplit_jobs(records, finalists, list(resplits))
     notes = ["not all finalists were trained on all re-splits; --resume goes on"]
-    described = resplits_entry(plan, records, after.finalists, after.splits)
-    return described, notes if open_ones else []
+    return resplits_entry(plan, records, finalists, resplits), notes if open_jobs else []
 
 
-def _open(
-    plan: Plan, records: Records, judged: Verdict, manifest: dict[str, Any], console: Console
-) -> None:
+def _evaluate_on_test(study: RunningStudy, verdict: Verdict, console: Console) -> None:
     """Fix the thresholds, write everything down, open the test set, and evaluate."""
-    assert judged.best is not None
-    trials = [trial for one in judged.confirmed for trial in one.finalist.replicates]
-    chosen = choose_thresholds(plan, records, trials)
-    chosen[judged.best.row["trial_id"]] = judged.best.threshold
-    manifest |= {"thresholds": chosen, "test_set_opened_before": earlier_openings(plan)}
-    write_manifest(plan.request.folder, manifest)
+    plan, records, manifest = study.plan, study.records, study.manifest
+    assert verdict.best is not None
+    trials = [trial for candidate in verdict.confirmed for trial in candidate.finalist.replicates]
+    thresholds = choose_thresholds(plan, records, trials)
+    thresholds[verdict.best.row["trial_id"]] = verdict.best.threshold
+    earlier = earlier_openings(plan)
+    manifest.add({"thresholds": thresholds, "test_set_opened_before": earlier})
     opening = plan_opening(plan, records, trials)
     if opening is not None:
-        # Logged first: whoever interrupts it has had it opened.
-        manifest["test_set_opened"] = [*manifest["test_set_opened"], opening]
-        write_manifest(plan.request.folder, manifest)
-        with progress_bar(console, "predicting test images") as tell:
-            open_test_set(plan, records, opening, tell)
-    undefined = evaluate_finalists(plan, records, trials, chosen)
-    manifest["left_out"] = [*manifest["left_out"], *undefined]
+        # Logged first: if this is interrupted, the test set has been opened all the same.
+        manifest.add({"test_set_opened": [*manifest["test_set_opened"], opening]})
+        with progress_bar(console, "predicting test images") as report:
+            open_test_set(plan, records, opening, report)
+    undefined = evaluate_finalists(plan, records, trials, thresholds)
+    manifest.add({}, left_out=undefined)
 
 
-def _control(
-    plan: Plan,
-    records: Records,
-    judged: Verdict,
-    after: FollowUp,
-    manifest: dict[str, Any],
-) -> None:
+def _check_with_controls(study: RunningStudy, follow_up: FollowUp, verdict: Verdict) -> None:
     """Fit the simple predictors, and raise the flags."""
-    top, controls = best_searched_trial(plan, records), list[Control]()
-    stopped = is_unfinished(plan, records, after)  # then nothing is trained any more
-    shuffled = None if stopped else after.shuffled()
-    if plan.settings.controls and top is not None:
-        controls = fit_simple_predictors(plan, records, config_of_row(records.trials[top]))
+    plan, records = study.plan, study.records
+    best, controls = best_searched_trial(plan, records), list[Control]()
+    # After an interruption nothing more is trained.
+    interrupted = is_unfinished(plan, records, follow_up)
+    shuffled = None if interrupted else follow_up.shuffled_control()
+    if plan.settings.controls and best is not None:
+        controls = fit_simple_predictors(plan, records, config_of_row(records.trials[best]))
         score_controls_on_test(plan, records, controls)
-    best = judged.best.row if judged.best else None
-    judged.flags = raise_flags(plan, records, controls, shuffled, best)
-    manifest |= {
-        "controls": controls_entry(controls, shuffled),
-        "flags": [{"kind": flag.kind, "message": flag.message} for flag in judged.flags],
-    }
+    exported = verdict.best.row if verdict.best else None
+    verdict.flags = raise_flags(plan, records, controls, shuffled, exported)
+    study.manifest.add(
+        {
+            "controls": controls_entry(controls, shuffled),
+            "flags": [{"kind": flag.kind, "message": flag.message} for flag in verdict.flags],
+        }
+    )
 
 
-def _described(one: ConfirmedFinalist) -> dict[str, Any]:
+def _final_entry(records: Records, verdict: Verdict) -> Entry:
     return {
-        "trial": one.finalist.trial,
-        "config_id": one.finalist.config_id,
-        "scores": dict(one.scores),
-        "mean": one.mean,
-        "median": one.median,
+        "best_trial": verdict.best.row["trial_id"] if verdict.best else None,
+        "seconds": records.seconds_since_start(),
+        "timeline": records.timeline,
+        "interrupted": verdict.stopped or verdict.unfinished,
     }
 
 
-def is_unfinished(plan: Plan, records: Records, after: FollowUp) -> bool:
-    """Whether something that is wanted was begun and not ended, or never begun.
+def _confirmed_entry(confirmed: ConfirmedFinalist) -> Entry:
+    return {
+        "trial": confirmed.finalist.trial,
+        "config_id": confirmed.finalist.config_id,
+        "scores": dict(confirmed.scores),
+        "mean": confirmed.mean,
+        "median": confirmed.median,
+    }
 
-    A replicate of what is no finalist any more may stay unfinished for ever.
+
+def is_unfinished(plan: Plan, records: Records, follow_up: FollowUp) -> bool:
+    """Return True if something that was asked for has not been trained to its end.
+
+    A replicate of a configuration that is no longer a finalist may stay unfinished.
     """
     searched = [row for row in records.trials.values() if row["replicate"] == 0]
-    unfinished = any(row["status"] == "interrupted" for row in searched)
-    return unfinished or len(searched) < plan.trials or after.is_open
+    interrupted = any(row["status"] == "interrupted" for row in searched)
+    return interrupted or len(searched) < plan.trials or follow_up.is_open

@@ -1,148 +1,211 @@
-"""What the command tells a person before and after a study."""
+"""Lines that the command prints before, during and after a study."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 
 from tune_bio.common.labels import format_duration
+from tune_bio.console.progress import hyperparameters_text
+from tune_bio.controls import Flag
 from tune_bio.datasets.audit.console import print_findings
 from tune_bio.datasets.images import Dataset
-from tune_bio.ray_tune.environment import token_path
+from tune_bio.ray_tune.connection import Dashboard
+from tune_bio.records.schema import Row
 from tune_bio.reuse.prefixes import CHECKPOINTS
-from tune_bio.study.cost_estimate import CostEstimate, estimate_cost, feature_seconds
-from tune_bio.study.frozen_features import FeaturePlan, StudyFeatures, plan_features
+from tune_bio.space.settings import SearchSettings
+from tune_bio.study.cost_estimate import CostEstimate
+from tune_bio.study.export import ExportedTrial
+from tune_bio.study.follow_up.confirmation import ConfirmedFinalist
+from tune_bio.study.frozen_features import FeaturePlan, StudyFeatures
 from tune_bio.study.planning.plan import Plan, follow_up_trials, space_summary
 
+MIB, GIB = 2**20, 2**30
 
-def print_plan(plan: Plan, dashboard: str | None, console: Console) -> None:
-    """Say what will run, on what, and what was left out."""
+
+def print_plan(plan: Plan, dashboard: Dashboard | None, console: Console) -> None:
+    """Print what will run, on what, and what was left out."""
     settings, data = plan.settings, plan.dataset
-    title = f"[bold]{escape(plan.request.name)}[/]"
-    how = "a list of configurations" if plan.listed is not None else f"searcher {settings.searcher}"
+    method = (
+        "a list of configurations" if plan.listed is not None else f"searcher {settings.searcher}"
+    )
     print_line(
         console,
-        f"{title}: {plan.trials} trials by {how}, scheduler {settings.scheduler}, up to "
-        f"{settings.max_epochs} epochs, ranked by {settings.metric}",
+        f"[bold]{escape(plan.request.name)}[/]: {plan.trials} trials by {method}, scheduler "
+        f"{settings.scheduler}, up to {settings.max_epochs} epochs, ranked by {settings.metric}",
     )
-    parts = []
-    for name, split in data.splits.items():
-        patients = len(set(split.patients.tolist()))
-        parts.append(
-            f"{name} {len(split)}" + (f" ({patients} patients)" if data.patients_known else "")
-        )
-    print_line(console, f"data: {escape(data.source)}; images: {', '.join(parts)}")
+    print_line(console, f"data: {escape(data.source)}; images: {_split_counts(data)}")
     print_line(console, f"pixels: {_pixels(data)}")
     source = data.train.source
     if source.cached_bytes:
-        kept = f"{source.cached_bytes / 2**20:.1f} MiB of decoded images"
-        print_line(console, f"cache: {kept} in {escape(str(source.cache_folder))}")
+        folder = escape(str(source.cache_folder))
+        print_line(console, f"cache: {_mib(source.cached_bytes)} of decoded images in {folder}")
     print_line(console, f"resources: {plan.allotment}")
     limit = f"at most {settings.checkpoint_gib:g} GiB in {plan.request.folder / CHECKPOINTS}"
     print_line(console, f"checkpoints: {escape(limit)}")
     if plan.request.resume:
         print_line(console, "resumed: what is on record is kept, and not trained again")
     print_findings(plan.audit.findings, console)
-    for note in data.notes:
-        print_line(console, f"[yellow]note:[/] {escape(note)}")
-    for entry in plan.left_out:
-        print_line(console, f"[yellow]left out:[/] {escape(entry)}")
-    if plan.allotment.gpus and not torch.cuda.is_available():
-        print_line(
-            console,
-            "[yellow]note:[/] PyTorch sees no GPU on this machine; a trial that sees none either "
-            "trains on the CPU",
-        )
+    for note in (*data.notes, *plan.notes):
+        print_note(note, console)
+    _print_left_out(plan.left_out, console)
     if dashboard is not None:
         print_line(
-            console, f"dashboard: {dashboard}, from this machine only (elsewhere: an SSH tunnel)"
+            console,
+            f"dashboard: {dashboard.url}, from this machine only (elsewhere: an SSH tunnel)",
         )
-        if token_path().is_file():
-            print_line(console, f"  its token: {token_path().read_text().strip()}")
+        if dashboard.token:
+            print_line(console, f"  its token: {dashboard.token}")
 
 
-def _pixels(data: Dataset) -> str:
-    """Size, colour and depth of the images, for people."""
-    size = "x".join(map(str, data.shape)) if data.shape is not None else f"mixed, about {data.size}"
-    colour = "grey" if data.channels == 1 else "colour"
-    return f"{size} px, {colour}, {8 * data.dtype.itemsize} bit"
-
-
-def print_dry_run(plan: Plan, console: Console) -> None:
-    """--dry-run: everything that is known before the first trial, and the cost."""
+def print_dry_run(plan: Plan, features: FeaturePlan, cost: CostEstimate, console: Console) -> None:
+    """Print everything that is known before the first trial, and the cost."""
     print_plan(plan, None, console)
     print_line(console, "search space:")
     for name, text in space_summary(plan).items():
         print_line(console, f"  {name:16} {escape(text)}")
     if plan.listed is not None:
         print_line(console, f"  {len(plan.listed)} configurations, each once")
-    frozen = plan_features(plan)
-    for entry in _frozen(plan, frozen):
-        print_line(console, entry)
-    cost = estimate_cost(plan, frozen)
+    for line in _planned_features(features, cost):
+        print_line(console, line)
     print_line(console, f"estimated time: {cost.search}, from one batch of each kind of trial")
-    for entry in _afterwards(plan, cost):
-        print_line(console, entry)
+    for line in _follow_up_cost(plan, cost):
+        print_line(console, line)
     print_line(console, "dry run: nothing was trained, nothing written")
 
 
-def _afterwards(plan: Plan, cost: CostEstimate) -> Iterator[str]:
-    """What follows the search, and its cost."""
-    more = follow_up_trials(plan)
-    counts = {
-        "under fresh seeds": more.replicates,
-        "on re-splits": more.resplits,
-        "of the ablation": more.changes,
-    }
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    if told:
-        seconds = format_duration(cost.afterwards)
-        yield f"  then at most {cost.trials} more trials ({told}): about {seconds}"
+def print_features(features: StudyFeatures, console: Console) -> None:
+    """Print which frozen features are there, and where there are none."""
+    for entry in features.described:
+        origin = "computed" if entry["computed"] else "from before"
+        text = f"{entry['of']}, {_mib(entry['bytes'])}, {origin}"
+        print_line(console, f"frozen features: {escape(text)}")
+    _print_left_out(features.notes, console)
 
 
-def _frozen(plan: Plan, frozen: FeaturePlan) -> Iterator[str]:
-    """What computing frozen features will take, by set and in all."""
-    costs = {wanted: feature_seconds(plan, frozen, wanted) for wanted in frozen.missing}
-    for wanted in (*frozen.kept, *frozen.missing):
-        seconds = (
-            f"about {format_duration(costs[wanted])}" if wanted in costs else "kept from before"
-        )
-        yield f"frozen features: {escape(str(wanted.part))}, {_mib(wanted.nbytes)}, {seconds}"
-    if len(costs) > 1:
-        size = sum(wanted.nbytes for wanted in costs)
-        yield f"  in all {_mib(size)} to compute, about {format_duration(sum(costs.values()))}"
-    for entry in frozen.notes:
-        yield f"[yellow]left out:[/] {escape(entry)}"
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
-
-
-def print_features(frozen: StudyFeatures, console: Console) -> None:
-    """Say which frozen features there are, and where there are none."""
-    for found in frozen.described:
-        how = "computed" if found["computed"] else "from before"
-        told = f"{found['of']}, {_mib(found['bytes'])}, {how}"
-        print_line(console, f"frozen features: {escape(told)}")
-    for entry in frozen.notes:
-        print_line(console, f"[yellow]left out:[/] {escape(entry)}")
-
-
-def print_finalists(trials: Sequence[str], plan: Plan, console: Console) -> None:
-    """Say which trials' configurations are trained again, and how often."""
-    seeds = f"{plan.settings.replicates} seeds"
-    if plan.settings.resplit:
-        seeds += f" and on {plan.settings.replicates} re-splits"
+def print_finalists(trials: Sequence[str], settings: SearchSettings, console: Console) -> None:
+    """Print which trials' configurations are trained again, and how often."""
+    seeds = f"{settings.replicates} seeds"
+    if settings.resplit:
+        seeds += f" and on {settings.replicates} re-splits"
     print_line(console, f"confirmation: {', '.join(trials)}, each under {seeds}, to the end")
 
 
 def print_ablation(winner: str, changes: int, trials: int, console: Console) -> None:
-    """Say how many changes of the winner are trained."""
+    """Print how many changes of the winner are trained."""
     print_line(console, f"ablation: {winner} with one change at a time, {changes}; {trials} trials")
+
+
+def print_outcome(
+    plan: Plan,
+    trials: Sequence[Row],
+    best: ExportedTrial | None,
+    confirmed: Sequence[ConfirmedFinalist],
+    flags: Sequence[Flag],
+    checkpoint_bytes: int,
+    console: Console,
+) -> None:
+    """Print how the study ended, what is best, and where everything is."""
+    counts = Counter(row["status"] for row in trials)
+    summary = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items())
+    print_line(console, f"{len(trials)} trials: {summary or 'none'}")
+    for row in trials:
+        if row["status"] == "failed":
+            print_line(console, f"[red]{row['trial_id']} failed:[/] {escape(str(row['error']))}")
+    if best is not None:
+        row = best.row
+        print_line(
+            console,
+            f"best: [bold]{row['trial_id']}[/] {plan.settings.metric} [bold]{best.value:.4f}[/] "
+            f"at epoch {row['best_epoch']}; {escape(hyperparameters_text(row, plan.searched))}",
+        )
+    for finalist in confirmed:
+        scores = _confirmed_scores(plan.settings, trials, finalist)
+        print_line(console, f"confirmed: {finalist.finalist.trial}, {scores}")
+    for flag in flags:
+        print_line(console, f"[yellow]flag:[/] {escape(flag.message)}")
+    reused = sum(row.get("epochs_run", 0) - row.get("epochs_trained", 0) for row in trials)
+    if reused:
+        trained = sum(row.get("epochs_trained", 0) for row in trials)
+        print_line(console, f"epochs: {trained} trained, {reused} taken from checkpoints")
+    print_line(console, f"results: {escape(str(plan.request.folder))} (begin with report.html)")
+    size = f"{checkpoint_bytes / GIB:.2f} GiB"
+    print_line(console, f"checkpoints: {size}; delete them if nothing is to follow")
+
+
+def print_note(note: str, console: Console) -> None:
+    """Print a note."""
+    print_line(console, f"[yellow]note:[/] {escape(note)}")
 
 
 def print_line(console: Console, text: str) -> None:
     """Print a line, however long."""
     console.print(text, soft_wrap=True)
+
+
+def _print_left_out(entries: Sequence[str], console: Console) -> None:
+    for entry in entries:
+        print_line(console, f"[yellow]left out:[/] {escape(entry)}")
+
+
+def _split_counts(data: Dataset) -> str:
+    """Return the numbers of images, and of patients where they are known, of each split."""
+    counts = []
+    for name, split in data.splits.items():
+        patients = f" ({len(set(split.patients.tolist()))} patients)" if data.patients_known else ""
+        counts.append(f"{name} {len(split)}{patients}")
+    return ", ".join(counts)
+
+
+def _pixels(data: Dataset) -> str:
+    """Return size, colour and depth of the images as text."""
+    size = "x".join(map(str, data.shape)) if data.shape is not None else f"mixed, about {data.size}"
+    colour = "grey" if data.channels == 1 else "colour"
+    return f"{size} px, {colour}, {8 * data.dtype.itemsize} bit"
+
+
+def _planned_features(features: FeaturePlan, cost: CostEstimate) -> Iterator[str]:
+    """Yield what computing frozen features will take, by set and in total."""
+    for feature_set in (*features.kept, *features.missing):
+        seconds = cost.feature_seconds.get(feature_set)
+        origin = "kept from before" if seconds is None else f"about {format_duration(seconds)}"
+        size = _mib(feature_set.nbytes)
+        yield f"frozen features: {escape(str(feature_set.part))}, {size}, {origin}"
+    if len(cost.feature_seconds) > 1:
+        size = _mib(sum(feature_set.nbytes for feature_set in cost.feature_seconds))
+        total = format_duration(sum(cost.feature_seconds.values()))
+        yield f"  in all {size} to compute, about {total}"
+    for note in features.notes:
+        yield f"[yellow]left out:[/] {escape(note)}"
+
+
+def _follow_up_cost(plan: Plan, cost: CostEstimate) -> Iterator[str]:
+    """Yield what follows the search, and its cost."""
+    numbers = follow_up_trials(plan)
+    counts = {
+        "under fresh seeds": numbers.replicates,
+        "on re-splits": numbers.resplits,
+        "of the ablation": numbers.ablations,
+    }
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    if kinds:
+        duration = format_duration(cost.afterwards)
+        yield f"  then at most {numbers.trials} more trials ({kinds}): about {duration}"
+
+
+def _confirmed_scores(
+    settings: SearchSettings, trials: Sequence[Row], confirmed: ConfirmedFinalist
+) -> str:
+    """Return a finalist's mean on validation, and its median replicate's AUROC on test."""
+    row = next(row for row in trials if row["trial_id"] == confirmed.median)
+    mean = f"{settings.metric} [bold]{confirmed.mean:.4f}[/] over {len(confirmed.scores)} seeds"
+    if row.get("test_auroc") is None:
+        return mean
+    low, high = row.get("test_auroc_low"), row.get("test_auroc_high")
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    return f"{mean}; test AUROC of {confirmed.median} [bold]{row['test_auroc']:.3f}[/]{interval}"
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.1f} MiB"

@@ -1,7 +1,7 @@
-"""What a study will cost, estimated by timing one batch of each kind of trial."""
+"""The cost of a study, estimated by timing one batch of each kind of trial."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -28,18 +28,20 @@ BATCHES = 2  # the first one warms up
 class CostEstimate:
     """Seconds on this machine.
 
-    Of the search, if no trial is stopped early and if all are at the first rung; and of `trials`
-    more behind it, at most, which are all trained to the end.
+    longest, shortest: of the search, if no trial is stopped early, and if all are stopped at the
+        first rung.
+    afterwards: of the trials that follow the search, at most; all are trained to the end.
+    feature_seconds: of each feature set that has to be computed; part of the search's seconds.
     """
 
     longest: float
     shortest: float
     afterwards: float
-    trials: int
+    feature_seconds: Mapping[FeatureSet, float]
 
     @property
     def search(self) -> str:
-        """The search's time, for people."""
+        """The search's time as text."""
         if self.shortest == self.longest:
             return f"about {format_duration(self.longest)}"
         return (
@@ -48,60 +50,70 @@ class CostEstimate:
         )
 
 
-def estimate_cost(plan: Plan, frozen: FeaturePlan) -> CostEstimate:
-    """Time one training and one evaluation batch a kind of epoch; multiply by what is planned.
+def estimate_cost(plan: Plan, features: FeaturePlan) -> CostEstimate:
+    """Estimate a study's cost by timing one training and one evaluation batch per kind of epoch.
 
-    And one batch of each feature set that is still to be computed. Of a list, trials that share
-    their first epochs are one training. What follows a search is taken to be as long as its trials.
+    One batch of each feature set that is still to be computed is timed too. In a list, trials that
+    share their first epochs are one training. Trials that follow a search are taken to be as long
+    as its own.
     """
     trainings = _trainings(plan)
-    kinds = {_kind(k): k for c in trainings for k, _ in _epochs(c, c.epochs)}
+    kinds = {
+        _kind(kind): kind for config in trainings for kind, _ in _epochs(config, config.epochs)
+    }
     with _threads(plan.allotment.cpus):
-        seconds = {kind: _epoch_seconds(plan, frozen, config) for kind, config in kinds.items()}
-    early = plan.settings.grace_period if plan.settings.scheduler != "none" else None
+        seconds = {key: _epoch_seconds(plan, features, kind) for key, kind in kinds.items()}
+    first_rung = plan.settings.grace_period if plan.settings.scheduler != "none" else None
 
-    def trial(config: TrialConfig, epochs: int) -> float:
-        return sum(n * seconds[_kind(kind)] for kind, n in _epochs(config, epochs))
+    def trial_seconds(config: TrialConfig, epochs: int) -> float:
+        return sum(count * seconds[_kind(kind)] for kind, count in _epochs(config, epochs))
 
-    trials = plan.trials if plan.listed is None else len(plan.listed)
-    base_array = sum(trial(c, c.epochs) for c in trainings)
-    cut = sum(trial(c, min(early or c.epochs, c.epochs)) for c in trainings)
-    if plan.listed is None:  # then these are the kinds of trial, and not the trials
-        base_array, cut = base_array / len(trainings) * trials, cut / len(trainings) * trials
-    before = sum(feature_seconds(plan, frozen, wanted) for wanted in frozen.missing)
-    at_once = plan.allotment.concurrent
-    more = follow_up_trials(plan).trials
-    afterwards = base_array / trials * more / at_once
-    return CostEstimate(before + base_array / at_once, before + cut / at_once, afterwards, more)
+    complete = sum(trial_seconds(config, config.epochs) for config in trainings)
+    stopped = sum(
+        trial_seconds(config, min(first_rung or config.epochs, config.epochs))
+        for config in trainings
+    )
+    if plan.listed is None:  # then the trainings are the kinds of trial, and not the trials
+        complete *= plan.trials / len(trainings)
+        stopped *= plan.trials / len(trainings)
+    feature_seconds = {
+        feature_set: _feature_seconds(plan, features, feature_set)
+        for feature_set in features.missing
+    }
+    before, concurrent = sum(feature_seconds.values()), plan.allotment.concurrent
+    return CostEstimate(
+        longest=before + complete / concurrent,
+        shortest=before + stopped / concurrent,
+        afterwards=complete / plan.trials * follow_up_trials(plan).trials / concurrent,
+        feature_seconds=feature_seconds,
+    )
 
 
 def _trainings(plan: Plan) -> list[TrialConfig]:
-    """The trainings of a list, or one of each kind that the search space has."""
+    """Return the trainings of a list, or one of each kind that the search space has."""
     if plan.listed is None:
-        return [TrialConfig.of(plan.finish(params)) for params in plan.branches.leaves]
-    listed = [TrialConfig.of(plan.finish(params)) for params in plan.listed]
-    return [listed[positions[-1]] for positions in group_by_prefix(listed)]
+        return list(plan.configs)
+    return [plan.configs[positions[-1]] for positions in group_by_prefix(plan.configs)]
 
 
-def feature_seconds(plan: Plan, frozen: FeaturePlan, wanted: FeatureSet) -> float:
-    """How long it will take to compute a feature set."""
-    size = wanted.part.geometry.image_size
-    data = _few_images(plan, wanted.config, feature_batch(size))
-    model = build_model(wanted.config, len(data.classes), data.format.channels)
-    transform = input_transform(wanted.config, data.format)
-    with _threads(wanted.maker.threads):
+def _feature_seconds(plan: Plan, features: FeaturePlan, feature_set: FeatureSet) -> float:
+    """Estimate the time to compute a feature set."""
+    size = feature_set.part.geometry.image_size
+    data = _few_images(plan, feature_set.config, feature_batch(size))
+    model = build_model(feature_set.config, len(data.classes), data.format.channels)
+    transform = input_transform(feature_set.config, data.format)
+    pixels = base_array(data.train.pixels)
+    with _threads(feature_set.maker.threads):
         times = []
         for _ in range(BATCHES):
             started = time.perf_counter()
-            compute_features(
-                model, wanted.cut, transform, base_array(data.train.pixels), "float32", CPU
-            )
+            compute_features(model, feature_set.cut, transform, pixels, "float32", CPU)
             times.append(time.perf_counter() - started)
-    return min(times) / len(data.train) * wanted.images / frozen.at_once
+    return min(times) / len(data.train) * feature_set.images / features.at_once
 
 
 def _epochs(config: TrialConfig, epochs: int) -> list[tuple[TrialConfig, int]]:
-    """The first epochs of a trial by kind: while it is frozen, and when everything trains."""
+    """Return a trial's first epochs by kind: while it is frozen, and when everything trains."""
     frozen = {"lp_ft": config.lp_epochs, "gradual": config.unfreeze_every}.get(
         config.freeze, epochs
     )
@@ -114,13 +126,13 @@ def _kind(config: TrialConfig) -> tuple[object, ...]:
     return config.model, config.freeze, config.augment, config.batch_size, Geometry.of(config)
 
 
-def _epoch_seconds(plan: Plan, frozen: FeaturePlan, config: TrialConfig) -> float:
-    """Seconds an epoch. The weights' values do not matter for the time, so none are loaded."""
+def _epoch_seconds(plan: Plan, features: FeaturePlan, config: TrialConfig) -> float:
+    """Measure an epoch. The weights' values do not matter for the time, so none are loaded."""
     train, val = plan.dataset.train, plan.dataset.val
     data = _few_images(plan, config, BATCHES * config.batch_size)
     part = FrozenPart.of(config)
-    if part in frozen.cuts:
-        cut = frozen.cuts[part]
+    if part in features.cuts:
+        cut = features.cuts[part]
         zeros = np.zeros((len(data.train), *cut.row), dtype=plan.settings.feature_dtype)
         data = data.with_features(cut, zeros, zeros)
     state = _untrained(config, data)

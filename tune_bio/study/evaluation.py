@@ -1,4 +1,4 @@
-"""Evaluation of the finalists on the test set: estimates, intervals, thresholds."""
+"""Evaluation of the finalists on validation and test: thresholds, metrics and their intervals."""
 
 import math
 from collections.abc import Sequence
@@ -22,28 +22,31 @@ COLUMNS = {"loss": (), "accuracy": ("low", "high"), "auroc": ("low", "high")}
 def choose_thresholds(
     plan: Plan, records: Records, trials: Sequence[str]
 ) -> dict[str, float | None]:
-    """Each trial's operating point, from its validation probabilities; None for many classes."""
+    """Return each trial's operating point, from its validation probabilities.
+
+    None where there are more than two classes.
+    """
     if len(plan.dataset.classes) > 2:
         return dict.fromkeys(trials)
     return {t: threshold_of(plan, records.predictions[t].astype(np.float64)) for t in trials}
 
 
 def evaluate_finalists(
-    plan: Plan, records: Records, trials: Sequence[str], chosen: dict[str, float | None]
+    plan: Plan, records: Records, trials: Sequence[str], thresholds: dict[str, float | None]
 ) -> list[str]:
-    """Put every metric of these trials, with its interval, into the records; what has none."""
-    records.evaluations, undefined = [], {}
+    """Record every metric of these trials with its interval; return notes on what has none."""
+    undefined: dict[str, str] = {}
     validation = SplitImages(records.images, records.patients, records.labels)
     for trial in trials:
-        for split, described, found in (
+        for split, images, probabilities in (
             ("val", validation, records.predictions.get(trial)),
             ("test", records.test, records.test_predictions.get(trial)),
         ):
-            if described is None or found is None:
+            if images is None or probabilities is None:
                 continue
             try:
-                rows = estimate_metrics(plan, described, found, chosen[trial])
-            except StatisticsError as error:  # as a test split without one of the classes
+                rows = estimate_metrics(plan, images, probabilities, thresholds[trial])
+            except StatisticsError as error:  # e.g. a test split without one of the classes
                 undefined[split] = f"the {split} split is not evaluated: {error}"
                 continue
             records.evaluations += [{"trial": trial, "split": split, **row} for row in rows]
@@ -54,26 +57,26 @@ def evaluate_finalists(
 
 def estimate_metrics(
     plan: Plan,
-    described: SplitImages,
-    found: npt.NDArray[np.floating[Any]],
+    images: SplitImages,
+    probabilities: npt.NDArray[np.floating[Any]],
     threshold: float | None,
 ) -> list[Row]:
-    """Every metric of a predictor on a split, as rows of the evaluations table.
+    """Return every metric of a predictor on a split, as rows of the evaluations table.
 
     Args:
         plan: gives classes, prevalence and the seed of the bootstrap.
-        described: the split.
-        found: class probabilities, (n, classes).
-        threshold: the predictor's operating point, where it has one.
+        images: the split.
+        probabilities: of the classes, (n, classes).
+        threshold: the predictor's operating point, or None.
 
     Raises:
-        StatisticsError: a class without images, or one patient alone.
+        StatisticsError: a class without images, or only one patient.
     """
-    probabilities = found.astype(np.float64)  # rounded to float32, a row does not sum to 1
-    found_estimates = evaluate_model(
-        described.labels,
-        probabilities / probabilities.sum(axis=1, keepdims=True),
-        described.patients,
+    exact = probabilities.astype(np.float64)  # rounded to float32, a row does not sum to 1
+    estimates = evaluate_model(
+        images.labels,
+        exact / exact.sum(axis=1, keepdims=True),
+        images.patients,
         classes=plan.dataset.classes,
         positive=plan.dataset.positive,
         threshold=threshold,
@@ -81,7 +84,7 @@ def estimate_metrics(
         patients_known=plan.dataset.patients_known,
         seed=plan.settings.seed,
     )
-    return list(map(_row, found_estimates))
+    return list(map(_row, estimates))
 
 
 def _row(estimate: Estimate) -> Row:

@@ -98,7 +98,7 @@ def backbone_of(plan: Plan, config: TrialConfig) -> Tensors | None:
     """The pretrained backbone that a configuration starts from, if it does."""
     if config.weights == "none":
         return None
-    file = plan.weights.found[config.model, config.weights]
+    file = plan.weights.files[config.model, config.weights]
     return as_tensors(load_backbone(config.model, file))
 
 

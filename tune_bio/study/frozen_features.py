@@ -94,7 +94,7 @@ def plan_features(plan: Plan) -> FeaturePlan:
             kept[found] = files
         else:
             missing.append(found)
-    fitting, too_large = _that_fit(missing, store.room([w.key for w in kept]))
+    fitting, too_large = _that_fit(missing, store.available_bytes([w.key for w in kept]))
     at_once = driver_threads(plan) if is_single_cpu_machine(plan) else plan.allotment.concurrent
     return FeaturePlan(kept, fitting, (*notes, *too_large), at_once)
 
@@ -124,7 +124,7 @@ def _make(
     """Compute what is missing; the sets that there are now, and what could not be computed."""
     store = feature_store_of(plan)
     size = sum(wanted.nbytes for wanted in found.missing)
-    store.make_room(size, [wanted.key for wanted in (*found.kept, *found.missing)])
+    store.make_space(size, [wanted.key for wanted in (*found.kept, *found.missing)])
     made: dict[FeatureSet, FeatureFiles] = {}
     failed = []
     images, done = sum(wanted.images for wanted in found.missing), 0
@@ -153,16 +153,14 @@ def feature_store_of(plan: Plan) -> FeatureStore:
 
 
 def _most_shared(plan: Plan) -> tuple[dict[FrozenPart, TrialConfig], list[str]]:
-    """The parts that the study can reach, a configuration each; no more than it has trials."""
-    params = plan.listed if plan.listed is not None else plan.branches.leaves
-    frozen = [p for p in params if p.get("freeze", "none") != "none"]
-    found = frozen_parts(TrialConfig.of(plan.finish(p)) for p in frozen)
-    chosen = {part: configs[0] for part, configs in list(found.items())[: plan.trials]}
-    if len(chosen) == len(found):
+    """Return the frozen parts of a study with a configuration each; no more than it has trials."""
+    by_part = frozen_parts(config for config in plan.configs if config.freeze != "none")
+    chosen = {part: configs[0] for part, configs in list(by_part.items())[: plan.trials]}
+    if len(chosen) == len(by_part):
         return chosen, []
     return chosen, [
-        f"features of {len(found) - len(chosen)} of {len(found)} frozen parts: there are more of "
-        "them than trials, and those that most branches share are computed"
+        f"features of {len(by_part) - len(chosen)} of {len(by_part)} frozen parts: there are more "
+        "of them than trials, and those that most branches share are computed"
     ]
 
 
@@ -181,7 +179,7 @@ def _that_fit(missing: list[FeatureSet], room: int) -> tuple[tuple[FeatureSet, .
 
 
 def _tried(plan: Plan, config: TrialConfig) -> FeatureCut:
-    file = plan.weights.found[config.model, config.weights]
+    file = plan.weights.files[config.model, config.weights]
     backbone = as_tensors(load_backbone(config.model, file))
     train, geometry = plan.dataset.train, Geometry.of(config)
     few = np.linspace(0, len(train) - 1, num=min(VERIFY_IMAGES, len(train))).astype(np.intp)
@@ -191,7 +189,7 @@ def _tried(plan: Plan, config: TrialConfig) -> FeatureCut:
 
 
 def _weights(plan: Plan, config: TrialConfig) -> str:
-    return plan.weights.found[config.model, config.weights].sha256
+    return plan.weights.files[config.model, config.weights].sha256
 
 
 def _maker(plan: Plan) -> FeatureMaker:

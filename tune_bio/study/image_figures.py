@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.draw_all import save_image_figure
+from tune_bio.analysis.figures.draw_all import render_figures
 from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.image_sheets import (
-    ACROSS,
+    IMAGES_PER_SPLIT,
     MOST_CLASSES,
-    Shown,
+    DisplayImage,
     most_wrong,
     plot_inputs,
     plot_most_wrong,
@@ -63,12 +63,12 @@ def save_image_figures(
     drawn |= _network(config, dataset)
     texts = [*dataset.classes, *(name for names in named.values() for name in names)]
     texts += [one.patient for ones in wrong.values() for one in ones.shown]
-    return save_image_figure(material.study, folder, drawn, set("".join(texts)))
+    return render_figures(material.study, folder, drawn, set("".join(texts)))
 
 
 def as_seen(
     images: Images, transform: Transform, config: TrialConfig, *, training: bool = False
-) -> list[Shown]:
+) -> list[DisplayImage]:
     """The input of a network, (S, S, channels) each, but from 0 (black) to 1 (white).
 
     In training with the configuration's augmentation, by draws of its seed.
@@ -93,7 +93,7 @@ def _inputs(
     config: TrialConfig,
 ) -> Figure:
     """Of each class and split the first images of as many patients."""
-    each = ACROSS[len(splits)]
+    each = IMAGES_PER_SPLIT[len(splits)]
     found = {
         name: {
             split: as_seen(
@@ -138,8 +138,8 @@ def _by_name(
     named: Mapping[str, Sequence[str]],
     transform: Transform,
     config: TrialConfig,
-) -> dict[str, Shown]:
-    found: dict[str, Shown] = {}
+) -> dict[str, DisplayImage]:
+    found: dict[str, DisplayImage] = {}
     for split, names in named.items():
         images = splits[split]
         chosen = images.take(np.flatnonzero(np.isin(images.names, list(names))))

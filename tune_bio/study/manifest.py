@@ -1,11 +1,12 @@
-"""experiment.json: what was run, on what, with what, and what was left out."""
+"""experiment.json: what was run, on which data, with which software, and what was left out."""
 
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,39 @@ import psutil
 from tune_bio.common.hashing import array_sha256
 from tune_bio.datasets.images import Dataset, Images
 from tune_bio.datasets.transforms.geometry import Geometry
-from tune_bio.records.manifest_file import read_manifest
+from tune_bio.records.manifest_file import read_manifest, write_manifest
 from tune_bio.study.planning.plan import Plan, space_summary
 
-EXAMPLES = 20  # images or patients that the manifest names of each finding
+EXAMPLES = 20  # images or patients that the manifest names for each finding
 PACKAGES = (
     "tune_bio", "ray", "torch", "torchvision", "timm", "optuna", "scikit-learn", "numpy",
     "pandas", "pyarrow",
 )  # fmt: skip
 
 
+class StudyManifest:
+    """The manifest of a running study: each step adds its entry, and the file is written whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._entries: dict[str, Any] = {"left_out": []}
+
+    def add(self, entry: Mapping[str, Any], left_out: Sequence[str] = ()) -> None:
+        """Add a step's entry, and to the list of what was left out; write the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        notes = [*self._entries["left_out"], *left_out]
+        self._entries = {**self._entries, **entry, "left_out": notes}
+        write_manifest(self._folder, self._entries)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries[name]
+
+
 def plan_entry(plan: Plan) -> dict[str, Any]:
-    """The part of the manifest that is known before the first trial."""
+    """Return the entry that is known before the first trial."""
     return {
         "name": plan.request.name,
         "question": plan.space.question,
@@ -38,23 +60,22 @@ def plan_entry(plan: Plan) -> dict[str, Any]:
             "pinned": plan.space.pins,
             "hyperparameters": space_summary(plan),
             "distributions": {
-                name: [asdict(distribution) for distribution in found]
-                for name, found in plan.branches.distributions.items()
+                name: [asdict(distribution) for distribution in distributions]
+                for name, distributions in plan.branches.distributions.items()
             },
             "listed": len(plan.listed) if plan.listed is not None else None,
         },
         "data": dataset_entry(plan.dataset, plan.geometries),
-        "audit": plan.audit.to_json(most=EXAMPLES),
+        "audit": plan.audit.to_json(max_groups=EXAMPLES),
         "weights": {
             f"{model} {weights}": {
                 "file": file.path.name,
                 "origin": file.origin,
                 "sha256": file.sha256,
             }
-            for (model, weights), file in plan.weights.found.items()
+            for (model, weights), file in plan.weights.files.items()
         },
-        "left_out": list(plan.left_out),
-        "not_run": [asdict(one) for one in plan.not_run],
+        "not_run": [asdict(configuration) for configuration in plan.not_run],
         "resources": {
             "cpus_per_trial": plan.allotment.cpus,
             "gpus_per_trial": plan.allotment.gpus,
@@ -75,7 +96,7 @@ def plan_entry(plan: Plan) -> dict[str, Any]:
 
 
 def earlier_entry(plan: Plan) -> dict[str, Any]:
-    """What stays of the manifest of a study that is resumed, and when it was."""
+    """Return the entry that a resumed study takes over; an empty one for a new study."""
     if not plan.request.resume:
         return {}
     before = read_manifest(plan.request.folder)
@@ -88,13 +109,13 @@ def earlier_entry(plan: Plan) -> dict[str, Any]:
 
 
 def dataset_entry(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
-    """Counts and fingerprints of the splits; of the test split, nothing but those."""
+    """Return counts and fingerprints of the splits; nothing else is read of the test split."""
     return {
         "source": dataset.source,
         "synthetic": dataset.synthetic,
         "classes": list(dataset.classes),
         "positive_class": dataset.classes[dataset.positive],
-        "pixels": _describe_pixels(dataset, geometries),
+        "pixels": _pixels_entry(dataset, geometries),
         "split": dataset.split,
         "patients_known": dataset.patients_known,
         "patients_on_two_sides": dataset.patients_on_two_sides,
@@ -102,25 +123,25 @@ def dataset_entry(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str,
         "fingerprint": array_sha256(
             *(np.array([split.fingerprint]) for split in dataset.splits.values())
         ),
-        "splits": {name: _describe_split(dataset, split) for name, split in dataset.splits.items()},
+        "splits": {name: _split_entry(dataset, split) for name, split in dataset.splits.items()},
     }
 
 
-def _describe_pixels(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
-    """The originals' shape, and what is black and white at each geometry."""
+def _pixels_entry(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
+    """Return the originals' shape, and the values of black and white at each geometry."""
     formats = {geometry: dataset.pixel_format(geometry) for geometry in geometries}
     return {
         "shape": list(dataset.shape) if dataset.shape is not None else "mixed",
         "channels": dataset.channels,
         "dtype": dataset.dtype.name,
         "range": [
-            {**asdict(geometry), "black": found.low, "white": found.high}
-            for geometry, found in formats.items()
+            {**asdict(geometry), "black": format.low, "white": format.high}
+            for geometry, format in formats.items()
         ],
     }
 
 
-def _describe_split(dataset: Dataset, split: Images) -> dict[str, Any]:
+def _split_entry(dataset: Dataset, split: Images) -> dict[str, Any]:
     counts = np.bincount(split.labels, minlength=len(dataset.classes))
     return {
         "images": len(split),

@@ -1,8 +1,11 @@
-"""What trials will share, got ready in the driver: it is done while Ray starts."""
+"""The inputs that trials share: prepared in the driver while Ray starts, then put into Ray."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 
@@ -16,6 +19,7 @@ from tune_bio.ray_tune.feature_tasks import FeatureBlocks, features_by_tasks, fe
 from tune_bio.ray_tune.object_store import SharedInputs, share_inputs
 from tune_bio.reuse.frozen_features import FeatureSet
 from tune_bio.space.search_space import ModelWeights
+from tune_bio.study.console import print_features
 from tune_bio.study.frozen_features import (
     StudyFeatures,
     driver_threads,
@@ -23,56 +27,74 @@ from tune_bio.study.frozen_features import (
     make_study_features,
 )
 from tune_bio.study.planning.plan import Plan
+from tune_bio.study.running_study import RunningStudy
 
 
 @dataclass(frozen=True)
 class PreparedInputs:
     """Images at every geometry, pretrained backbones, and the features that the driver computes.
 
-    `frozen` is None where a cluster has more to compute them with.
+    `features` is None where a cluster can compute them on more than this machine's CPUs.
     """
 
     data: Mapping[Geometry, TrialData]
     backbones: Mapping[ModelWeights, Arrays]
-    frozen: StudyFeatures | None
+    features: StudyFeatures | None
+
+
+@contextmanager
+def preparation(plan: Plan, console: Console) -> Iterator["Future[PreparedInputs]"]:
+    """Prepare a study's inputs in a thread; leaving the block abandons what is not finished."""
+    abandoned = Event()
+    with ThreadPoolExecutor(1) as background:
+        try:
+            yield background.submit(prepare_inputs, plan, console, abandoned.is_set)
+        finally:
+            abandoned.set()
 
 
 def prepare_inputs(
     plan: Plan, console: Console, abandoned: Callable[[], bool] = lambda: False
 ) -> PreparedInputs:
-    """Do what can be done without Ray; AbandonedError as soon as `abandoned` says so."""
+    """Prepare everything that needs no Ray.
+
+    Raises:
+        AbandonedError: `abandoned` has become true.
+    """
     data = {geometry: prepare_data(plan.dataset, geometry) for geometry in plan.geometries}
-    backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.found.items()}
+    backbones = {pair: load_backbone(pair[0], file) for pair, file in plan.weights.files.items()}
 
-    def compute(wanted: FeatureSet) -> FeatureBlocks:
-        config = wanted.config
+    def compute(features: FeatureSet) -> FeatureBlocks:
+        config = features.config
         backbone = as_tensors(backbones[config.model, config.weights])
-        return features_in_driver(wanted, data[Geometry.of(config)], backbone, driver_threads(plan))
+        images = data[Geometry.of(config)]
+        return features_in_driver(features, images, backbone, driver_threads(plan))
 
-    with keep_fresh(_files(data.values())):
-        frozen = (
-            make_study_features(plan, console, compute, abandoned)
-            if is_single_cpu_machine(plan)
-            else None
-        )
-    return PreparedInputs(data, backbones, frozen)
+    if not is_single_cpu_machine(plan):
+        return PreparedInputs(data, backbones, None)
+    with keep_fresh(_mapped_files(data.values())):
+        features = make_study_features(plan, console, compute, abandoned)
+    return PreparedInputs(data, backbones, features)
 
 
-def share_prepared(
-    ready: PreparedInputs, plan: Plan, console: Console
-) -> tuple[SharedInputs, StudyFeatures]:
-    """Put everything into the object store; on a cluster, with the features that it computes."""
-    shared = share_inputs(ready.data, ready.backbones)
-    frozen = ready.frozen
-    if frozen is None:
+def share_with_trials(
+    study: RunningStudy, inputs: PreparedInputs, console: Console
+) -> SharedInputs:
+    """Put the inputs into Ray's object store; on a cluster, compute the features there first."""
+    plan, features = study.plan, inputs.features
+    shared = share_inputs(inputs.data, inputs.backbones)
+    if features is None:
         with keep_fresh(shared.files):
-            frozen = make_study_features(
-                plan, console, lambda w: features_by_tasks(w, shared, plan.allotment)
+            features = make_study_features(
+                plan, console, lambda missing: features_by_tasks(missing, shared, plan.allotment)
             )
-    return frozen.attached(shared), frozen
+    print_features(features, console)
+    study.manifest.add({"features": list(features.described)}, left_out=features.notes)
+    return features.attached(shared)
 
 
-def _files(data: Iterable[TrialData]) -> list[Path]:
-    """Where the images lie that are too many for memory."""
-    pixels = [base_array(split.pixels) for each in data for split in (each.train, each.val)]
-    return [path for path in map(mapped_file, pixels) if path is not None]
+def _mapped_files(data: Iterable[TrialData]) -> list[Path]:
+    """Return the files of those images that are too many for memory."""
+    splits = [split for prepared in data for split in (prepared.train, prepared.val)]
+    files = [mapped_file(base_array(split.pixels)) for split in splits]
+    return [path for path in files if path is not None]

@@ -1,9 +1,8 @@
-"""Resuming a study: its records are read, and told to a new search.
+"""Resuming a study: its records are read, and handed to a new search.
 
 Ray's own state is never restored.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from tune_bio.records.manifest_file import MANIFEST, read_manifest
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.schema import Row
 from tune_bio.records.tables import Records, config_of_row
-from tune_bio.records.trial_names import position_of, replicate_of
+from tune_bio.records.trial_names import TrialName
 from tune_bio.reuse.prefixes import prefix_identity
 from tune_bio.space.search_space import UnavailableBranch
 from tune_bio.space.trial_config import METRIC_MODES, WORST, Params, TrialConfig
@@ -20,14 +19,14 @@ from tune_bio.space.value_sources import RecordedSource
 from tune_bio.study.manifest import dataset_entry
 from tune_bio.study.planning.plan import Plan
 
-# What may be another when a study goes on; of the two lengths, more.
+# Settings that may change when a study goes on; the two lengths may only grow.
 FREE = (
     "time_budget", "max_concurrent", "gpus_per_trial", "stall_timeout", "checkpoint_gib",
     "num_trials", "max_epochs", "data", "finalists", "replicates", "resplit", "ablate",
     "controls", "prevalence",
 )  # fmt: skip
 
-# Of the manifest, what a study needs to go on.
+# Entries of the manifest that a study needs to go on.
 _NEEDED = {
     "settings.num_trials": int, "settings.max_epochs": int, "space.sha256": str,
     "space.pinned": dict, "data.fingerprint": str, "started": str, "test_set_opened": list,
@@ -35,7 +34,7 @@ _NEEDED = {
 
 
 def empty_records(plan: Plan) -> Records:
-    """The study's records, without a row yet."""
+    """Return the study's records, without a row yet."""
     validation = plan.dataset.val
     return Records(
         plan.request.folder,
@@ -47,7 +46,7 @@ def empty_records(plan: Plan) -> Records:
 
 
 def refuse_other_study(plan: Plan) -> None:
-    """Raise InputError where the study that is resumed was another one than the plan's."""
+    """Raise InputError if the study that is to be resumed is not the plan's."""
     manifest = _manifest_of(plan.request.folder)
     before, now = manifest["settings"], plan.settings.model_dump()
     for name, value in now.items():
@@ -63,7 +62,7 @@ def refuse_other_study(plan: Plan) -> None:
         if now[name] < before[name]:
             raise ConfigError(
                 f"the study began with {name}={before[name]} and is to go on with {now[name]}",
-                "it can be extended and not cut",
+                "it can be extended but not shortened",
             )
     space = manifest["space"]
     if space["sha256"] != plan.space.sha256 or space["pinned"] != plan.space.pins:
@@ -82,21 +81,21 @@ def refuse_other_study(plan: Plan) -> None:
 def _manifest_of(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     for name, kind in _NEEDED.items():
-        found: Any = manifest
+        value: Any = manifest
         for part in name.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        if not isinstance(found, kind):
+            value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
             raise ResultsError(
-                f"{folder / MANIFEST} is not as the study has written it ({name})",
+                f"{folder / MANIFEST} is not as the study wrote it ({name})",
                 "put the file back, or begin another study with --name",
             )
     return manifest
 
 
 def restore_records(plan: Plan, records: Records) -> list[RecordedTrial]:
-    """Read the records into `records`; the search's trials that are in them, in their order.
+    """Read the tables into `records`; return the search's trials that are in them, in order.
 
-    Those that did not end are `interrupted`, and so are those that are to become longer.
+    Trials that did not end are `interrupted`, and so are those that are to become longer.
 
     Raises:
         InputError: the plan cannot continue what is on record.
@@ -104,49 +103,48 @@ def restore_records(plan: Plan, records: Records) -> list[RecordedTrial]:
     records.restore()
     past = []
     for trial, row in records.trials.items():
-        # One that failed is tried again: without it its configuration is never confirmed.
-        if replicate_of(trial) and row["status"] in ("running", "failed"):
+        # A failed replicate is tried again: without it its configuration is never confirmed.
+        if not TrialName.parse(trial).is_searched and row["status"] in ("running", "failed"):
             row["status"] = "interrupted"
-    for trial in sorted(t for t in records.trials if not replicate_of(t)):
+    for trial in sorted(t for t in records.trials if TrialName.parse(t).is_searched):
         row = records.trials[trial]
-        position = position_of(trial)  # not its place here: others may not have begun
         config = config_of_row(row)
-        params: Params = {**config.params(), "seed": config.seed}
-        if row["status"] == "running" or _grows(plan, position, row, params):
+        if row["status"] == "running" or _grows(plan, row, config):
             row["status"] = "interrupted"
-        past.append(_past(plan, records, row, params))
+        past.append(_recorded_trial(plan, records, row, config))
     return past
 
 
-def _grows(plan: Plan, position: int, row: Row, params: Params) -> bool:
-    """Whether a trial that was completed has more epochs in this plan."""
-    before, now = TrialConfig.of(params), TrialConfig.of(_planned(plan, position, params))
-    if row["status"] != "completed" or now.epochs <= before.epochs:
+def _grows(plan: Plan, row: Row, recorded: TrialConfig) -> bool:
+    """Return True if a trial that was completed has more epochs in this plan."""
+    planned = _planned(plan, row["trial_id"], recorded)
+    if row["status"] != "completed" or planned.epochs <= recorded.epochs:
         return False
-    if prefix_identity(before) != prefix_identity(now):
+    if prefix_identity(recorded) != prefix_identity(planned):
         raise ConfigError(
-            f"{row['trial_id']} was trained over {before.epochs} epochs (lr_schedule="
-            f"{before.lr_schedule}, freeze={before.freeze}), which is no beginning of "
-            f"{now.epochs} epochs",
-            f"give --max-epochs {before.epochs}, or begin another study",
+            f"{row['trial_id']} was trained over {recorded.epochs} epochs (lr_schedule="
+            f"{recorded.lr_schedule}, freeze={recorded.freeze}), and a training over "
+            f"{planned.epochs} epochs does not begin so",
+            f"give --max-epochs {recorded.epochs}, or begin another study",
         )
     return True
 
 
-def _planned(plan: Plan, position: int, params: Params) -> Params:
-    """A past trial's hyperparameters as this plan would complete them."""
+def _planned(plan: Plan, trial: str, recorded: TrialConfig) -> TrialConfig:
+    """Return a recorded trial's configuration as this plan would complete it."""
     if plan.listed is None:
         try:
-            return plan.finish(plan.space.run(RecordedSource(params, {})))
-        except UnavailableBranch:  # its weights have gone: it stays as it is
-            return params
+            return plan.config(plan.space.run(RecordedSource(recorded.all_params(), {})))
+        except UnavailableBranch:  # its weights are gone: it stays as it is
+            return recorded
+    position = TrialName.parse(trial).position
     if position >= len(plan.listed):
         raise ResultsError(
             f"{len(plan.listed)} configurations are listed, and more are on record",
             "give the list that the study began with, or begin another study",
         )
-    planned = plan.finish(plan.listed[position])
-    if _without_length(planned) != _without_length(params):
+    planned = plan.config(plan.listed[position])
+    if _without_length(planned) != _without_length(recorded):
         raise ResultsError(
             f"configuration {position + 1} of the list is not the one on record",
             "give the list that the study began with, or begin another study",
@@ -154,14 +152,15 @@ def _planned(plan: Plan, position: int, params: Params) -> Params:
     return planned
 
 
-def _without_length(params: Mapping[str, Any]) -> dict[str, Any]:
+def _without_length(config: TrialConfig) -> Params:
+    params = config.all_params()
     return {name: value for name, value in params.items() if name not in ("epochs", "lp_epochs")}
 
 
-def _past(plan: Plan, records: Records, row: Row, params: Params) -> RecordedTrial:
+def _recorded_trial(plan: Plan, records: Records, row: Row, config: TrialConfig) -> RecordedTrial:
     metric = plan.settings.metric
     worst = WORST[METRIC_MODES[metric]]
     curve = records.curve(row["trial_id"])
     steps = tuple((epoch["epoch"], epoch.get(metric, worst)) for epoch in curve)
     at_best = records.epochs.get(row["trial_id"], {}).get(row.get("best_epoch", 0), {})
-    return RecordedTrial(row["trial_id"], params, row["status"], steps, at_best.get(metric, worst))
+    return RecordedTrial(row["trial_id"], config, row["status"], steps, at_best.get(metric, worst))

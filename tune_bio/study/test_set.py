@@ -1,4 +1,4 @@
-"""The test set: sealed until nothing is left to be chosen, then opened once, and on record.
+"""The test set: sealed until everything is chosen, then opened once, and logged.
 
 Winner, exported replicate and threshold are fixed before; a test score changes none of them.
 """
@@ -26,7 +26,7 @@ TestSetOpening = dict[str, Any]
 
 
 def plan_opening(plan: Plan, records: Records, trials: Sequence[str]) -> TestSetOpening | None:
-    """What is to be logged before these trials see the test images.
+    """Return the entry to log before these trials see the test images.
 
     None where their predictions are on record already: nothing is opened then.
     """
@@ -47,20 +47,20 @@ def open_test_set(
     plan: Plan,
     records: Records,
     opening: TestSetOpening,
-    tell: ReportProgress = lambda done, total: None,
+    report: ReportProgress = lambda done, total: None,
 ) -> None:
-    """Let the trials of a logged opening predict the test images, into the records."""
+    """Record the predictions of the opening's trials on the test images; it is logged before."""
     test, trials = plan.dataset.test, opening["trials"]
     records.test = SplitImages(test.names, test.patients, test.labels)
     for done, trial in enumerate(trials):
-        tell(done, len(trials))
+        report(done, len(trials))
         records.test_predictions[trial] = _predict(plan, records, trial)
-    tell(len(trials), len(trials))
+    report(len(trials), len(trials))
 
 
 def earlier_openings(plan: Plan) -> list[TestSetOpening]:
-    """When other studies of the results folder have opened a test set of the same images."""
-    found = []
+    """Return the openings of the same test images by other studies of the results folder."""
+    earlier = []
     for manifest in sorted(plan.request.results.glob(f"*/{MANIFEST}")):
         if manifest.parent.name == plan.request.name:
             continue
@@ -68,8 +68,10 @@ def earlier_openings(plan: Plan) -> list[TestSetOpening]:
             openings = read_manifest(manifest.parent).get("test_set_opened", [])
         except ResultsError:  # another study's damaged manifest
             continue
-        found += [o for o in openings if o["sha256"] == plan.dataset.test.pixel_digest]
-    return found
+        earlier += [
+            opening for opening in openings if opening["sha256"] == plan.dataset.test.pixel_digest
+        ]
+    return earlier
 
 
 def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""One trial: fit(config, data). No Ray, no files."""
+"""Training of one trial: `fit(config, data)`, without Ray and without files."""

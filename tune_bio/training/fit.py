@@ -1,4 +1,4 @@
-"""Training: `fit` yields one result an epoch. It knows no Ray and no files."""
+"""Training loop: `fit` yields one result per epoch. It uses neither Ray nor files."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ from tune_bio.training.state import CPU, Best, Tensors, TrainingState
 
 __all__ = ["Best", "EpochResult", "Tensors", "TrainingState", "fit", "predict", "train_epoch"]
 
-# Pixels in one evaluation batch. On a CPU, 64 images of 64 px: what a layer gives then stays in
-# the processor's cache. A GPU wants many at once.
+# Pixels per evaluation batch. On a CPU, 64 images of 64 px: layer outputs then stay in the
+# processor's cache. A GPU needs many images at once.
 EVALUATION_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 
 
@@ -34,9 +34,9 @@ EVALUATION_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 class EpochResult:
     """One epoch of a trial's curve.
 
-    `train_loss` and `train_accuracy` are running means in training mode; `train_loss` is, like
-    `val["loss"]`, the unweighted negative log-likelihood, so that the two can be compared.
-    `val` holds the validation metrics and is empty where training diverged.
+    `train_loss` and `train_accuracy` are running means in training mode. Both `train_loss` and
+    `val["loss"]` are unweighted negative log-likelihoods, so that they can be compared. `val` holds
+    the validation metrics; it is empty if training diverged.
     """
 
     epoch: int
@@ -48,7 +48,7 @@ class EpochResult:
     images_per_second: float
 
     def row(self) -> dict[str, Any]:
-        """As a row of epochs.parquet."""
+        """Return the result as a row of epochs.parquet."""
         return {
             "epoch": self.epoch,
             "train_loss": self.train_loss,
@@ -70,16 +70,16 @@ def fit(
     device: torch.device = CPU,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
-    """Train a configuration, one epoch a step, from the beginning or from `start`.
+    """Train a configuration, one epoch per step, from the beginning or from `start`.
 
     Args:
-        config: what to train; all of its randomness comes from `config.seed`.
+        config: the configuration to train; all randomness comes from `config.seed`.
         data: training and validation images.
-        start: continue from here; it is advanced in place, and can be saved between two epochs.
-        metric: a validation column, on which the best epoch is kept.
-        backbone: pretrained weights, where `config.weights` wants them.
-        device: where to train.
-        on_batch: called after every batch, as a sign of life.
+        start: state to continue from; it is advanced in place and can be saved between epochs.
+        metric: the validation column that decides which epoch is the best.
+        backbone: pretrained weights, if `config.weights` is not "none".
+        device: the device to train on.
+        on_batch: called after every batch, to signal progress.
     """
     state = start or TrainingState(config, data, metric=metric, backbone=backbone, device=device)
     while not state.finished:
@@ -95,20 +95,20 @@ def train_epoch(
     lr = state.set_rate()
     batches = _training_batches(config, len(data.train), epoch)
     with global_seed(config.seed, "dropout", epoch):
-        train_logs = run_epoch(state, data.train, batches, on_batch, training=True)
-    trained = time.perf_counter() - started
+        train_log_probs = run_epoch(state, data.train, batches, on_batch, training=True)
+    training_seconds = time.perf_counter() - started
     order = torch.cat(batches).numpy()
-    train_loss, train_accuracy = _loss_and_accuracy(train_logs, data.train.labels[order])
+    train_loss, train_accuracy = _loss_and_accuracy(train_log_probs, data.train.labels[order])
 
-    val_logs = log_probabilities(state, data.val, on_batch)
-    state.diverged = not (np.isfinite(train_logs).all() and np.isfinite(val_logs).all())
+    val_log_probs = log_probabilities(state, data.val, on_batch)
+    state.diverged = not (np.isfinite(train_log_probs).all() and np.isfinite(val_log_probs).all())
     state.advance()
     val: dict[str, float] = {}
     if not state.diverged:
-        val = compute_metrics(data.val.labels, np.exp(val_logs), data.positive)
-        # From the logarithms, as train_loss is: exponentials of very wrong outputs are 0.
-        val["loss"] = _loss_and_accuracy(val_logs, data.val.labels)[0]
-        state.consider(val[state.metric.removeprefix("val_")], np.exp(val_logs))
+        val = compute_metrics(data.val.labels, np.exp(val_log_probs), data.positive)
+        # From the logarithms, like train_loss: the probabilities of very wrong outputs are 0.
+        val["loss"] = _loss_and_accuracy(val_log_probs, data.val.labels)[0]
+        state.consider(val[state.metric.removeprefix("val_")], np.exp(val_log_probs))
     return EpochResult(
         epoch=epoch,
         train_loss=train_loss,
@@ -116,7 +116,7 @@ def train_epoch(
         val=val,
         lr=lr,
         seconds=time.perf_counter() - started,
-        images_per_second=len(data.train) / trained,
+        images_per_second=len(data.train) / training_seconds,
     )
 
 
@@ -128,18 +128,18 @@ def run_epoch(
     *,
     training: bool,
 ) -> npt.NDArray[np.float64]:
-    """One pass over `batches` of positions: the log-probabilities, (n, classes), in their order.
+    """Run one pass over `batches` of positions; return log-probabilities (n, classes) in order.
 
-    The same function trains and evaluates, so that the two cannot drift apart; and it runs the
-    whole network on images, or what trains of it on features.
+    The same function trains and evaluates, so that the two stay consistent. It runs the whole
+    network on images, or the part after the cut on features.
     """
     cut = state.features_from
     source = as_source(split.pixels if cut is None else _features(split))
     labels = torch.from_numpy(np.array(split.labels))
     draws = generator(state.config.seed, "augment", state.epoch + 1)
-    to_logs = log_probability_function(state.config)
+    to_log_probs = log_probability_function(state.config)
     state.model.train(training)
-    logs = _Collected(sum(map(len, batches)))
+    log_probs = _RowBuffer(sum(map(len, batches)))
     for number, batch in enumerate(batches):
         rows = gather(source, batch, state.device)
         if cut is None:
@@ -152,17 +152,17 @@ def run_epoch(
             state.optimizer.zero_grad(set_to_none=True)
             state.loss(logits, gather(labels, batch, state.device)).backward()
             state.optimizer.step()
-        logs.add(to_logs(logits.detach()))
+        log_probs.add(to_log_probs(logits.detach()))
         on_batch()
-    result: npt.NDArray[np.float64] = logs.rows.cpu().numpy()
+    result: npt.NDArray[np.float64] = log_probs.rows.cpu().numpy()
     return result
 
 
-class _Collected:
-    """The rows of all batches in one tensor, which is made with the first of them.
+class _RowBuffer:
+    """The rows of all batches in one tensor, which is allocated with the first batch.
 
-    A small tensor kept of each batch would split the space that its large ones leave, so that the
-    next batch takes new memory: evaluating a gibibyte of images took as much again.
+    Keeping one small tensor per batch would fragment the memory that its large tensors free, so
+    that the next batch takes new memory: evaluating 1 GiB of images took another 1 GiB.
     """
 
     def __init__(self, count: int) -> None:
@@ -179,37 +179,37 @@ class _Collected:
 def train_accuracy_at_best(
     state: TrainingState, data: TrialData, on_batch: Callable[[], None] = lambda: None
 ) -> float:
-    """Accuracy on the training split in evaluation mode, with the best epoch's weights."""
+    """Return the training accuracy in evaluation mode, with the weights of the best epoch."""
     state.with_best_weights()
-    logs = log_probabilities(state, data.train, on_batch)
+    log_probs = log_probabilities(state, data.train, on_batch)
     state.with_last_weights()
-    return _loss_and_accuracy(logs, data.train.labels)[1]
+    return _loss_and_accuracy(log_probs, data.train.labels)[1]
 
 
 def predict(
     model: Classifier, transform: Transform, config: TrialConfig, pixels: Pixels
 ) -> npt.NDArray[np.float64]:
-    """Class probabilities, (n, classes), of resized pixels (n, S, S, C)."""
-    to_logs = log_probability_function(config)
+    """Predict class probabilities, (n, classes), for resized pixels (n, S, S, C)."""
+    to_log_probs = log_probability_function(config)
     model.eval()
-    logs = _Collected(len(pixels))
+    log_probs = _RowBuffer(len(pixels))
     for batch in _evaluation_batches(len(pixels), config.image_size):
         with torch.inference_mode():
             images = transform.normalize(as_source(pixels)[batch])
-            logs.add(to_logs(model(images)))
-    probabilities: npt.NDArray[np.float64] = logs.rows.exp().numpy()
+            log_probs.add(to_log_probs(model(images)))
+    probabilities: npt.NDArray[np.float64] = log_probs.rows.exp().numpy()
     return probabilities
 
 
 def evaluation_batch(size: int, device: str = "cpu") -> int:
-    """How many images of `size` px are evaluated at once."""
+    """Return the number of images of `size` px in an evaluation batch."""
     return max(16, EVALUATION_PIXELS[device] // size**2)
 
 
 def log_probabilities(
     state: TrainingState, split: PreparedSplit, on_batch: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.float64]:
-    """Of a split's images, (n, classes), in evaluation mode, by the weights of this moment."""
+    """Compute log-probabilities, (n, classes), of a split with the current weights."""
     batches = _evaluation_batches(len(split), state.config.image_size, state.device.type)
     return run_epoch(state, split, batches, on_batch, training=False)
 
@@ -218,13 +218,13 @@ def _training_batches(config: TrialConfig, n: int, epoch: int) -> list[torch.Ten
     order = torch.randperm(n, generator=generator(config.seed, "shuffle", epoch))
     batches = list(order.split(config.batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
-        # BatchNorm cannot train on one image; the straggler joins the batch before it.
+        # BatchNorm cannot train on one image; a single leftover joins the batch before it.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 
 
 def _logits(model: Classifier, cut: FeatureCut | None, rows: torch.Tensor) -> torch.Tensor:
-    """Of images, or of features, which may be kept in half precision."""
+    """Compute logits from images, or from features, which may be stored in half precision."""
     logits: torch.Tensor = model(rows) if cut is None else after_cut(model, cut, rows.float())
     return logits
 
@@ -240,7 +240,7 @@ def _evaluation_batches(n: int, size: int, device: str = "cpu") -> Sequence[torc
 
 
 def _loss_and_accuracy(
-    logs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
 ) -> tuple[float, float]:
-    loss = -float(logs[np.arange(len(labels)), labels].mean())
-    return loss, float((logs.argmax(axis=1) == labels).mean())
+    loss = -float(log_probs[np.arange(len(labels)), labels].mean())
+    return loss, float((log_probs.argmax(axis=1) == labels).mean())

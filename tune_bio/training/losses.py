@@ -1,4 +1,4 @@
-"""Losses, optimizers and learning-rate schedules, from a configuration."""
+"""Losses, and log-probabilities from logits, as a configuration selects them."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def log_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Logits to log-probabilities, (n, classes) float64: one scale, whatever the loss.
+    """Convert logits to log-probabilities, (n, classes) float64: one scale for all losses.
 
-    One logit is the positive class's against the other; more are softmaxed. (The sigmoids of
-    `bce` with several classes are normalised by `Bce.log_probabilities`.)
+    A single logit is that of the positive class; several go through softmax. (For several classes
+    under `bce`, see `sigmoid_log_probabilities`.)
     """
     logits = logits.double()
     if logits.shape[1] == 1:
@@ -27,23 +27,26 @@ def log_probabilities(logits: torch.Tensor) -> torch.Tensor:
 
 
 def sigmoid_log_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """One sigmoid a class, normalised to sum 1; (n, classes) float64 logs."""
+    """Convert logits to log-probabilities by one sigmoid per class, normalised to sum to 1.
+
+    Returns (n, classes) float64.
+    """
     if logits.shape[1] == 1:
         return log_probabilities(logits)
     return functional.log_softmax(functional.logsigmoid(logits.double()), dim=1)
 
 
 def log_probability_function(config: TrialConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """How this configuration's logits become log-probabilities."""
+    """Return the function that converts this configuration's logits to log-probabilities."""
     return sigmoid_log_probabilities if config.loss == "bce" else log_probabilities
 
 
 def build_loss(
     config: TrialConfig, labels: npt.NDArray[np.int64], classes: int, device: torch.device
 ) -> Loss:
-    """The training objective, a mean over the batch; class weights come from `labels`."""
+    """Build the training loss, a mean over the batch; class weights come from `labels`."""
     weight = None
-    if config.class_weights == "balanced":  # n / (classes x n of the class)
+    if config.class_weights == "balanced":  # n / (classes * n of the class)
         balanced = compute_class_weight("balanced", classes=np.arange(classes), y=labels)
         weight = torch.tensor(balanced, dtype=torch.float32, device=device)
     if config.loss == "cross_entropy":
@@ -63,8 +66,8 @@ def _binary_loss(weight: torch.Tensor | None, smoothing: float) -> Loss:
         ).sum(dim=1)
         if weight is None:
             return per_image.mean()
-        of_image = weight[labels]
-        # The weighted mean that CrossEntropyLoss takes, so that both mean the same by "balanced".
-        return (per_image * of_image).sum() / of_image.sum()
+        image_weights = weight[labels]
+        # The weighted mean of CrossEntropyLoss, so that "balanced" means the same for both losses.
+        return (per_image * image_weights).sum() / image_weights.sum()
 
     return loss

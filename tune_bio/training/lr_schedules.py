@@ -1,7 +1,7 @@
-"""Learning-rate schedules, as functions of the step: nothing to save, nothing to restore.
+"""Learning-rate schedules, as functions of the step: there is no state to save or restore.
 
-PyTorch's schedulers carry state that has to be kept in step with the optimizer's groups, which
-gradual unfreezing adds to; the tests hold these functions against them.
+PyTorch's schedulers carry state that must match the optimizer's groups, to which gradual
+unfreezing adds. The tests compare these functions with PyTorch's schedulers.
 """
 
 import math
@@ -11,8 +11,8 @@ import torch
 
 from tune_bio.space.trial_config import TrialConfig
 
-# OneCycleLR's defaults: the share of the steps that rise, how far below `lr` the cycle begins and
-# ends, and between what the momentum moves.
+# OneCycleLR's defaults: the share of the steps in which the rate rises, the divisors of the rate at
+# the start (from `lr`) and at the end (from the start), and the range of the momentum.
 RISE = 0.3
 START_DIVISOR = 25.0
 END_DIVISOR = 1e4
@@ -21,7 +21,7 @@ MOMENTUM = (0.85, 0.95)
 
 @dataclass(frozen=True)
 class Step:
-    """A step's place in its phase; all counted from 0."""
+    """The position of a step in its phase; `epoch` and `batch` are counted from 0."""
 
     epoch: int
     epochs: int
@@ -30,7 +30,7 @@ class Step:
 
 
 def apply_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer, step: Step) -> float:
-    """Set the learning rate (and under onecycle the momentum) for a step; returns the rate."""
+    """Set the learning rate (and under onecycle the momentum) for a step; return the rate."""
     rate = config.lr * lr_factor(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -40,12 +40,12 @@ def apply_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer, step: 
 
 
 def lr_factor(config: TrialConfig, step: Step) -> float:
-    """The learning rate over `config.lr`.
+    """Return the learning rate as a fraction of `config.lr`.
 
-    `warmup_epochs` rise linearly to it. Then `cosine` anneals towards 0 over what is left
-    (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), and `step` multiplies by
-    `gamma` every `step_size` epochs. `onecycle` moves with every batch (Smith & Topin 2018,
-    arXiv:1708.07120), as PyTorch's OneCycleLR.
+    The rate rises linearly for `warmup_epochs`. Then `cosine` anneals it towards 0 over the
+    remaining epochs (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), and `step`
+    multiplies it by `gamma` every `step_size` epochs. `onecycle` changes it with every batch
+    (Smith & Topin 2018, arXiv:1708.07120), like PyTorch's OneCycleLR.
     """
     if config.lr_schedule == "onecycle":
         return onecycle_factor(step)
@@ -60,7 +60,7 @@ def lr_factor(config: TrialConfig, step: Step) -> float:
 
 
 def onecycle_factor(step: Step) -> float:
-    """Up from 1/25 to 1 over the first 30 % of the steps, then down to 1/250,000; by cosines."""
+    """Rise from 1/25 to 1 in the first 30 % of the steps, then fall to 1/250,000, by cosines."""
     start = 1 / START_DIVISOR
     rising, share = _cycle(step)
     if rising:
@@ -69,23 +69,24 @@ def onecycle_factor(step: Step) -> float:
 
 
 def onecycle_momentum(step: Step) -> float:
-    """Against the learning rate: down from 0.95 to 0.85 while it rises, and up again."""
+    """Move against the learning rate: from 0.95 to 0.85 while it rises, then back."""
     low, high = MOMENTUM
     rising, share = _cycle(step)
     return _between(high, low, share) if rising else _between(low, high, share)
 
 
 def _cycle(step: Step) -> tuple[bool, float]:
-    """(whether the rate is rising, the share of that half that is behind)."""
+    """Return (True if the rate is rising, the share of the rise or fall that is done)."""
     total = step.epochs * step.batches
-    at = step.epoch * step.batches + step.batch
-    top = RISE * total - 1
-    if at <= top:
-        return True, at / top
-    return False, (at - top) / (total - 1 - top)
+    number = step.epoch * step.batches + step.batch
+    peak = RISE * total - 1
+    if number <= peak:
+        return True, number / peak
+    return False, (number - peak) / (total - 1 - peak)
 
 
 def _between(start: float, end: float, share: float) -> float:
+    """Interpolate between two values along a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 

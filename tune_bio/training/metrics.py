@@ -1,4 +1,4 @@
-"""Metrics: arrays in, floats out. All are scikit-learn's, named as the tables name them."""
+"""Metrics: arrays in, floats out. All are from scikit-learn, under the names of the columns."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc")
 def compute_metrics(
     labels: Labels, probabilities: Probabilities, positive: int
 ) -> dict[str, float]:
-    """Every metric of the epochs table.
+    """Compute every metric of the epochs table.
 
     Args:
         labels: (n,) class indices; every class occurs.
@@ -44,9 +44,9 @@ def compute_metrics(
 
 
 def auroc(labels: Labels, probabilities: Probabilities, positive: int) -> float:
-    """Area under the ROC curve: of the positive class, or macro one-vs-rest for more than two."""
+    """Return the area under the ROC curve of the positive class; macro one-vs-rest for more."""
     if probabilities.shape[1] == 2:
         return float(roc_auc_score(labels == positive, probabilities[:, positive]))
-    # As scikit-learn's macro one-vs-rest, which insists on rows that sum to exactly 1.
-    each = [roc_auc_score(labels == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
-    return float(np.mean(each))
+    # Same as scikit-learn's macro one-vs-rest, which requires rows that sum to exactly 1.
+    areas = [roc_auc_score(labels == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
+    return float(np.mean(areas))

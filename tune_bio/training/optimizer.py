@@ -11,7 +11,7 @@ from tune_bio.space.trial_config import TrialConfig
 def build_optimizer(
     config: TrialConfig, groups: Sequence[Sequence[nn.Parameter]]
 ) -> torch.optim.Optimizer:
-    """The optimizer over groups of parameters; fused: one step is one pass over them."""
+    """Build the optimizer over groups of parameters; fused: one step is one pass over them."""
     parameters = [{"params": list(group)} for group in groups]
     if config.optimizer == "sgd":
         return torch.optim.SGD(

@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 class Best:
     """The first epoch with the best value of the metric.
 
-    `weights` is the trained part of the model, on the CPU; `probabilities` are the validation
-    split's, (n, classes) float32.
+    `weights` is the trained part of the model, on the CPU; `probabilities` are those of the
+    validation split, (n, classes) float32.
     """
 
     epoch: int
@@ -38,7 +38,7 @@ class Best:
 
 
 class TrainingState:
-    """Everything that the next epoch depends on; saves to plain tensors and JSON values."""
+    """Everything that the next epoch depends on; can be saved as tensors and JSON values."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class TrainingState:
         backbone: Tensors | None = None,
         device: torch.device = CPU,
     ) -> None:
-        """Start a trial before its first epoch.
+        """Create the state of a trial before its first epoch.
 
-        `backbone` holds the pretrained weights that `config.weights` names; it must be given
-        exactly where that is not "none", and need not where the head alone trains on features.
+        `backbone` holds the pretrained weights that `config.weights` names. It is required if and
+        only if that is not "none", and ignored if only the head trains, on features.
         """
         self.config, self.metric, self.device, self.cut = config, metric, device, data.cut
         self.model = _build(config, data, backbone)
@@ -69,38 +69,38 @@ class TrainingState:
 
     @property
     def finished(self) -> bool:
-        """Whether the trial ends by itself here: its length, its patience, or NaN."""
-        waited = self.epoch - (self.best.epoch if self.best else 0)
-        out_of_patience = 0 < self.config.patience <= waited
+        """True if the trial ends here by itself: full length, patience exhausted, or diverged."""
+        since_best = self.epoch - (self.best.epoch if self.best else 0)
+        out_of_patience = 0 < self.config.patience <= since_best
         return self.epoch >= self.config.epochs or out_of_patience or self.diverged
 
     @property
     def features_from(self) -> FeatureCut | None:
-        """The cut from which the network runs in the next epoch; None where it sees images."""
+        """The cut from which the network runs in the next epoch; None if it runs on images."""
         config, epoch = self.config, min(self.epoch + 1, self.config.epochs)
         groups = max(1, len(self.model.stages))
-        as_at_first = frozen_groups(config, epoch, groups) == frozen_groups(config, 1, groups)
-        return self.cut if as_at_first else None
+        as_in_epoch_1 = frozen_groups(config, epoch, groups) == frozen_groups(config, 1, groups)
+        return self.cut if as_in_epoch_1 else None
 
     @property
     def trainable_parameters(self) -> int:
-        """How many numbers training changes, at whatever epoch."""
+        """The number of parameters that training changes in any epoch."""
         named = self.model.named_parameters()
         return sum(parameter.numel() for name, parameter in named if name in self.trained)
 
     def trained_weights(self) -> Tensors:
-        """A copy, on the CPU, of the part of the model's state that training changes."""
+        """Copy the part of the model's state that training changes to the CPU."""
         state = self.model.state_dict()
         return {name: state[name].detach().to("cpu", copy=True) for name in sorted(self.trained)}
 
     def set_rate(self, batch: int = 0, batches: int = 1) -> float:
-        """Set the learning rate for a batch (from 0) of the next epoch; returns it."""
+        """Set the learning rate for a batch (from 0) of the next epoch; return it."""
         first, length = phase(self.config, self.epoch + 1)
         step = Step(self.epoch + 1 - first, length, batch, batches)
         return apply_schedule(self.config, self.optimizer, step)
 
     def advance(self) -> None:
-        """Count an epoch as done; what the next one frees joins the optimizer."""
+        """Count an epoch as done; newly unfrozen parameters join the optimizer."""
         self.epoch += 1
         if self.epoch >= self.config.epochs:
             return
@@ -113,14 +113,14 @@ class TrainingState:
             self.optimizer.add_param_group({"params": group})
 
     def consider(self, value: float, probabilities: npt.NDArray[np.float64]) -> None:
-        """Keep this epoch's weights where its metric is strictly better than all before."""
+        """Keep this epoch's weights if its metric is strictly better than all before."""
         sign = 1 if METRIC_MODES[self.metric] == "max" else -1
         if self.best is None or sign * value > sign * self.best.value:
             weights = self.trained_weights()
             self.best = Best(self.epoch, value, weights, probabilities.astype(np.float32))
 
     def save(self) -> tuple[Tensors, Tensors, dict[str, Any]]:
-        """(weights, optimizer tensors, JSON values) of this moment; `best` is apart."""
+        """Return (weights, optimizer tensors, JSON values) of the current state, without `best`."""
         optimizer = {
             f"{index}.{name}": tensor.clone()
             for index, slots in self.optimizer.state_dict()["state"].items()
@@ -133,9 +133,9 @@ class TrainingState:
     def load(
         self, weights: Tensors, optimizer: Tensors, values: dict[str, Any], best: Best | None
     ) -> None:
-        """Continue from what `save` gave: what follows is what would have followed.
+        """Continue from what `save` returned, exactly as if the trial had not been interrupted.
 
-        It may come from a shorter trial, which never trained what this one frees later.
+        The state may come from a shorter trial, which never trained what this one unfreezes later.
         """
         untouched = self.trained_weights()
         self.epoch, self.diverged = values["epoch"], values["diverged"]
@@ -152,27 +152,27 @@ class TrainingState:
         for number, parameter in enumerate(parameters):
             for slot, tensor in slots.get(number, {}).items():
                 if tensor.shape == parameter.shape:
-                    # Fused optimizers walk the memory of both side by side: in another memory
-                    # format the momentum of one weight would move another.
+                    # Fused optimizers walk through the memory of both in parallel: in another
+                    # memory format, the momentum of one weight would move another.
                     like = torch.empty_like(parameter, requires_grad=False)
                     slots[number][slot] = like.copy_(tensor)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
     def with_best_weights(self) -> Classifier:
-        """The model, holding its best epoch's weights until `with_last_weights`."""
+        """Load the best epoch's weights, until `with_last_weights`; return the model."""
         assert self.best is not None
         self._last = self.trained_weights()
         self._load_weights(self.best.weights)
         return self.model
 
     def with_last_weights(self) -> Classifier:
-        """The model, holding its last epoch's weights again."""
+        """Load the last epoch's weights again; return the model."""
         self._load_weights(self._last)
         return self.model
 
     def _enter_phase(self) -> None:
-        """Freeze what the next epoch freezes; a phase has a fresh optimizer and schedule."""
+        """Freeze what the next epoch freezes, and start a fresh optimizer for the phase."""
         freeze(self.model, self.config, min(self.epoch + 1, self.config.epochs))
         self.optimizer = build_optimizer(self.config, trainable_groups(self.model))
 
@@ -181,17 +181,17 @@ class TrainingState:
 
 
 def is_probe(config: TrialConfig, data: TrialData) -> bool:
-    """Whether a trial never runs its backbone: the head alone trains, on features."""
+    """Return True if the trial never runs its backbone: only the head trains, on features."""
     return data.cut is not None and config.freeze == "backbone"
 
 
 def _build(config: TrialConfig, data: TrialData, backbone: Tensors | None) -> Classifier:
-    """The model before its first epoch, its pretrained weights in place where they are needed."""
+    """Build the model before its first epoch, with pretrained weights if they are needed."""
     classes, channels = len(data.classes), data.format.channels
     if is_probe(config, data):
         return build_probe(config, classes, channels)
     if (backbone is None) != (config.weights == "none"):
-        raise ValueError(f"weights={config.weights!r} and the backbone given do not fit")
+        raise ValueError(f"weights={config.weights!r} does not fit the given backbone")
     model = build_model(config, classes, channels)
     if backbone is not None:
         fit_backbone(config.model, model.backbone, backbone)

@@ -1,4 +1,4 @@
-"""A stored study of four configurations and its figures' material, written by hand."""
+"""A handwritten study of four configurations, and the figure data made from its records."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ OPENED = {"when": "2026-01-02T03:04:05+00:00", "images": 160, "sha256": "0"}
 
 
 def _split(name: str, classes: int) -> SplitImages:
-    """Two images a patient."""
+    """Return a split with two images per patient."""
     count = 2 * PATIENTS[name]
     patients = [f"{name}-病人-{k // 2}" for k in range(count)]
     images = [f"{patient}/图像_{k % 2}.png" for k, patient in enumerate(patients)]
@@ -56,7 +56,7 @@ def _probabilities(split: SplitImages, skill: float, classes: int, seed: int) ->
 
 
 def _curve(best: float, epochs: int) -> list[dict[str, Any]]:
-    """The metric rises to `best` at the last epoch."""
+    """Return epochs whose metric rises to `best` at the last one."""
     return [
         {
             "epoch": epoch, "train_loss": 0.7 / epoch, "val_loss": 0.6 + 0.01 * (epochs - epoch),
@@ -71,7 +71,7 @@ def write_study(
     folder: Path, *, classes: tuple[str, ...] = CLASSES, opened: bool = True,
     whole: bool = False, finalists: int = 2, replicates: int = 3,
 ) -> None:  # fmt: skip
-    """Write the records of a study that has ended; `finalists` of 0 is a bare search."""
+    """Write the records of a finished study; with 0 `finalists` it is a search only."""
     val, test = _split("val", len(classes)), _split("test", len(classes))
     records = Records(folder, classes, val.images, val.patients, val.labels)
     records.test = test if opened else None
@@ -79,49 +79,50 @@ def write_study(
     names = [(t, k) for t in ENDS for k in range(replicates + 1) if k == 0 or t in finals]
     if whole:
         names = [(trial, k) for trial, k in names if k < replicates]
-    counted: dict[str, dict[str, float]] = {trial: {} for trial in finals}
+    val_scores: dict[str, dict[str, float]] = {trial: {} for trial in finals}
     for number, (trial, k) in enumerate(names):
-        own = trial + (f"r{k}" if k else "")
+        trial_id = trial + (f"r{k}" if k else "")
         skill, index = SKILL[trial], list(ENDS).index(trial)
         config = TrialConfig.of({**CONFIGS[index], "epochs": 6, "seed": k})
-        records.start_trial(own, f"c{index}", config, replicate=k)
-        found = _probabilities(val, skill, len(classes), seed=100 * index + k)
-        score = auroc(val.labels, found.astype(np.float64), positive=1)
+        records.start_trial(trial_id, f"c{index}", config, replicate=k)
+        predictions = _probabilities(val, skill, len(classes), seed=100 * index + k)
+        score = auroc(val.labels, predictions.astype(np.float64), positive=1)
         epochs = ENDS[trial] if k == 0 and not whole else 6
         rows = _curve(score, epochs)
-        records.add_epochs(own, rows)
+        records.add_epochs(trial_id, rows)
         status = "completed" if epochs == 6 else "stopped_early"
         records.update_trial(
-            own, **summarize(rows, "val_auroc", "max"), status=status, parameters=1000,
+            trial_id, **summarize(rows, "val_auroc", "max"), status=status, parameters=1000,
             multiply_adds=10**5 * (index + 1) ** 3,
         )  # fmt: skip
-        records.timeline[own] = [2.0 * number, 2.0 * number + 2.0 * epochs]
-        records.predictions[own] = found
+        records.timeline[trial_id] = [2.0 * number, 2.0 * number + 2.0 * epochs]
+        records.predictions[trial_id] = predictions
         if trial in finals and (k or whole):
-            counted[trial][own] = score
-            sees = [("val", score)]
+            val_scores[trial][trial_id] = score
+            scores = [("val", score)]
             if opened:
                 on_test = _probabilities(test, skill, len(classes), seed=999 + 100 * index + k)
-                records.test_predictions[own] = on_test
-                sees.append(("test", auroc(test.labels, on_test.astype(np.float64), positive=1)))
-            records.evaluations += [_row(own, split, value) for split, value in sees]
+                records.test_predictions[trial_id] = on_test
+                test_score = auroc(test.labels, on_test.astype(np.float64), positive=1)
+                scores.append(("test", test_score))
+            records.evaluations += [_row(trial_id, split, value) for split, value in scores]
     for name, value in CONTROLS.items():
         records.evaluations += [_row(f"control:{name}", s, value) for s in ("val", "test")]
     records.write()
-    write_manifest(folder, _manifest(records, counted, opened=opened, whole=whole))
+    write_manifest(folder, _manifest(records, val_scores, opened=opened, whole=whole))
 
 
 def _row(trial: str, split: str, value: float) -> dict[str, Any]:
     low, high = value - 0.05, value + 0.05
-    told = {"metric": "auroc", "value": value, "low": low, "high": high, "method": "m", "note": ""}
-    return {"trial": trial, "split": split, **told}
+    rest = {"metric": "auroc", "value": value, "low": low, "high": high, "method": "m", "note": ""}
+    return {"trial": trial, "split": split, **rest}
 
 
 def _manifest(
-    records: Records, counted: dict[str, dict[str, float]], *, opened: bool, whole: bool
+    records: Records, val_scores: dict[str, dict[str, float]], *, opened: bool, whole: bool
 ) -> dict[str, Any]:
     settings = SearchSettings(
-        num_trials=4, max_epochs=6, grace_period=2, finalists="all" if whole else len(counted)
+        num_trials=4, max_epochs=6, grace_period=2, finalists="all" if whole else len(val_scores)
     )
     confirmed = [
         {
@@ -129,9 +130,9 @@ def _manifest(
             "mean": float(np.mean(list(scores.values()))),
             "median": sorted(scores, key=scores.__getitem__)[(len(scores) - 1) // 2],
         }
-        for trial, scores in counted.items()
+        for trial, scores in val_scores.items()
     ]  # fmt: skip
-    confirmed.sort(key=lambda one: -one["mean"])
+    confirmed.sort(key=lambda entry: -entry["mean"])
     best = confirmed[0]["median"] if confirmed else "t0000"
     classes = list(records.classes)
     return {
@@ -161,49 +162,49 @@ def _manifest(
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """Write a study, read it and draw its conclusions; the same one once."""
-    kept: dict[str, FigureData] = {}
+    """Return a function that writes a study and returns its figure data, cached by its options."""
+    cache: dict[str, FigureData] = {}
 
-    def of(**options: Any) -> FigureData:
+    def build_study(**options: Any) -> FigureData:
         key = repr(sorted(options.items()))
-        if key not in kept:
+        if key not in cache:
             folder = tmp_path_factory.mktemp("study")
             write_study(folder, **options)
             study, predictions = read_study(folder), read_predictions(folder)
-            kept[key] = figure_data_of(study, predictions, derive_conclusions(study, predictions))
-        return kept[key]
+            cache[key] = figure_data_of(study, predictions, derive_conclusions(study, predictions))
+        return cache[key]
 
-    return of
+    return build_study
 
 
 @pytest.fixture(scope="session")
-def material(build: Builder) -> FigureData:
-    """Of two finalists under three seeds, the test set opened."""
+def figure_data(build: Builder) -> FigureData:
+    """Figure data of two finalists under three seeds, with the test set opened."""
     return build()
 
 
 @pytest.fixture(scope="session")
-def drawn() -> Callable[[FigureData, str], Figure]:
-    """Draw one figure in the style, where it is worth it."""
+def plot_figure() -> Callable[[FigureData, str], Figure]:
+    """Return a function that plots one figure, which must apply to the study, in the style."""
 
-    def of(material: FigureData, name: str) -> Figure:
-        drawing = FIGURES[name]
-        assert drawing.worth(material)
-        with styled(material.characters):
-            figure = drawing.draw(material)
+    def plot(figure_data: FigureData, name: str) -> Figure:
+        kind = FIGURES[name]
+        assert kind.applies(figure_data)
+        with styled(figure_data.characters):
+            figure = kind.plot(figure_data)
             figure.draw_without_rendering()
         return figure
 
-    return of
+    return plot
 
 
 @pytest.fixture(scope="session")
 def by_gid() -> Callable[[Figure, str], Any]:
-    """The artist of a figure that has this name."""
+    """Return a function that returns the first artist of a figure with a given gid."""
 
-    def of(figure: Figure, gid: str) -> Any:
-        found = figure.findobj(lambda artist: artist.get_gid() == gid)
-        assert found, f"nothing is called {gid}"
-        return found[0]
+    def find(figure: Figure, gid: str) -> Any:
+        artists = figure.findobj(lambda artist: artist.get_gid() == gid)
+        assert artists, f"no artist has the gid {gid}"
+        return artists[0]
 
-    return of
+    return find

@@ -1,4 +1,4 @@
-"""report.html: what it tells, and that nothing in it runs or is fetched but its own scripts."""
+"""report.html: its content, and that it runs and loads nothing but its own scripts."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.analysis.study_factory import made_study
+from tests.analysis.study_factory import make_study
 from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.figures.draw_all import save_figures
 from tune_bio.analysis.page.dot_plot import FAR_OFF, Group, by_setting, plot
@@ -29,11 +29,11 @@ from tune_bio.records.manifest_file import read_manifest
 from tune_bio.records.tables import read_predictions
 
 HOSTILE = "<script>alert(1)</script>"
-LARGEST = 6_000_000  # bytes, of a study of 500 trials and 60 epochs
+LARGEST = 6_000_000  # bytes, for a study of 500 trials and 60 epochs
 
 
 class Page(HTMLParser):
-    """Texts by section, scripts by kind, and every address that the page refers to."""
+    """Texts by section, scripts and their data, and every address on the page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
+        values = dict(attributes)
         self._inside = tag
-        self._id = given.get("id") or ""
+        self._id = values.get("id") or ""
         if tag == "section":
             self._section = self._id
-        if given.get("http-equiv") == "Content-Security-Policy":
-            self.policy = given["content"] or ""
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
         self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
 
     def handle_endtag(self, tag: str) -> None:
@@ -69,7 +69,7 @@ class Page(HTMLParser):
             self.sections[self._section] = self.sections.get(self._section, "") + text
 
 
-def written(folder: Path) -> tuple[str, Page]:
+def write_and_parse(folder: Path) -> tuple[str, Page]:
     study = read_study(folder)
     path = write_page(study, derive_conclusions(study, read_predictions(folder)), folder)
     text = path.read_text(encoding="utf-8")
@@ -77,27 +77,27 @@ def written(folder: Path) -> tuple[str, Page]:
 
 
 def test_question_answer_and_command_of_a_confirmed_study(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", confirmed=2, left_out=["resnet18: a reason"])
-    _, page = written(folder)
+    folder = make_study(tmp_path / "study", confirmed=2, left_out=["resnet18: a reason"])
+    _, page = write_and_parse(folder)
     assert "Which of them is best?" in page.sections[""]
-    told = page.sections["answer"]
-    assert "Of 6 configurations" in told
-    assert "(t0005) is best" in told
-    assert "On the test set, opened once, at the end" in told
-    assert "an AUROC of 0.810 (0.760 to 0.860)" in told
-    assert "the next best configuration on the test set" in told
+    answer = page.sections["answer"]
+    assert "Of 6 configurations" in answer
+    assert "(t0005) is best" in answer
+    assert "On the test set, opened once, at the end" in answer
+    assert "an AUROC of 0.810 (0.760 to 0.860)" in answer
+    assert "the next best configuration on the test set" in answer
     assert "python -m tune_bio.search space.py --num-trials 6" in page.sections["again"]
-    assert "resnet18: a reason" in page.sections["left-out"]
-    assert "Noise floor." in page.sections["what-can-be-said"]
+    assert "resnet18: a reason" in page.sections["omissions"]
+    assert "Noise floor." in page.sections["conclusions"]
     assert "t0005r" in page.sections["metrics"]
     assert "t0005" in page.sections["confirmation"]
     assert page.sections["methods"].count("Partition.") == 1
 
 
-def test_the_leaderboard_has_every_trial_the_best_first_and_the_plots_the_same_order(
+def test_the_leaderboard_lists_all_trials_from_the_best_and_plots_have_the_same_order(
     tmp_path: Path,
 ) -> None:
-    text, page = written(made_study(tmp_path / "study", trials=7, failed=2))
+    text, page = write_and_parse(make_study(tmp_path / "study", trials=7, failed=2))
     rows = re.findall(r'aria-pressed="false">(t\d+)<', text)
     assert rows == ["t0004", "t0003", "t0002", "t0001", "t0000", "t0005", "t0006"]
     plots = page.data["plots"]
@@ -110,10 +110,10 @@ def test_the_leaderboard_has_every_trial_the_best_first_and_the_plots_the_same_o
     assert {"model", "lr", "batch_size"} < {panel["name"] for panel in plots["panels"]}
 
 
-def test_nothing_is_fetched_and_no_other_script_runs(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", confirmed=1)
+def test_nothing_is_loaded_and_no_other_script_runs(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", confirmed=1)
     save_figures(read_study(folder), folder / "figures")
-    _, page = written(folder)
+    _, page = write_and_parse(folder)
     assert len(page.addresses) > 5
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
     directives = dict(part.strip().split(" ", 1) for part in page.policy.split(";"))
@@ -126,8 +126,8 @@ def test_nothing_is_fetched_and_no_other_script_runs(tmp_path: Path) -> None:
     assert len(digests) == 4
 
 
-def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
-    folder = made_study(
+def test_foreign_texts_are_escaped(tmp_path: Path) -> None:
+    folder = make_study(
         tmp_path / "study",
         classes=("well", HOSTILE),
         confirmed=1,
@@ -139,7 +139,7 @@ def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
         flags=[{"kind": "one_class", "message": HOSTILE}],
         audit={"findings": [{"severity": "note", "message": HOSTILE}]},
     )
-    text, page = written(folder)
+    text, page = write_and_parse(folder)
     assert "<script>alert" not in text
     assert "<img src=x" not in text
     assert "<b>look" not in text
@@ -149,66 +149,66 @@ def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("options", "sentence"),
     [
         ({"trials": 1, "epochs": 0, "ended": False}, "There is no answer"),
         ({"trials": 0, "ended": False}, "Trials on record: none."),
-        ({"trials": 3, "failed": 3}, "Why trials failed is told below."),
+        ({"trials": 3, "failed": 3}, "The reasons for failure are listed below."),
         ({"ended": False}, "This study has not ended"),
         ({"interrupted": True, "best_trial": None}, "This study was interrupted"),
         ({"trials": 1}, "The test set has not been opened."),
         ({"classes": tuple("abcdef"), "confirmed": 2}, "an AUROC of 0.810"),
     ],
 )
-def test_studies_of_every_state(tmp_path: Path, made: dict[str, Any], told: str) -> None:
-    text, page = written(made_study(tmp_path / "study", **made))
-    assert told in page.sections["answer"]
+def test_studies_of_every_state(tmp_path: Path, options: dict[str, Any], sentence: str) -> None:
+    text, page = write_and_parse(make_study(tmp_path / "study", **options))
+    assert sentence in page.sections["answer"]
     assert "python -m tune_bio.search" in page.sections["again"]
     assert text.count("<main") == text.count("</html>") == 1
 
 
 def test_figures_are_embedded_in_order_with_unknown_ones_last(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study")
+    folder = make_study(tmp_path / "study")
     save_figures(read_study(folder), folder / "figures")
     drawn = (folder / "figures" / "trials_over_time.png").read_bytes()
     (folder / "figures" / "another_thing.png").write_bytes(drawn)
     (folder / "figures" / "huge.png").write_bytes(bytes(2_000_000))
-    text, page = written(folder)
+    text, page = write_and_parse(folder)
     captions = page.sections["figures"]
     assert captions.index("trials_over_time.png") < captions.index("another_thing.png")
     assert "Another thing." in captions
     assert "Too large for this page: figures/huge.png" in " ".join(captions.split())
     assert text.count(base64.b64encode(drawn).decode()) == 2
-    assert text.count('<figure class="static">') == 2, "those that the page draws by itself"
+    assert text.count('<figure class="static">') == 2, "stand-ins for the interactive plots"
 
 
-def test_a_grid_that_was_replicated_whole_has_a_row_a_configuration(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", trials=4, confirmed=4)
+def test_a_fully_replicated_grid_has_one_row_per_configuration(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", trials=4, confirmed=4)
     manifest = read_manifest(folder)
     manifest["space"]["listed"] = 4
     manifest["settings"]["finalists"] = "all"
     (folder / "experiment.json").write_text(json.dumps(manifest))
-    found = by_setting(read_study(folder))
-    assert found is not None
-    assert found.by == "configuration"
-    assert len(found.rows) == 4
-    assert [len(row.dots) for row in found.rows] == [3] * 4
-    assert found.kinds == {"seed"}
-    assert all(len(row.tests) == 1 for row in found.rows)
-    _, page = written(folder)
+    dot_plot = by_setting(read_study(folder))
+    assert dot_plot is not None
+    assert dot_plot.by == "configuration"
+    assert len(dot_plot.rows) == 4
+    assert [len(row.dots) for row in dot_plot.rows] == [3] * 4
+    assert dot_plot.kinds == {"seed"}
+    assert all(len(row.tests) == 1 for row in dot_plot.rows)
+    _, page = write_and_parse(folder)
     assert "Compared as wholes: configuration " in page.sections["answer"]
 
 
 def _study(folder: Path) -> StudyRecords:
-    return read_study(made_study(folder, confirmed=1))
+    return read_study(make_study(folder, confirmed=1))
 
 
 def test_the_dots_of_a_search_are_its_trials_by_setting(tmp_path: Path) -> None:
-    found = by_setting(_study(tmp_path / "study"))
-    assert found is not None
-    assert found.by == "model"
-    assert [row.label for row in found.rows] == ["ann", "cnn_gap", "cnn"], "the best first"
-    assert [row.note.partition(" ·")[0] for row in found.rows] == [
+    dot_plot = by_setting(_study(tmp_path / "study"))
+    assert dot_plot is not None
+    assert dot_plot.by == "model"
+    assert [row.label for row in dot_plot.rows] == ["ann", "cnn_gap", "cnn"], "the best first"
+    assert [row.note.partition(" ·")[0] for row in dot_plot.rows] == [
         "2 trials, 2 seeds", "2 trials", "2 trials",
     ]  # fmt: skip
 
@@ -217,30 +217,30 @@ def test_the_dots_of_a_search_are_its_trials_by_setting(tmp_path: Path) -> None:
     scores=st.lists(st.floats(0, 1), min_size=1, max_size=30),
     ascending=st.booleans(),
 )
-def test_dots_stand_in_the_order_of_their_scores(scores: list[float], ascending: bool) -> None:
+def test_dots_are_in_the_order_of_their_scores(scores: list[float], ascending: bool) -> None:
     import pandas as pd
 
     series = pd.Series(scores, index=[f"t{k}" for k in range(len(scores))])
-    found = plot([Group("all", series, series.iloc[:0])], ascending=ascending, by="study")
-    places = [dot.x for dot in found.rows[0].dots]
+    dot_plot = plot([Group("all", series, series.iloc[:0])], ascending=ascending, by="study")
+    places = [dot.x for dot in dot_plot.rows[0].dots]
     assert all(0 <= place <= 100 for place in places)
     ranked = [place for _, place in sorted(zip(scores, places, strict=True))]
     assert ranked == sorted(ranked)
-    assert all(0 <= place <= 100 for place, _ in found.ticks)
+    assert all(0 <= place <= 100 for place, _ in dot_plot.ticks)
 
 
-def test_a_diverged_trial_does_not_press_the_others_together() -> None:
+def test_a_diverged_trial_does_not_compress_the_scale_of_the_others() -> None:
     import pandas as pd
 
     losses = pd.Series([0.5 + 0.01 * k for k in range(20)] + [1e6 * FAR_OFF])
-    found = plot([Group("all", losses, losses.iloc[:0])], ascending=True, by="study")
-    places = [dot.x for dot in found.rows[0].dots]
+    dot_plot = plot([Group("all", losses, losses.iloc[:0])], ascending=True, by="study")
+    places = [dot.x for dot in dot_plot.rows[0].dots]
     assert places[10] - places[0] > 30
-    assert found.rows[0].dots[-1].kind == "beyond"
+    assert dot_plot.rows[0].dots[-1].kind == "beyond"
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text(), max_size=3), max_size=3))
-def test_no_text_ends_the_script_that_it_stands_in(value: object) -> None:
+def test_no_text_ends_the_script_element_that_contains_it(value: object) -> None:
     text = str(as_json(value))
     assert "<" not in text
     assert json.loads(text) == value
@@ -250,7 +250,7 @@ TEXT = st.text(alphabet="ab*`<>&\"'|-#[]()!:/ \\\n")
 
 
 @given(TEXT)
-def test_markdown_makes_its_own_elements_and_escapes_all_else(text: str) -> None:
+def test_markdown_yields_only_known_elements_and_escapes_everything_else(text: str) -> None:
     words = "strong|em|code|pre|p|ul|ol|li|h\\d|hr|br|blockquote"
     own = rf"</?({words}|table|thead|tbody|tr|th|td|div)\b[^<>]*>"
     for html in (str(inline(text)), str(block(text, "h"))):
@@ -259,7 +259,7 @@ def test_markdown_makes_its_own_elements_and_escapes_all_else(text: str) -> None
         assert "src" not in html
 
 
-def test_tables_of_the_summary_have_heads_by_row_and_column() -> None:
+def test_tables_of_the_summary_have_row_and_column_headings() -> None:
     html = block("| a | b |\n| --- | --- |\n| x | 0.8 (0.7 to 0.9) |\n| y | **z** |", "h-there")
     assert html.count('<th scope="col">') == 2
     assert re.findall(r'<th scope="row">(.*?)</th>', html) == ["x", "y"]
@@ -268,16 +268,18 @@ def test_tables_of_the_summary_have_heads_by_row_and_column() -> None:
 
 
 def test_every_section_of_the_summary_is_on_the_page(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", confirmed=1, failed=1, left_out=["a thing"])
+    folder = make_study(tmp_path / "study", confirmed=1, failed=1, left_out=["a thing"])
     study = read_study(folder)
     conclusions = derive_conclusions(study, read_predictions(folder))
-    parts = [*summary_parts(study, conclusions), "## Another section\n\nWhat it **tells**."]
+    parts = [*summary_parts(study, conclusions), "## Another section\n\nIts **content**."]
     headings = re.findall("^## (.+)$", "\n\n".join(parts), re.MULTILINE)
-    found = sections(parts)
-    told = [one.heading for group in (found.early, found.middle, found.late) for one in group]
-    assert sorted(told) == sorted(set(headings) - {"Best trials of the search"})
-    assert found.early[0].heading == "Confirmation"
-    assert found.middle[-1].html == "<p>What it <strong>tells</strong>.</p>\n"
+    groups = sections(parts)
+    shown = [
+        section.heading for group in (groups.early, groups.middle, groups.late) for section in group
+    ]
+    assert sorted(shown) == sorted(set(headings) - {"Best trials of the search"})
+    assert groups.early[0].heading == "Confirmation"
+    assert groups.middle[-1].html == "<p>Its <strong>content</strong>.</p>\n"
 
 
 @pytest.mark.parametrize(
@@ -288,17 +290,17 @@ def test_every_section_of_the_summary_is_on_the_page(tmp_path: Path) -> None:
         ({"command": ["ipykernel_launcher.py", "-f", "x"]}, "space.py --name study"),
     ],
 )
-def test_the_command_is_the_one_on_record_or_asks_for_the_same(
+def test_the_command_is_the_recorded_one_or_an_equivalent(
     tmp_path: Path, manifest: dict[str, Any], expected: str
 ) -> None:
-    folder = made_study(tmp_path / "study", **manifest)
+    folder = make_study(tmp_path / "study", **manifest)
     command = command_of(read_manifest(folder))
     assert command.removeprefix("python -m tune_bio.search ").startswith(expected)
     search_parser().parse_args(shlex.split(command)[3:])
 
 
 def test_a_command_is_assembled_from_settings_and_pins(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", command=["a_notebook"])
+    folder = make_study(tmp_path / "study", command=["a_notebook"])
     manifest = read_manifest(folder)
     manifest["settings"] |= {"data": "scans/", "num_trials": 7, "controls": False}
     manifest["space"]["pinned"] = {"image_size": 32}
@@ -309,9 +311,9 @@ def test_a_command_is_assembled_from_settings_and_pins(tmp_path: Path) -> None:
 
 def test_studies_side_by_side(tmp_path: Path) -> None:
     folders = [
-        made_study(tmp_path / "one", confirmed=1),
-        made_study(tmp_path / "two", trials=3),
-        made_study(tmp_path / "three", trials=2, failed=2, question=HOSTILE),
+        make_study(tmp_path / "one", confirmed=1),
+        make_study(tmp_path / "two", trials=3),
+        make_study(tmp_path / "three", trials=2, failed=2, question=HOSTILE),
     ]
     studies = {
         folder.name: (
@@ -326,11 +328,11 @@ def test_studies_side_by_side(tmp_path: Path) -> None:
     assert "2 seeds" in text
     heads = re.findall(r'<th scope="col">(.*?)</th>', text)
     assert heads == ["", "one", "two", "three"]
-    assert len(text) < 100_000, "no plots' library: it draws nothing interactive"
+    assert len(text) < 100_000, "BokehJS is not embedded without interactive plots"
 
 
-def test_other_test_images_are_pointed_out(tmp_path: Path) -> None:
-    folders = [made_study(tmp_path / name) for name in ("one", "two")]
+def test_different_test_images_are_noted(tmp_path: Path) -> None:
+    folders = [make_study(tmp_path / name) for name in ("one", "two")]
     manifest = read_manifest(folders[1])
     manifest["data"]["splits"]["test"] = {**manifest["data"]["splits"]["test"], "sha256": "00"}
     (folders[1] / "experiment.json").write_text(json.dumps(manifest))
@@ -345,5 +347,5 @@ def test_other_test_images_are_pointed_out(tmp_path: Path) -> None:
     assert "different test images" in text
 
 
-def test_a_large_study_is_no_large_file(large_page: Path) -> None:
+def test_the_page_of_a_large_study_is_not_too_large(large_page: Path) -> None:
     assert 1_000_000 < large_page.stat().st_size < LARGEST

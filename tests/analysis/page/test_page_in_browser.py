@@ -1,4 +1,4 @@
-"""report.html in headless Chromium: it sorts, filters, marks, fits, and lets nothing in."""
+"""report.html in headless Chromium: sorting, filters, marks, layout, and its policy."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.analysis.study_factory import made_study
+from tests.analysis.study_factory import make_study
 from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.figures.draw_all import save_figures
 from tune_bio.analysis.page.write_page import write_comparison, write_page
@@ -32,15 +32,15 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 12 trials, one of which failed, with a class whose name is a script."""
-    folder = made_study(
+    """Path of a report on 12 trials, one of which failed, with a class named like a script."""
+    folder = make_study(
         tmp_path_factory.mktemp("study") / "study",
         trials=12, failed=1, confirmed=1, classes=("well", HOSTILE), left_out=[HOSTILE],
     )  # fmt: skip
@@ -51,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser, report: Path) -> Iterator[Open]:
-    """Open a page; at the end it must have complained of nothing and asked for nothing."""
+    """Open pages; at the end, assert that they raised no errors and requested nothing."""
     faults: list[str] = []
     pages: list[Page] = []
 
@@ -59,12 +59,15 @@ def opened(browser: Browser, report: Path) -> Iterator[Open]:
         page = browser.new_page(viewport={"width": width, "height": 800}, **options)
         pages.append(page)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
         page.on(
             "request",
-            lambda asked: (
-                None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url)
+            lambda request: (
+                None if request.url.startswith(("file:", "data:")) else faults.append(request.url)
             ),
         )
         page.goto(path.as_uri())
@@ -79,19 +82,19 @@ def opened(browser: Browser, report: Path) -> Iterator[Open]:
 
 
 def names(page: Page) -> list[str]:
-    """The trials that are shown, in their order."""
+    """Return the trials that are shown, in order."""
     return page.locator("#board tbody tr:visible th").all_inner_texts()
 
 
 def marked_in_plots(page: Page) -> list[int]:
-    """The trials that Bokeh has selected, the same in every plot."""
-    found: list[list[int]] = page.evaluate(
+    """Return the trials that are selected in Bokeh; they must be the same in all plots."""
+    selections: list[list[int]] = page.evaluate(
         """() => Bokeh.documents.map(
-            (each) => each.roots()[0].renderers[0].data_source.selected.indices)"""
+            (doc) => doc.roots()[0].renderers[0].data_source.selected.indices)"""
     )
-    assert len(found) > 3
-    assert all(indices == found[0] for indices in found)
-    return found[0]
+    assert len(selections) > 3
+    assert all(indices == selections[0] for indices in selections)
+    return selections[0]
 
 
 def test_plots_are_drawn_with_a_panel_for_each_hyperparameter(opened: Open) -> None:
@@ -105,12 +108,12 @@ def test_plots_are_drawn_with_a_panel_for_each_hyperparameter(opened: Open) -> N
     drawn = page.evaluate("document.documentElement.dataset.drawn")
     page.select_option("#curve", "val_loss")
     page.wait_for_selector(f"html:not([data-drawn='{drawn}'])", state="attached")
-    labels = page.evaluate("Bokeh.documents.map((each) => each.roots()[0].left[0].axis_label)")
+    labels = page.evaluate("Bokeh.documents.map((doc) => doc.roots()[0].left[0].axis_label)")
     assert labels == ["validation loss", *["validation AUROC"] * panels]
     assert page.locator("figure.static:visible").count() == 0
 
 
-def test_heads_sort_and_tell_it(opened: Open) -> None:
+def test_headings_sort_and_show_the_order(opened: Open) -> None:
     page = opened()
     assert names(page)[0] == "t0010"
     assert names(page)[-1] == "t0011", "it failed"
@@ -121,7 +124,7 @@ def test_heads_sort_and_tell_it(opened: Open) -> None:
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert names(page)[:2] == ["t0000", "t0001"]
-    assert names(page)[-1] == "t0011", "without a score: last either way"
+    assert names(page)[-1] == "t0011", "trials without a score are last in either order"
     rates = page.locator("#board thead th", has_text="lr")
     rates.locator("button").click()
     assert head.get_attribute("aria-sort") == "none"
@@ -148,7 +151,7 @@ def test_everything_works_by_keyboard(opened: Open) -> None:
     page = opened()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    assert page.locator(".skip").bounding_box()["y"] >= 0, "it is seen"
+    assert page.locator(".skip").bounding_box()["y"] >= 0, "the link is visible"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     page.focus("#filter")
@@ -156,7 +159,7 @@ def test_everything_works_by_keyboard(opened: Open) -> None:
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('th').ariaSort") == "none"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid", "focus is seen"
+    assert outline == "solid", "the focus is visible"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.closest('th').ariaSort") == "ascending"
     page.focus("#board tbody tr:nth-child(2) button")
@@ -177,11 +180,11 @@ def test_marking_a_trial_marks_it_in_every_plot_and_back(opened: Open) -> None:
     assert marked_in_plots(page) == [4]
 
 
-def test_a_class_that_is_called_a_script_stays_text(opened: Open) -> None:
+def test_a_class_named_like_a_script_is_escaped(opened: Open) -> None:
     page = opened()
     assert HOSTILE in page.inner_text("#answer")
     assert HOSTILE in page.inner_text("#data")
-    assert page.locator("script").count() == 5, "four of its own, and the plots' data"
+    assert page.locator("script").count() == 5, "four scripts, and the data of the plots"
 
 
 def test_no_other_script_could_run(browser: Browser, report: Path, tmp_path: Path) -> None:
@@ -189,24 +192,24 @@ def test_no_other_script_could_run(browser: Browser, report: Path, tmp_path: Pat
     added = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'></main>"
     spoiled.write_text(report.read_text().replace("</main>", added))
     page = browser.new_page()
-    told: list[str] = []
-    page.on("console", lambda message: told.append(message.text))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto(spoiled.as_uri())
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert page.evaluate("window.ran") is None
-    assert any("Content Security Policy" in text for text in told)
+    assert any("Content Security Policy" in text for text in messages)
     page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_screen_has_nothing_beside_it(opened: Open, scheme: str) -> None:
+def test_nothing_exceeds_a_narrow_screen(opened: Open, scheme: str) -> None:
     page = opened(width=NARROW, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == NARROW
     wide = page.evaluate(
         """() => [...document.querySelectorAll("main *")]
-            .filter((each) => !each.closest(".scroll, pre, .hidden, svg"))
-            .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
-            .map((each) => each.tagName + "." + each.className)"""
+            .filter((element) => !element.closest(".scroll, pre, .hidden, svg"))
+            .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+            .map((element) => element.tagName + "." + element.className)"""
     )
     assert wide == []
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -214,19 +217,19 @@ def test_a_narrow_screen_has_nothing_beside_it(opened: Open, scheme: str) -> Non
 
 
 def test_on_a_touch_screen_a_drag_over_a_plot_scrolls_the_page(opened: Open) -> None:
-    drags = """() => Bokeh.documents.map((each) => each.roots()[0].toolbar.active_drag?.type)"""
+    drags = """() => Bokeh.documents.map((doc) => doc.roots()[0].toolbar.active_drag?.type)"""
     assert set(opened().evaluate(drags)) == {"BoxZoomTool"}
     assert set(opened(width=NARROW, has_touch=True, is_mobile=True).evaluate(drags)) == {None}
 
 
-def test_on_paper_figures_stand_where_plots_were(opened: Open) -> None:
+def test_in_print_figures_replace_the_plots(opened: Open) -> None:
     page = opened()
     page.emulate_media(media="print")
     assert page.locator("figure.static:visible").count() == 2
     assert page.locator("#curve-plot:visible, form:visible, nav:visible").count() == 0
 
 
-def test_without_scripts_all_is_told(browser: Browser, report: Path) -> None:
+def test_without_scripts_the_page_is_complete(browser: Browser, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
@@ -237,7 +240,7 @@ def test_without_scripts_all_is_told(browser: Browser, report: Path) -> None:
 
 
 def test_a_study_without_a_score_opens(opened: Open, tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "study", trials=2, failed=2)
+    folder = make_study(tmp_path / "study", trials=2, failed=2)
     study = read_study(folder)
     path = write_page(study, derive_conclusions(study, read_predictions(folder)), folder)
     page = opened(path)
@@ -257,7 +260,7 @@ def test_a_large_study_opens_and_sorts(opened: Open, large_page: Path) -> None:
 def test_studies_side_by_side_fit_a_narrow_screen(opened: Open, tmp_path: Path) -> None:
     studies = {}
     for name in ("one", "two", "three"):
-        study = read_study(made_study(tmp_path / name, confirmed=1))
+        study = read_study(make_study(tmp_path / name, confirmed=1))
         studies[name] = study, derive_conclusions(study, read_predictions(tmp_path / name))
     page = opened(write_comparison(studies, tmp_path / "comparison.html"), width=NARROW)
     assert page.evaluate("document.documentElement.scrollWidth") == NARROW

@@ -1,4 +1,4 @@
-"""Random studies that the tests of the statistics share."""
+"""Random labels, probabilities and patients for the tests of the statistics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn, classes: tuple[int, int] = (2, 4), images: int = 40) -> Case:
-    """Studies of a few images."""
+    """Draw small studies."""
     count = draw(st.integers(*classes))
     n = draw(st.integers(2 * count, images))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -33,12 +33,12 @@ def cases(draw: st.DrawFn, classes: tuple[int, int] = (2, 4), images: int = 40) 
 
 
 def study(seed: int, patients: int = 60, distance: float = 1.5, classes: int = 2) -> Case:
-    """A study of 1 to 4 alike images a patient; every class occurs."""
+    """Return a study with 1 to 4 correlated images per patient; every class occurs."""
     rng = np.random.default_rng(seed)
     codes = np.repeat(np.arange(patients), rng.integers(1, 5, patients))
     labels = (np.arange(patients) % classes)[codes]
     noise = rng.standard_normal((patients, classes))[codes] * np.sqrt(0.6)
     noise += rng.standard_normal((len(codes), classes)) * np.sqrt(0.4)
     logits = distance * np.eye(classes)[labels] + noise
-    shares = np.exp(logits)
-    return Case(labels, shares / shares.sum(axis=1, keepdims=True), codes)
+    odds = np.exp(logits)
+    return Case(labels, odds / odds.sum(axis=1, keepdims=True), codes)

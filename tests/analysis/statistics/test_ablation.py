@@ -1,4 +1,4 @@
-"""A winner against itself with one change at a time."""
+"""Comparison of a winner with one change of it at a time."""
 
 import numpy as np
 import pytest
@@ -18,41 +18,42 @@ def scores(seed: int, *means: float, seeds: int = 5) -> list[list[float]]:
 def test_a_planted_loss_and_a_planted_gain_are_found() -> None:
     winner, *changes = scores(0, 0.8, 0.7, 0.8, 0.9)
     worse, same, better = ablation(winner, changes, seed=0)
-    assert [one.verdict for one in (worse, same, better)] == [
+    assert [effect.verdict for effect in (worse, same, better)] == [
         "worse",
-        "cannot be told apart",
+        "cannot be distinguished",
         "better",
     ]
     assert worse.low < -0.1 < worse.high < 0
     assert worse.mean == pytest.approx(np.mean(changes[0]))
     assert worse.p_value < 0.001 < same.p_value
-    turned = ablation(winner, changes, lower_is_better=True, seed=0)
-    assert [one.verdict for one in turned] == ["better", "cannot be told apart", "worse"]
+    as_losses = ablation(winner, changes, lower_is_better=True, seed=0)
+    assert [e.verdict for e in as_losses] == ["better", "cannot be distinguished", "worse"]
 
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
-def test_one_change_alone_is_students_t_test(seed: int) -> None:
+def test_a_single_change_is_compared_by_students_t_test(seed: int) -> None:
     winner, change = scores(seed, 0.8, 0.81)
-    (one,) = ablation(winner, [change], seed=0)
-    theirs = stats.ttest_ind(change, winner)
-    limits = theirs.confidence_interval(0.95)
-    assert one.p_value == pytest.approx(theirs.pvalue, abs=2e-3)
-    assert (one.low, one.high) == pytest.approx((limits.low, limits.high), abs=2e-4)
+    (effect,) = ablation(winner, [change], seed=0)
+    expected = stats.ttest_ind(change, winner)
+    limits = expected.confidence_interval(0.95)
+    assert effect.p_value == pytest.approx(expected.pvalue, abs=2e-3)
+    assert (effect.low, effect.high) == pytest.approx((limits.low, limits.high), abs=2e-4)
 
 
-def test_many_changes_that_do_nothing_are_called_different_in_one_of_twenty_ablations() -> None:
-    def any_found(seed: int) -> bool:
+def test_changes_without_effect_are_called_different_in_5_percent_of_ablations() -> None:
+    def finds_an_effect(seed: int) -> bool:
         winner, *changes = scores(seed, *[0.8] * 7, seeds=3)
         return any(
-            one.verdict != "cannot be told apart" for one in ablation(winner, changes, seed=0)
+            effect.verdict != "cannot be distinguished"
+            for effect in ablation(winner, changes, seed=0)
         )
 
-    found = sum(map(any_found, range(40)))
-    assert found <= 6  # of 40 at 5 %, with a probability of 0.99
+    false_positives = sum(map(finds_an_effect, range(40)))
+    assert false_positives <= 6  # of 40 at 5 %, with a probability of 0.99
 
 
-def test_uneven_seeds_are_taken_as_they_are() -> None:
+def test_groups_may_have_different_numbers_of_seeds() -> None:
     winner, change, other = scores(1, 0.8, 0.7, 0.8)
     first, _ = ablation(winner, [change[:2], other], seed=0)
     assert isinstance(first, ChangeEffect)
@@ -62,6 +63,6 @@ def test_uneven_seeds_are_taken_as_they_are() -> None:
 def test_too_few_scores_or_no_noise_are_refused() -> None:
     with pytest.raises(StatisticsError, match="fewer than two scores"):
         ablation([0.8, 0.9], [[0.8]], seed=0)
-    with pytest.raises(StatisticsError, match="no seed moves any score"):
+    with pytest.raises(StatisticsError, match="no score varies between seeds"):
         ablation([0.8, 0.8], [[0.7, 0.7]], seed=0)
     assert ablation([0.8, 0.9], [], seed=0) == []

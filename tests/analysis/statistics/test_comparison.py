@@ -1,4 +1,4 @@
-"""Two models on the same images."""
+"""Comparison of two models on the same images."""
 
 import itertools
 from typing import Any
@@ -13,66 +13,68 @@ from tune_bio.analysis.statistics.scoring import METRICS
 from tune_bio.errors import StatisticsError
 
 
-def compared(case: Case, other: Any, metric: str, **changed: Any) -> Comparison:
-    given = {"positive": 1, "seed": 0, "resamples": 400} | changed
-    return compare(case.labels, case.probabilities, other, case.patients, metric, **given)
+def compared(case: Case, other: Any, metric: str, **changes: Any) -> Comparison:
+    kwargs = {"positive": 1, "seed": 0, "resamples": 400} | changes
+    return compare(case.labels, case.probabilities, other, case.patients, metric, **kwargs)
 
 
 def blurred(case: Case, share: float, seed: int = 0) -> Any:
-    """The same model with noise."""
+    """Return the probabilities of the same model with noise."""
     noise = np.random.default_rng(seed).dirichlet(np.ones(case.classes), len(case.labels))
     return (1 - share) * case.probabilities + share * noise
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_each_metric_tells_a_model_from_noise_and_not_from_itself(
+def test_each_metric_distinguishes_a_model_from_noise_but_not_from_itself(
     metric: str, classes: int
 ) -> None:
     case = study(0, distance=2.5, classes=classes)
     same = compared(case, case.probabilities, metric)
     assert (same.difference, same.p_value) == (0, 1)
-    assert np.isnan([same.low, same.high]).all()  # an interval of no width promises too much
+    assert np.isnan([same.low, same.high]).all()  # an interval of zero width would promise too much
     assert "no interval" in same.note
-    found = compared(case, blurred(case, 0.9), metric)
+    noisy = compared(case, blurred(case, 0.9), metric)
     better = -1 if metric in ("loss", "brier") else 1
-    assert found.p_value < 0.01
-    assert min(better * found.low, better * found.high) > 0
-    assert found.low <= found.difference <= found.high
-    assert found.difference == pytest.approx(found.a - found.b)
+    assert noisy.p_value < 0.01
+    assert min(better * noisy.low, better * noisy.high) > 0
+    assert noisy.low <= noisy.difference <= noisy.high
+    assert noisy.difference == pytest.approx(noisy.a - noisy.b)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_other_way_round_is_the_negative(metric: str) -> None:
+def test_swapping_the_models_negates_the_difference(metric: str) -> None:
     case = study(3)
     other = blurred(case, 0.5)
-    there = compared(case, other, metric)
-    back = compared(Case(case.labels, other, case.patients), case.probabilities, metric)
-    assert back.difference == pytest.approx(-there.difference)
-    assert back.p_value == there.p_value
-    assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
+    forward = compared(case, other, metric)
+    backward = compared(Case(case.labels, other, case.patients), case.probabilities, metric)
+    assert backward.difference == pytest.approx(-forward.difference)
+    assert backward.p_value == forward.p_value
+    assert (backward.low, backward.high) == pytest.approx((-forward.high, -forward.low))
 
 
-def test_of_single_images_accuracy_is_the_exact_mcnemar_test() -> None:
+def test_accuracy_with_one_image_per_patient_is_the_exact_mcnemar_test() -> None:
     labels = np.arange(120) % 2
     wrong_a, wrong_b = np.arange(120) < 4, (np.arange(120) >= 4) & (np.arange(120) < 18)
     a, b = (np.eye(2)[np.where(wrong, 1 - labels, labels)] for wrong in (wrong_a, wrong_b))
-    found = compare(labels, a, b, np.arange(120), "accuracy", positive=1, seed=0, resamples=20_000)
-    assert found.p_value == pytest.approx(binomtest(4, 18).pvalue, abs=0.006)
+    comparison = compare(
+        labels, a, b, np.arange(120), "accuracy", positive=1, seed=0, resamples=20_000
+    )
+    assert comparison.p_value == pytest.approx(binomtest(4, 18).pvalue, abs=0.006)
 
 
-def test_auroc_under_all_swaps_of_patients() -> None:
-    """Few enough patients to try every swap, with models of other scales."""
+def test_auroc_agrees_with_all_swaps_of_patients() -> None:
+    """Try every swap of a few patients, with models of different scales."""
     case = study(7, patients=8, distance=1.0)
     a, b = case.probabilities, blurred(case, 0.6) ** 3
     b = b / b.sum(axis=1, keepdims=True)
     # Ranks are swapped, so a model's scale must not matter.
     steeper = np.stack([1 - a[:, 1] ** 5, a[:, 1] ** 5], axis=1)
-    found = compared(case, b, "auroc", resamples=5000)
-    again = compare(
+    comparison = compared(case, b, "auroc", resamples=5000)
+    rescaled = compare(
         case.labels, steeper, b, case.patients, "auroc", positive=1, seed=0, resamples=5000
     )
-    assert again.p_value == found.p_value
+    assert rescaled.p_value == comparison.p_value
 
     def area(scores: Any) -> float:
         x, y = scores[case.labels == 1], scores[case.labels == 0]
@@ -81,25 +83,29 @@ def test_auroc_under_all_swaps_of_patients() -> None:
     ranks = [np.searchsorted(np.sort(p[:, 1]), p[:, 1]) for p in (a, b)]
     differences = []
     for swap in itertools.product([False, True], repeat=8):
-        chosen = np.array(swap)[case.patients]
+        swapped = np.array(swap)[case.patients]
         differences.append(
-            area(np.where(chosen, ranks[1], ranks[0])) - area(np.where(chosen, ranks[0], ranks[1]))
+            area(np.where(swapped, ranks[1], ranks[0]))
+            - area(np.where(swapped, ranks[0], ranks[1]))
         )
-    exact = np.mean(np.abs(differences) >= abs(found.difference) - 1e-12)
-    assert found.p_value == pytest.approx(exact, abs=0.03)
+    exact = np.mean(np.abs(differences) >= abs(comparison.difference) - 1e-12)
+    assert comparison.p_value == pytest.approx(exact, abs=0.03)
 
 
-def test_alike_images_find_less_than_single_ones() -> None:
+def test_copies_of_images_change_nothing() -> None:
     case = study(5, patients=40)
-    copies = np.repeat(np.arange(len(case.labels)), 10)
-    more = Case(case.labels[copies], case.probabilities[copies], case.patients[copies])
+    indices = np.repeat(np.arange(len(case.labels)), 10)
+    copied = Case(case.labels[indices], case.probabilities[indices], case.patients[indices])
     other = blurred(case, 0.5)
-    once, often = compared(case, other, "accuracy"), compared(more, other[copies], "accuracy")
-    assert often.p_value == once.p_value
-    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+    single, repeated = (
+        compared(case, other, "accuracy"),
+        compared(copied, other[indices], "accuracy"),
+    )
+    assert repeated.p_value == single.p_value
+    assert (repeated.low, repeated.high) == pytest.approx((single.low, single.high))
 
 
-def test_models_of_other_classes_are_refused() -> None:
+def test_models_with_different_classes_are_refused() -> None:
     case = study(0)
     three = np.full((len(case.labels), 3), 1 / 3)
     with pytest.raises(StatisticsError):
@@ -109,7 +115,7 @@ def test_models_of_other_classes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
-def test_holm_by_its_definition(count: int) -> None:
+def test_holm_agrees_with_its_definition(count: int) -> None:
     p_values = np.random.default_rng(count).random(count).tolist()
     p_values[0] = 0.001
     highest, expected = 0.0, [0.0] * count
@@ -119,7 +125,7 @@ def test_holm_by_its_definition(count: int) -> None:
     assert holm(p_values) == pytest.approx(expected)
 
 
-def test_holm_leaves_out_what_is_not_defined() -> None:
+def test_holm_ignores_undefined_p_values() -> None:
     assert holm([0.01, float("nan"), 0.03])[::2] == pytest.approx([0.02, 0.03])
     assert np.isnan(holm([float("nan")])).all()
     assert holm([]) == []

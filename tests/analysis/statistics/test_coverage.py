@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they promise; benchmarks/coverage.py asks it of more."""
+"""Coverage of the intervals, by a short run of benchmarks/coverage.py."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def coverage() -> ModuleType:
-    """The benchmark, whose simulations these are."""
+    """Import the benchmark, which has the simulations."""
     path = Path(__file__).parents[3] / "benchmarks" / "coverage.py"
     spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
     assert spec is not None
@@ -26,18 +26,22 @@ def coverage() -> ModuleType:
         ("comparison", 30, 4),
     ],
 )  # fmt: skip
-def test_what_is_promised_is_held(coverage: ModuleType, part: str, studies: int, rows: int) -> None:
-    found = list(coverage.PARTS[part](studies, seed=0))
-    assert len(found) == rows
-    assert [row for row in found if not row.met] == []
+def test_intervals_cover_as_often_as_they_promise(
+    coverage: ModuleType, part: str, studies: int, rows: int
+) -> None:
+    results = list(coverage.PARTS[part](studies, seed=0))
+    assert len(results) == rows
+    assert [row for row in results if not row.met] == []
 
 
-def test_the_corrected_best_of_many_is_held(coverage: ModuleType) -> None:
-    found = list(coverage.selected(40, seed=0))
-    assert [row for row in found if not row.met] == []
+def test_the_interval_of_the_corrected_best_trial_covers(coverage: ModuleType) -> None:
+    results = list(coverage.selected(40, seed=0))
+    assert [row for row in results if not row.met] == []
 
 
-def test_the_benchmark_would_notice(coverage: ModuleType) -> None:
+def test_the_benchmark_notices_intervals_that_are_too_narrow_or_too_wide(
+    coverage: ModuleType,
+) -> None:
     narrow = coverage.Row("too narrow", 30, 240, 300, 0.93, 0.97)
     wide = coverage.Row("too wide", 30, 300, 300, 0.93, 0.97)
     assert not narrow.met

@@ -1,4 +1,4 @@
-"""What goes with good scores in a search."""
+"""Importances of hyperparameters in an adaptive search."""
 
 import numpy as np
 import optuna
@@ -14,7 +14,7 @@ NAMES = ["lr", "batch_size", "model", "dropout"]
 
 
 def search(seed: int, effect: float, trials: int = 60) -> pd.DataFrame:
-    """A random search in which `lr` alone moves the score; `dropout` exists on half the trials."""
+    """Return a random search where only `lr` changes the score; half the trials have `dropout`."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
@@ -29,50 +29,50 @@ def search(seed: int, effect: float, trials: int = 60) -> pd.DataFrame:
     return table.assign(score=0.8 + effect * best + rng.normal(0, 0.01, trials))
 
 
-def found(table: pd.DataFrame, **how: bool) -> dict[str, Association]:
-    told = importances(table, NAMES, epoch=3, seed=0, **how)
-    assert sum(one.share for one in told.associations) == pytest.approx(1)
-    return {one.hyperparameter: one for one in told.associations}
+def by_name(table: pd.DataFrame, **kwargs: bool) -> dict[str, Association]:
+    result = importances(table, NAMES, epoch=3, seed=0, **kwargs)
+    assert sum(association.share for association in result.associations) == pytest.approx(1)
+    return {association.hyperparameter: association for association in result.associations}
 
 
-def test_what_moves_the_score_is_found_and_nothing_else() -> None:
-    told = importances(search(0, effect=0.02), NAMES, epoch=3, censored=5, seed=0)
-    assert (told.epoch, told.trials, told.censored) == (3, 60, 5)
-    first, *others = told.associations
+def test_only_the_hyperparameter_that_changes_the_score_is_found() -> None:
+    result = importances(search(0, effect=0.02), NAMES, epoch=3, censored=5, seed=0)
+    assert (result.epoch, result.trials, result.censored) == (3, 60, 5)
+    first, *others = result.associations
     assert first.hyperparameter == "lr"
     assert first.share > 0.5
     assert first.p_value < 0.05
-    assert all(one.p_value > 0.05 for one in others)
+    assert all(other.p_value > 0.05 for other in others)
     low, high = map(float, first.best.split(" to "))
-    assert 1e-4 < low < high < 1e-2  # of the best; the effect's peak is at 1e-3
+    assert 1e-4 < low < high < 1e-2  # of the best trials; the optimum is 1e-3
     low, high = map(float, first.all.split(" to "))
     assert low < 1e-3 < high
 
 
-def test_losses_are_turned_round() -> None:
+def test_losses_give_the_same_importances_as_scores() -> None:
     table = search(1, effect=0.02)
-    as_losses = found(table.assign(score=-table["score"]), lower_is_better=True)
-    assert as_losses == found(table)
+    as_losses = by_name(table.assign(score=-table["score"]), lower_is_better=True)
+    assert as_losses == by_name(table)
 
 
 def test_nothing_is_found_where_nothing_matters() -> None:
-    p_values = [one.p_value for k in range(4) for one in found(search(k, effect=0.0)).values()]
+    p_values = [a.p_value for k in range(4) for a in by_name(search(k, effect=0.0)).values()]
     assert sum(p < 0.05 for p in p_values) <= 1
     assert min(p_values) < 1.0
 
 
 @given(seed=st.integers(0, 2**32 - 1), power=st.sampled_from([0.1, 3.0]))
 @settings(max_examples=2, deadline=None)
-def test_the_scale_of_a_number_is_of_no_matter(seed: int, power: float) -> None:
+def test_the_scale_of_a_number_does_not_matter(seed: int, power: float) -> None:
     table = search(seed, effect=0.01)
-    bent = found(table.assign(lr=table["lr"] ** power))
-    for name, one in found(table).items():
-        assert bent[name].share == pytest.approx(one.share)
-        assert bent[name].p_value == one.p_value
+    rescaled = by_name(table.assign(lr=table["lr"] ** power))
+    for name, association in by_name(table).items():
+        assert rescaled[name].share == pytest.approx(association.share)
+        assert rescaled[name].p_value == association.p_value
 
 
-def test_importances_are_optunas() -> None:
-    """Where nothing is a range: the divergences of Optuna's own evaluator, as shares."""
+def test_importances_of_choices_agree_with_optuna() -> None:
+    """Compare shares with those of Optuna's own evaluator, where no column is a range."""
     table = search(2, effect=0.0)
     names = ["batch_size", "model"]
     study = optuna.create_study(direction="maximize")
@@ -86,12 +86,12 @@ def test_importances_are_optunas() -> None:
         )
         study.add_trial(trial)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    theirs = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    told = importances(table, names, epoch=1, seed=0)
-    assert {one.hyperparameter: one.share for one in told.associations} == pytest.approx(theirs)
+    expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    result = importances(table, names, epoch=1, seed=0)
+    assert {a.hyperparameter: a.share for a in result.associations} == pytest.approx(expected)
 
 
-def test_few_trials_or_nothing_searched_is_refused() -> None:
+def test_too_few_trials_and_constant_hyperparameters_are_refused() -> None:
     with pytest.raises(StatisticsError, match="49 trials are too few"):
         importances(search(0, 0.0, trials=49), NAMES, epoch=1, seed=0)
     with pytest.raises(StatisticsError, match="no hyperparameter has two values"):
@@ -99,10 +99,11 @@ def test_few_trials_or_nothing_searched_is_refused() -> None:
 
 
 @given(
-    reached=st.lists(st.integers(0, 9), min_size=1, max_size=30), fewest=st.sampled_from([1, 5, 15])
+    reached=st.lists(st.integers(0, 9), min_size=1, max_size=30),
+    min_trials=st.sampled_from([1, 5, 15]),
 )
-def test_the_common_epoch_is_the_last_that_enough_trials_have(
-    reached: list[int], fewest: int
+def test_the_common_epoch_is_the_last_that_enough_trials_reached(
+    reached: list[int], min_trials: int
 ) -> None:
     rows = [
         {"trial_id": f"t{k}", "epoch": epoch, "val_auroc": 0.5}
@@ -114,8 +115,10 @@ def test_the_common_epoch_is_the_last_that_enough_trials_have(
     started = sum(last > 0 for last in reached)
 
     def enough(epoch: int) -> bool:
-        there = sum(last >= epoch for last in reached)
-        return there >= fewest and 2 * there >= started
+        count = sum(last >= epoch for last in reached)
+        return count >= min_trials and 2 * count >= started
 
-    wanted = [epoch for epoch in range(1, 10) if started and enough(epoch)]
-    assert common_epoch(epochs, "val_auroc", fewest=fewest) == (max(wanted) if wanted else None)
+    common = [epoch for epoch in range(1, 10) if started and enough(epoch)]
+    assert common_epoch(epochs, "val_auroc", min_trials=min_trials) == (
+        max(common) if common else None
+    )

@@ -1,4 +1,4 @@
-"""All metrics of one model."""
+"""Evaluation of one model: every metric with its interval."""
 
 import math
 from typing import Any
@@ -24,24 +24,22 @@ TWO_CLASSES = [
 SHARED = TWO_CLASSES[:7]
 
 
-def evaluated(case: Case, **changed: Any) -> dict[str, Estimate]:
-    """The estimates by name."""
+def evaluated(case: Case, **changes: Any) -> dict[str, Estimate]:
+    """Return the estimates by metric."""
     names = [f"class {k}" for k in range(case.classes)]
-    given = {"classes": names, "positive": 1, "seed": 0, "resamples": 200} | changed
-    found = evaluate_model(case.labels, case.probabilities, case.patients, **given)
-    by_name = {estimate.metric: estimate for estimate in found}
-    assert len(by_name) == len(found)
+    kwargs = {"classes": names, "positive": 1, "seed": 0, "resamples": 200} | changes
+    estimates = evaluate_model(case.labels, case.probabilities, case.patients, **kwargs)
+    by_name = {estimate.metric: estimate for estimate in estimates}
+    assert len(by_name) == len(estimates)
     return by_name
 
 
 @few_examples
 @given(cases(), st.floats(0.1, 0.9))
-def test_values_are_those_of_the_epochs_table_and_of_scikit_learn(
-    case: Case, threshold: float
-) -> None:
-    found = evaluated(case, threshold=threshold)
+def test_values_agree_with_the_epochs_table_and_scikit_learn(case: Case, threshold: float) -> None:
+    estimates = evaluated(case, threshold=threshold)
     for name, value in metrics.compute_metrics(case.labels, case.probabilities, 1).items():
-        assert found[name].value == pytest.approx(value)
+        assert estimates[name].value == pytest.approx(value)
     if case.classes == 2:
         called = case.probabilities[:, 1] >= threshold
         undefined = {"zero_division": np.nan}
@@ -53,107 +51,104 @@ def test_values_are_those_of_the_epochs_table_and_of_scikit_learn(
         }
     else:
         called = case.probabilities.argmax(axis=1)
-        each = recall_score(case.labels, called, average=None, labels=range(case.classes))
-        expected = {f"sensitivity:class {k}": value for k, value in enumerate(each)}
+        recalls = recall_score(case.labels, called, average=None, labels=range(case.classes))
+        expected = {f"sensitivity:class {k}": value for k, value in enumerate(recalls)}
     for name, value in expected.items():
-        assert found[name].value == pytest.approx(value, nan_ok=True)
+        assert estimates[name].value == pytest.approx(value, nan_ok=True)
 
 
 @few_examples
 @given(cases(classes=(2, 2)))
 def test_limits_are_fractions_and_have_a_width(case: Case) -> None:
-    for name, found in evaluated(case, prevalence=0.1).items():
+    for name, estimate in evaluated(case, prevalence=0.1).items():
         if name.startswith("calibration") or name in ("ece", "loss", "brier"):
             continue
-        if math.isnan(found.low):
-            reasons = "lack a class" in found.note or "a class has one patient" in found.note
-            assert reasons or found.method == "none: resampling patients shows nothing"
+        if math.isnan(estimate.low):
+            reasons = "lack a class" in estimate.note or "a class has one patient" in estimate.note
+            assert reasons or estimate.method == "none: resampling patients shows nothing"
             continue
-        assert 0 <= found.low <= 1
-        assert 0 <= found.high <= 1
-        assert found.high > found.low
-        if found.method != "bootstrap over patients, expanded percentiles":
-            assert math.isnan(found.value) or found.low <= found.value <= found.high
+        assert 0 <= estimate.low <= 1
+        assert 0 <= estimate.high <= 1
+        assert estimate.high > estimate.low
+        if estimate.method != "bootstrap over patients, expanded percentiles":
+            assert math.isnan(estimate.value) or estimate.low <= estimate.value <= estimate.high
 
 
-def test_what_is_given_for_two_classes_and_for_more() -> None:
+def test_the_metrics_for_two_classes_and_for_more() -> None:
     assert list(evaluated(study(0))) == TWO_CLASSES
     assert "ppv_at_prevalence" in evaluated(study(0), prevalence=0.2)
-    more = [
+    of_classes = [
         f"{name}:class {k}" for k in range(3) for name in ("sensitivity", "specificity", "auroc")
     ]
-    assert list(evaluated(study(0, classes=3))) == [*SHARED, *more, "ece"]
+    assert list(evaluated(study(0, classes=3))) == [*SHARED, *of_classes, "ece"]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("right", [True, False])
-def test_a_model_that_is_always_right_or_wrong_still_leaves_doubt(
-    classes: int, right: bool
-) -> None:
+def test_a_model_that_is_always_right_or_wrong_has_intervals(classes: int, right: bool) -> None:
     case = study(0, classes=classes)
     answers = np.eye(classes)[case.labels if right else (case.labels + 1) % classes]
-    found = evaluated(Case(case.labels, answers, case.patients), prevalence=0.1)
+    estimates = evaluated(Case(case.labels, answers, case.patients), prevalence=0.1)
     fractions = {name for name in SHARED if name not in ("loss", "brier")}
-    fractions |= {n for n in found if n[:4] in ("sens", "spec", "auro", "ppv", "npv")}
+    fractions |= {n for n in estimates if n[:4] in ("sens", "spec", "auro", "ppv", "npv")}
     for name in fractions:
-        if 0 < found[name].value < 1:
+        if 0 < estimates[name].value < 1:
             continue  # the areas of a model that is always wrong about three classes
-        assert 0.001 < found[name].high - found[name].low < 0.7, name
+        assert 0.001 < estimates[name].high - estimates[name].low < 0.7, name
         if right:
-            assert found[name].value == found[name].high == 1
-    assert found["brier"].high - found["brier"].low > 0.02
-    assert math.isnan(found["loss"].low)
+            assert estimates[name].value == estimates[name].high == 1
+    assert estimates["brier"].high - estimates["brier"].low > 0.02
+    assert math.isnan(estimates["loss"].low)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_copies_order_and_names_change_no_interval(classes: int) -> None:
+def test_copies_order_and_patient_names_change_no_interval(classes: int) -> None:
     case = study(1, classes=classes)
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(case.labels)), 3))
     # Names that sort as the numbers do, so that the bootstrap draws the same patients.
     names = np.array([f"patient {k:04d}" for k in case.patients])
-    again = Case(case.labels[order], case.probabilities[order], names[order])
-    for one, other in zip(evaluated(case).values(), evaluated(again).values(), strict=True):
-        pair = [(e.value, e.low, e.high, e.chance or 0.0) for e in (one, other)]
+    copied = Case(case.labels[order], case.probabilities[order], names[order])
+    for first, second in zip(evaluated(case).values(), evaluated(copied).values(), strict=True):
+        pair = [(e.value, e.low, e.high, e.chance or 0.0) for e in (first, second)]
         assert pair[1] == pytest.approx(pair[0], abs=1e-6, nan_ok=True)
 
 
-def test_the_seed_decides_the_bootstrap_alone() -> None:
-    one, same, other = (evaluated(study(0), seed=seed) for seed in (0, 0, 1))
-    assert repr(one) == repr(same)
-    changed = {name for name in one if repr(one[name]) != repr(other[name])}
+def test_the_seed_decides_only_the_bootstrap() -> None:
+    first, same, other = (evaluated(study(0), seed=seed) for seed in (0, 0, 1))
+    assert repr(first) == repr(same)
+    changed = {name for name in first if repr(first[name]) != repr(other[name])}
     assert changed >= {"balanced_accuracy", "auprc", "calibration_slope"}
     assert not changed & {"accuracy", "auroc", "sensitivity", "ppv", "ece"}
 
 
-def test_predictive_values_elsewhere_are_bayes() -> None:
-    found = evaluated(study(0), prevalence=0.05)
-    se, sp = found["sensitivity"].value, found["specificity"].value
-    ppv, npv = found["ppv_at_prevalence"], found["npv_at_prevalence"]
+def test_predictive_values_at_a_prevalence_follow_from_bayes() -> None:
+    estimates = evaluated(study(0), prevalence=0.05)
+    se, sp = estimates["sensitivity"].value, estimates["specificity"].value
+    ppv, npv = estimates["ppv_at_prevalence"], estimates["npv_at_prevalence"]
     assert ppv.value == pytest.approx(se * 0.05 / (se * 0.05 + (1 - sp) * 0.95))
     assert npv.value == pytest.approx(sp * 0.95 / (sp * 0.95 + (1 - se) * 0.05))
-    # Limits where one of the two is known exactly are those of the other.
-    assert ppv.low < ppv.value < ppv.high < found["ppv"].low
+    assert ppv.low < ppv.value < ppv.high < estimates["ppv"].low
     assert npv.low < npv.value < npv.high
-    seen = float((study(0).labels == 1).mean())
-    here = evaluated(study(0), prevalence=seen)
-    assert here["ppv_at_prevalence"].value == pytest.approx(here["ppv"].value)
+    observed = float((study(0).labels == 1).mean())
+    same = evaluated(study(0), prevalence=observed)
+    assert same["ppv_at_prevalence"].value == pytest.approx(same["ppv"].value)
 
 
-def test_what_chance_would_reach() -> None:
+def test_a_constant_model_reaches_the_values_by_chance() -> None:
     labels = np.array([0] * 30 + [1] * 10)
     constant = Case(labels, np.tile([0.75, 0.25], (40, 1)), np.arange(40))
-    found = evaluated(constant)
+    estimates = evaluated(constant)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "loss", "brier", "auroc", "auprc"):
-        assert found[name].value == pytest.approx(found[name].chance), name
-    # It calls nothing positive, and so do as many calls at random.
-    assert (found["sensitivity"].chance, found["specificity"].chance) == (0, 1)
-    assert math.isnan(found["ppv"].value)
-    assert (found["ppv"].low, found["ppv"].high) == (0, 1)
-    assert "no image to count" in found["ppv"].note
-    assert found["npv"].value == found["npv"].chance == 0.75
+        assert estimates[name].value == pytest.approx(estimates[name].chance), name
+    # It calls nothing positive; neither does calling as many at random.
+    assert (estimates["sensitivity"].chance, estimates["specificity"].chance) == (0, 1)
+    assert math.isnan(estimates["ppv"].value)
+    assert (estimates["ppv"].low, estimates["ppv"].high) == (0, 1)
+    assert "no image to count" in estimates["ppv"].note
+    assert estimates["npv"].value == estimates["npv"].chance == 0.75
 
 
-def test_unknown_patients_are_told_everywhere() -> None:
+def test_every_estimate_notes_unknown_patients() -> None:
     for estimate in evaluated(study(0), patients_known=False).values():
         assert "may be too narrow" in estimate.note
     assert not any("narrow" in e.note for e in evaluated(study(0)).values())
@@ -161,21 +156,21 @@ def test_unknown_patients_are_told_everywhere() -> None:
     assert few.note == "only 20 patients"
 
 
-def test_accuracy_of_single_images_is_wilsons() -> None:
+def test_accuracy_with_one_image_per_patient_has_wilsons_interval() -> None:
     case = study(0, patients=200)
     single = Case(case.labels, case.probabilities, np.arange(len(case.labels)))
-    found = evaluated(single)["accuracy"]
+    accuracy = evaluated(single)["accuracy"]
     n = len(case.labels)
-    expected = proportion_confint(found.value * n, n, method="wilson")
-    assert (found.low, found.high) == pytest.approx(expected, abs=1e-3)
+    expected = proportion_confint(accuracy.value * n, n, method="wilson")
+    assert (accuracy.low, accuracy.high) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("changed", "fault"),
+    ("changes", "fault"),
     [
         ({"labels": np.zeros(6, int)}, "no image has the class number 1"),
         ({"labels": np.array([0, 1, 2, 0, 1, 2])}, "a label is outside 0 ... 1"),
-        ({"labels": np.ones(6)}, "no class indices"),
+        ({"labels": np.ones(6)}, "not class indices"),
         ({"labels": np.array([0, 1])}, "6 rows of probabilities do not belong to 2 images"),
         ({"patients": np.zeros(6)}, "all images are of one patient"),
         ({"patients": np.zeros(5)}, "patients do not belong to 6 images"),
@@ -186,38 +181,38 @@ def test_accuracy_of_single_images_is_wilsons() -> None:
         ({"prevalence": 1.0}, "a prevalence of 1 is not possible"),
     ],
 )
-def test_what_does_not_fit_is_refused(changed: dict[str, Any], fault: str) -> None:
-    given = {
+def test_arrays_that_do_not_fit_are_refused(changes: dict[str, Any], fault: str) -> None:
+    kwargs = {
         "labels": np.array([0, 1] * 3),
         "probabilities": np.full((6, 2), 0.5),
         "patients": np.arange(6),
         "classes": ["a", "b"],
         "positive": 1,
         "seed": 0,
-    } | changed
-    arrays = [given.pop(name) for name in ("labels", "probabilities", "patients")]
+    } | changes
+    arrays = [kwargs.pop(name) for name in ("labels", "probabilities", "patients")]
     with pytest.raises(StatisticsError, match=fault):
-        evaluate_model(*arrays, **given)
+        evaluate_model(*arrays, **kwargs)
 
 
 def test_macro_f1_is_inside_its_limits_or_has_none() -> None:
-    """One answer for patients who have an image of either class: no sample of them differs."""
+    """One answer for patients who each have an image of both classes: all resamples are equal."""
     patients = np.repeat(np.arange(20), 2)
-    found = evaluated(Case(np.tile([0, 1], 20), np.tile([0.4, 0.6], (40, 1)), patients))
-    assert found["macro_f1"].value == pytest.approx(1 / 3)
-    assert math.isnan(found["macro_f1"].low)
-    assert found["balanced_accuracy"].low < 0.5 < found["balanced_accuracy"].high
+    estimates = evaluated(Case(np.tile([0, 1], 20), np.tile([0.4, 0.6], (40, 1)), patients))
+    assert estimates["macro_f1"].value == pytest.approx(1 / 3)
+    assert math.isnan(estimates["macro_f1"].low)
+    assert estimates["balanced_accuracy"].low < 0.5 < estimates["balanced_accuracy"].high
 
 
-def test_a_class_of_one_patient_is_not_taken_for_certain() -> None:
+def test_a_class_with_one_patient_has_wide_or_no_intervals() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([1] + [0] * 40)
     p = np.clip(0.2 + 0.5 * labels + 0.1 * rng.standard_normal(41), 0.01, 0.99)
-    p[-1] = 0.95  # of a patient who is well
-    found = evaluated(Case(labels, np.stack([1 - p, p], axis=1), np.arange(41)))
+    p[-1] = 0.95  # of a patient of the negative class
+    estimates = evaluated(Case(labels, np.stack([1 - p, p], axis=1), np.arange(41)))
     for name in ("auroc", "balanced_accuracy"):
-        assert found[name].high - found[name].low > 0.45
+        assert estimates[name].high - estimates[name].low > 0.45
     for name in ("macro_f1", "auprc", "calibration_slope", "calibration_intercept"):
-        assert math.isnan(found[name].low)
-        assert "a class has one patient" in found[name].note
-    assert found["loss"].high > found["loss"].low  # a mean over images needs no class
+        assert math.isnan(estimates[name].low)
+        assert "a class has one patient" in estimates[name].note
+    assert estimates["loss"].high > estimates["loss"].low  # a mean over images needs no class

@@ -1,4 +1,4 @@
-"""The operating point, chosen on validation."""
+"""Choice of the operating point on validation."""
 
 import numpy as np
 import pytest
@@ -39,18 +39,18 @@ def test_no_threshold_has_a_larger_youden_index(
 
 @settings(max_examples=30)
 @given(scored(), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
-def test_a_wanted_sensitivity_is_reached_and_specificity_is_not_given_away(
-    data: tuple[np.ndarray, np.ndarray], wanted: float
+def test_a_required_sensitivity_is_reached_at_the_best_specificity(
+    data: tuple[np.ndarray, np.ndarray], required: float
 ) -> None:
     labels, probabilities = data
-    sensitivity, specificity = _rates(*data, 1, choose_threshold(*data, 1, wanted))
-    assert sensitivity >= wanted
+    sensitivity, specificity = _rates(*data, 1, choose_threshold(*data, 1, required))
+    assert sensitivity >= required
     for threshold in np.linspace(-0.01, 1.01, 103):
         other = _rates(labels, probabilities, 1, threshold)
-        assert other[0] < wanted or other[1] <= specificity
+        assert other[0] < required or other[1] <= specificity
 
 
-def test_the_threshold_lies_between_two_scores() -> None:
+def test_the_threshold_is_between_two_scores() -> None:
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]])
     assert choose_threshold(np.array([0, 0, 1, 1]), probabilities, 1) == pytest.approx(0.6)
 
@@ -61,27 +61,27 @@ def test_scores_that_point_the_wrong_way_call_nothing_positive() -> None:
     assert (probabilities[:, 1] < threshold).all()
 
 
-def test_of_equal_indices_the_highest_threshold_is_taken_whatever_the_rounding() -> None:
+def test_the_highest_threshold_is_chosen_among_equal_indices_despite_rounding() -> None:
     labels, scores = np.array([0, 1, 0, 1, 0, 1]), np.arange(1, 7) / 10
-    # At 0.6, 0.4 and 0.2 the index is 1/3, as 1/3 - 0, 2/3 - 1/3 and 1 - 2/3.
-    found = choose_threshold(labels, np.stack([1 - scores, scores], axis=1), 1)
-    assert found == pytest.approx(0.55)
+    # At 0.6, 0.4 and 0.2 the index is 1/3: 1/3 - 0, 2/3 - 1/3 and 1 - 2/3.
+    threshold = choose_threshold(labels, np.stack([1 - scores, scores], axis=1), 1)
+    assert threshold == pytest.approx(0.55)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_calls_nothing_positive_does_so_when_scores_are_computed_again(seed: int) -> None:
-    """A constant predictor, in float32: its rows' sums are not quite 1."""
+def test_a_threshold_above_all_scores_stays_above_recomputed_scores(seed: int) -> None:
+    """A constant predictor in float32, whose rows do not sum to exactly 1."""
     rng = np.random.default_rng(seed)
     for logit in rng.normal(0, 6, 100).astype(np.float32):
         row = np.exp(np.array([0, logit], np.float32) - max(0, logit))
         stored = np.tile(row / row.sum(dtype=np.float32), (4, 1)).astype(np.float64)
         threshold = choose_threshold(np.array([0, 1, 0, 1]), stored, 1)
-        again = stored / stored.sum(axis=1, keepdims=True)
-        assert not (again[:, 1] >= threshold).any()
+        recomputed = stored / stored.sum(axis=1, keepdims=True)
+        assert not (recomputed[:, 1] >= threshold).any()
         assert not (stored[:, 1] >= threshold).any()
 
 
-def test_between_neighbouring_numbers_the_lower_one_is_not_called_positive() -> None:
+def test_the_lower_of_two_neighbouring_numbers_is_not_called_positive() -> None:
     low = 1 - 2.0**-52
     high = float(np.nextafter(low, 2))
     scores = np.array([low, high])

@@ -20,7 +20,7 @@ from tune_bio.training import metrics
 
 @examples
 @given(cases(), st.integers(0, 1))
-def test_each_metric_is_scikit_learns(case: Case, positive: int) -> None:
+def test_each_metric_agrees_with_scikit_learn(case: Case, positive: int) -> None:
     labels, p = case.labels, case.probabilities
     expected = metrics.compute_metrics(labels, p, positive)
     ours = {name: score(name, labels, p, positive) for name in METRICS}
@@ -28,21 +28,23 @@ def test_each_metric_is_scikit_learns(case: Case, positive: int) -> None:
         expected["auprc"] = average_precision_score(labels == positive, p[:, positive])
         expected["brier"] = brier_score_loss(labels == positive, p[:, positive])
     else:
-        each = [average_precision_score(labels == k, p[:, k]) for k in range(case.classes)]
-        expected["auprc"] = np.mean(each)
+        areas = [average_precision_score(labels == k, p[:, k]) for k in range(case.classes)]
+        expected["auprc"] = np.mean(areas)
         expected["brier"] = brier_score_loss(labels, p, labels=range(case.classes))
     assert ours == pytest.approx(expected)
 
 
 @examples
 @given(cases(), st.integers(0, 2**32), st.sampled_from(METRICS))
-def test_a_weight_counts_an_image_so_often(case: Case, seed: int, metric: str) -> None:
+def test_a_weight_is_the_number_of_times_an_image_counts(
+    case: Case, seed: int, metric: str
+) -> None:
     weights = np.random.default_rng(seed).integers(0, 4, (3, len(case.labels)))
-    found = scorer(metric, case.labels, case.probabilities, 1)(weights.astype(float))
+    values = scorer(metric, case.labels, case.probabilities, 1)(weights.astype(float))
     defined = 0
-    for times, value in zip(weights, found, strict=True):
-        at = np.repeat(np.arange(len(times)), times)
-        labels, p = case.labels[at], case.probabilities[at]
+    for times, value in zip(weights, values, strict=True):
+        repeated = np.repeat(np.arange(len(times)), times)
+        labels, p = case.labels[repeated], case.probabilities[repeated]
         if len(np.unique(labels)) == case.classes:
             defined += 1
             assert value == pytest.approx(score(metric, labels, p, 1))
@@ -61,19 +63,21 @@ def test_an_unknown_metric_is_refused() -> None:
 
 @pytest.mark.parametrize("sharper", [0.1, 1, 4, 30])
 @pytest.mark.parametrize("seed", range(5))
-def test_recalibration_is_the_logistic_regression_of_statsmodels(seed: int, sharper: float) -> None:
+def test_recalibration_agrees_with_the_logistic_regression_of_statsmodels(
+    seed: int, sharper: float
+) -> None:
     case = study(seed)
     p = special.expit(sharper * special.logit(case.probabilities[:, 1]))
     logit = special.logit(np.clip(p, 1e-7, 1 - 1e-7))
     weights = np.random.default_rng(seed).integers(0, 3, (4, len(p))).astype(float)
     both = recalibration(case.labels, p, slope=True)(weights)
     large = recalibration(case.labels, p, slope=False)(weights)
-    for w, found, offset in zip(weights, both, large, strict=True):
+    for w, coefficients, offset in zip(weights, both, large, strict=True):
         model = {"family": sm.families.Binomial(), "freq_weights": w}
         fitted = sm.GLM(case.labels, sm.add_constant(logit), **model).fit()
-        assert found == pytest.approx(fitted.params, rel=1e-5)
-        held = sm.GLM(case.labels, np.ones(len(p)), offset=logit, **model).fit()
-        assert offset == pytest.approx([held.params[0], 1.0], rel=1e-5)
+        assert coefficients == pytest.approx(fitted.params, rel=1e-5)
+        fixed = sm.GLM(case.labels, np.ones(len(p)), offset=logit, **model).fit()
+        assert offset == pytest.approx([fixed.params[0], 1.0], rel=1e-5)
 
 
 def test_separable_classes_have_no_slope() -> None:
@@ -96,16 +100,16 @@ def test_one_probability_for_all_images_has_no_slope() -> None:
 @pytest.mark.parametrize(
     "counts", [(3, 0, 13, 87), (30, 29, 4, 6), (7, 2, 21, 3), (1, 1, 1, 1), (5, 40, 1, 2)]
 )
-def test_calibration_in_the_large_exists_wherever_both_classes_do(
+def test_calibration_in_the_large_is_defined_if_both_classes_occur(
     counts: tuple[int, int, int, int],
 ) -> None:
-    """Of answers that are all 0 or 1, by (true and false positives, ...)."""
+    """Probabilities are all 0 or 1; `counts` are the TP, FN, FP and TN."""
     truth = np.repeat([1, 1, 0, 0], counts)
-    said = np.repeat([1.0, 0.0, 1.0, 0.0], counts)
-    logit = special.logit(np.clip(said, 1e-7, 1 - 1e-7))
-    (found,) = recalibration(truth, said, slope=False)(np.ones((1, len(truth))))
-    wanted = brentq(lambda a: float((truth - special.expit(a + logit)).sum()), -40, 40)
-    assert found[0] == pytest.approx(wanted, abs=1e-4)
+    predicted = np.repeat([1.0, 0.0, 1.0, 0.0], counts)
+    logit = special.logit(np.clip(predicted, 1e-7, 1 - 1e-7))
+    (coefficients,) = recalibration(truth, predicted, slope=False)(np.ones((1, len(truth))))
+    expected = brentq(lambda a: float((truth - special.expit(a + logit)).sum()), -40, 40)
+    assert coefficients[0] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("weight", [1, 3])
@@ -113,15 +117,15 @@ def test_calibration_in_the_large_exists_wherever_both_classes_do(
     ("counts", "levels"),
     [
         ((3, 0, 0, 9), (1.0, 0.0)),  # all right
-        ((0, 14, 12, 14), (1.0, 0.0)),  # on the border both classes stand
-        ((20, 0, 20, 0), (0.6, 0.6)),  # one answer, and as many of either class
+        ((0, 14, 12, 14), (1.0, 0.0)),  # both classes are on the border
+        ((20, 0, 20, 0), (0.6, 0.6)),  # one answer, and equally many of each class
         ((20, 0, 10, 0), (1.0, 1.0)),
     ],
 )
-def test_what_a_border_separates_has_no_slope(
+def test_classes_separated_by_a_border_have_no_slope(
     counts: tuple[int, int, int, int], levels: tuple[float, float], weight: int
 ) -> None:
     truth = np.repeat([1, 1, 0, 0], counts)
-    said = np.repeat([levels[0], levels[1], levels[0], levels[1]], counts)
+    predicted = np.repeat([levels[0], levels[1], levels[0], levels[1]], counts)
     weights = np.full((2, len(truth)), float(weight))
-    assert np.isnan(recalibration(truth, said, slope=True)(weights)).all()
+    assert np.isnan(recalibration(truth, predicted, slope=True)(weights)).all()

@@ -1,4 +1,4 @@
-"""The best of many trials, corrected."""
+"""Correction of the best trial's score for its selection."""
 
 from typing import Any
 
@@ -14,59 +14,63 @@ from tune_bio.errors import StatisticsError
 def trials(
     count: int, seed: int, distance: float = 0.0, patients: int = 60
 ) -> tuple[Any, Any, Any]:
-    """Trials of one true performance on shared patients, each with noise of its own."""
+    """Return trials of equal true performance on the same patients, with independent noise."""
     case, rng = study(seed, patients), np.random.default_rng(seed)
     scores = rng.normal(size=(count, len(case.labels))) + distance * (case.labels - 0.5)
     p = 1 / (1 + np.exp(-scores))
     return case.labels, np.stack([1 - p, p], axis=2), case.patients
 
 
-def corrected(labels: Any, p: Any, patients: Any, metric: str, **changed: Any) -> Selection:
-    given = {"positive": 1, "seed": 0, "resamples": 300} | changed
-    return corrected_selection(labels, p, patients, metric, **given)
+def corrected(labels: Any, p: Any, patients: Any, metric: str, **changes: Any) -> Selection:
+    kwargs = {"positive": 1, "seed": 0, "resamples": 300} | changes
+    return corrected_selection(labels, p, patients, metric, **kwargs)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_best_of_many_useless_trials_is_found_out(metric: str) -> None:
+def test_the_best_of_many_uninformative_trials_is_corrected(metric: str) -> None:
     labels, p, patients = trials(30, 1)
-    found = corrected(labels, p, patients, metric)
-    own = [score(metric, labels, each, 1) for each in p]
-    lower = metric in ("loss", "brier")
-    assert found.selected == (np.argmin(own) if lower else np.argmax(own))
-    assert found.score == own[found.selected]
-    assert found.optimism == pytest.approx((found.value - found.score) * (1 if lower else -1))
-    assert found.optimism > 0
-    assert found.low < found.value < found.high
+    selection = corrected(labels, p, patients, metric)
+    own = [score(metric, labels, q, 1) for q in p]
+    lower_is_better = metric in ("loss", "brier")
+    assert selection.selected == (np.argmin(own) if lower_is_better else np.argmax(own))
+    assert selection.score == own[selection.selected]
+    assert selection.optimism == pytest.approx(
+        (selection.value - selection.score) * (1 if lower_is_better else -1)
+    )
+    assert selection.optimism > 0
+    assert selection.low < selection.value < selection.high
     if metric in ("accuracy", "balanced_accuracy", "auroc"):
-        assert found.score > 0.55
-        assert found.value == pytest.approx(0.5, abs=0.04)
+        assert selection.score > 0.55
+        assert selection.value == pytest.approx(0.5, abs=0.04)
 
 
 def test_one_trial_has_no_optimism() -> None:
     labels, p, patients = trials(1, 2, distance=1.5)
-    found = corrected(labels, p, patients, "auroc", resamples=1000)
-    assert found.optimism == pytest.approx(0, abs=0.01)
+    selection = corrected(labels, p, patients, "auroc", resamples=1000)
+    assert selection.optimism == pytest.approx(0, abs=0.01)
 
 
-def test_a_trial_that_is_far_the_best_is_believed() -> None:
+def test_a_trial_that_is_best_by_far_has_no_optimism() -> None:
     labels, p, patients = trials(20, 3)
     good = study(3, 60, 2.0).probabilities
-    found = corrected(labels, np.concatenate([p, good[None]]), patients, "auroc")
-    assert found.selected == 20
-    assert found.optimism == pytest.approx(0, abs=0.02)
+    selection = corrected(labels, np.concatenate([p, good[None]]), patients, "auroc")
+    assert selection.selected == 20
+    assert selection.optimism == pytest.approx(0, abs=0.02)
 
 
 def test_patients_are_drawn_whole() -> None:
     labels, p, patients = trials(10, 4, distance=1.0)
-    once = corrected(labels, p, patients, "auroc")
-    often = corrected(
+    single = corrected(labels, p, patients, "auroc")
+    repeated = corrected(
         np.repeat(labels, 3), np.repeat(p, 3, axis=1), np.repeat(patients, 3), "auroc"
     )
-    assert (often.value, often.low, often.high) == pytest.approx((once.value, once.low, once.high))
-    apart = corrected(
+    assert (repeated.value, repeated.low, repeated.high) == pytest.approx(
+        (single.value, single.low, single.high)
+    )
+    independent = corrected(
         np.repeat(labels, 3), np.repeat(p, 3, axis=1), np.arange(3 * len(labels)), "auroc"
     )
-    assert apart.high - apart.low < 0.8 * (once.high - once.low)
+    assert independent.high - independent.low < 0.8 * (single.high - single.low)
 
 
 def test_too_few_patients_and_no_trials_are_refused() -> None:

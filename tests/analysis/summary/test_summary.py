@@ -1,4 +1,4 @@
-"""Summary and display, from records that a test writes."""
+"""The summary and the live display, from handwritten records."""
 
 import io
 from pathlib import Path
@@ -59,7 +59,7 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
     write_manifest(
         folder,
         {
-            "name": "told",
+            "name": "study",
             "settings": SETTINGS.model_dump(),
             "seconds": 12.0,
             "timeline": records.timeline,
@@ -79,23 +79,25 @@ def write_records(folder: Path, configs: list[dict[str, Any]], statuses: list[st
     return records
 
 
-def test_the_summary_tells_the_best_the_failed_and_what_was_left_out(tmp_path: Path) -> None:
+def test_the_summary_reports_the_best_trial_failures_and_omissions(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS, STATUSES)
     study = read_study(tmp_path)
     write_summary(study, derive_conclusions(study, read_predictions(tmp_path)), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert study.ranking.iloc[0]["trial_id"] == "t0003"
-    assert "The best is **t0003**" in text
+    assert "The best trial is **t0003**" in text
     assert "t0004 failed: a reason: a remedy" in text
     assert "resnet18 with weights=none" in text
     assert "has not been opened" in text
-    assert "2 images (2 patients) for testing. No patient stands in more than one split." in text
-    assert "5 configurations by the tree-structured Parzen estimator" in text
+    assert (
+        "2 images (2 patients) for testing. No patient has images in more than one split." in text
+    )
+    assert "5 configurations were proposed by the tree-structured Parzen estimator" in text
     rows = [line for line in text.splitlines() if line.startswith("| t00")]
     assert [row.split(" ")[1] for row in rows] == ["t0003", "t0002", "t0001", "t0000"]
 
 
-def test_a_study_without_a_score_is_told_as_such(tmp_path: Path) -> None:
+def test_a_study_without_a_score_says_so(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS[:1], ["failed"])
     study = read_study(tmp_path)
     write_summary(study, derive_conclusions(study, read_predictions(tmp_path)), tmp_path)
@@ -120,7 +122,7 @@ def _shown(records: Records, *, terminal: bool, quiet: bool = False) -> str:
     return stream.getvalue()
 
 
-def test_the_live_display_shows_what_runs_and_what_is_best(tmp_path: Path) -> None:
+def test_the_live_display_shows_running_and_best_trials(tmp_path: Path) -> None:
     records = write_records(tmp_path, CONFIGS, [*STATUSES[:4], "running"])
     text = _shown(records, terminal=True)
     assert "4/9" in text
@@ -130,7 +132,7 @@ def test_the_live_display_shows_what_runs_and_what_is_best(tmp_path: Path) -> No
     assert best.index("t0003") < best.index("t0002")
 
 
-def test_a_pipe_gets_one_line_a_trial_and_quiet_gets_none(tmp_path: Path) -> None:
+def test_a_pipe_gets_one_line_per_trial_and_quiet_none(tmp_path: Path) -> None:
     records = write_records(tmp_path, CONFIGS, STATUSES)
     lines = _shown(records, terminal=False).splitlines()
     assert [line.split("]")[0] for line in lines if line.startswith("[")] == [
@@ -142,7 +144,7 @@ def test_a_pipe_gets_one_line_a_trial_and_quiet_gets_none(tmp_path: Path) -> Non
     assert _shown(records, terminal=False, quiet=True) == ""
 
 
-def test_ranking_prefers_the_better_then_the_earlier(tmp_path: Path) -> None:
+def test_ranking_prefers_better_then_earlier_trials(tmp_path: Path) -> None:
     records = write_records(tmp_path, CONFIGS[:3], STATUSES[:3])
     for trial_id in records.trials:
         for row in records.epochs[trial_id].values():
@@ -151,6 +153,6 @@ def test_ranking_prefers_the_better_then_the_earlier(tmp_path: Path) -> None:
     assert order == ["t0000", "t0001", "t0002"]
 
 
-def test_describe_leaves_out_what_says_nothing() -> None:
+def test_descriptions_omit_inactive_and_default_hyperparameters() -> None:
     row = {"params.model": "cnn", "params.weights": "none", "params.lr": 0.00123456}
     assert hyperparameters_text(row, ("model", "weights", "freeze", "lr")) == "cnn lr=0.0012"

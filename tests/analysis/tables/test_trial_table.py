@@ -1,4 +1,4 @@
-"""The columns of a report, from records that a test writes."""
+"""The tables of trials and configurations, from handwritten records."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from tune_bio.analysis.tables.trial_table import (
     by_configuration,
     format_count,
     format_seconds,
-    reports_table,
+    report_table,
 )
 from tune_bio.records.curve_summary import summarize
 from tune_bio.records.tables import read_predictions
@@ -30,10 +30,10 @@ MISSING = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> StudyRecords:
-    """Five trials, one failed; one of them again under another seed, and seen on the test set."""
+    """Make five trials, one failed, and a replicate with test scores."""
     records = write_records(tmp_path, CONFIGS, STATUSES)
-    again = TrialConfig.of({**CONFIGS[2], "seed": 1})
-    records.start_trial("t0002r1", "c2", again, replicate=1)
+    config = TrialConfig.of({**CONFIGS[2], "seed": 1})
+    records.start_trial("t0002r1", "c2", config, replicate=1)
     curve = records.curve("t0002")
     rows = [{**row, "trial_id": "t0002r1", "val_loss": 0.9 - 0.1 * row["epoch"]} for row in curve]
     rows[3]["val_loss"] = 0.65
@@ -46,24 +46,24 @@ def study(tmp_path: Path) -> StudyRecords:
     of_loss = {"split": "test", "metric": "loss", "value": 0.25, "low": 0.125, "high": 0.5}
     records.evaluations = [{"trial": "t0002r1", **of_loss, "method": "m"}]
     records.write()
-    found = read_study(tmp_path)
-    return dataclasses.replace(found, manifest={**found.manifest, "not_run": [MISSING]})
+    study = read_study(tmp_path)
+    return dataclasses.replace(study, manifest={**study.manifest, "not_run": [MISSING]})
 
 
-def test_a_row_is_what_a_report_would_have_typed(study: StudyRecords) -> None:
-    row = reports_table(study).set_index("name").loc["t0002r1"]
+def test_rows_are_formatted_for_a_report(study: StudyRecords) -> None:
+    row = report_table(study).set_index("name").loc["t0002r1"]
     assert row["best validation loss"] == "3/4 (0.6000)"
     assert row["test accuracy (95 % interval)"] == "0.900 (0.800 to 0.950)"
     assert row["test loss (95 % interval)"] == "0.250 (0.125 to 0.500)"
     assert row["final train loss"] == "0.1750"
     assert row["time"] == "0:04"
-    assert row["s an epoch"] == "1.00"
+    assert row["s per epoch"] == "1.00"
     assert (row["parameters"], row["multiply-adds"]) == ("25.5 M", "1.23 k")
     assert row["hyperparameters"] == "model cnn, weights none, freeze none, width 32, lr 0.003"
 
 
-def test_every_trial_has_a_row_and_what_was_not_run_too(study: StudyRecords) -> None:
-    table = reports_table(study)
+def test_every_trial_and_configuration_not_run_has_a_row(study: StudyRecords) -> None:
+    table = report_table(study)
     assert list(table["name"]) == ["t0000", "t0001", "t0002", "t0002r1", "t0003", "t0004", "-"]
     last = table.iloc[-1]
     assert last["status"] == "not run"
@@ -72,35 +72,33 @@ def test_every_trial_has_a_row_and_what_was_not_run_too(study: StudyRecords) -> 
     assert table["why"].iloc[-2] == "a reason: a remedy"
 
 
-def test_numbers_go_to_the_spreadsheet_with_all_their_digits(
-    study: StudyRecords, tmp_path: Path
-) -> None:
+def test_the_csv_file_has_full_precision(study: StudyRecords, tmp_path: Path) -> None:
     write_tables(study, tmp_path / "tables")
-    found = pd.read_csv(tmp_path / "tables" / "trials.csv").set_index("name")
-    assert found["parameters"]["t0002r1"] == 25_549_352
-    assert found["test loss, high"]["t0002r1"] == 0.5
-    assert found["best validation loss at epoch"]["t0002r1"] == 3
+    table = pd.read_csv(tmp_path / "tables" / "trials.csv").set_index("name")
+    assert table["parameters"]["t0002r1"] == 25_549_352
+    assert table["test loss, high"]["t0002r1"] == 0.5
+    assert table["best validation loss at epoch"]["t0002r1"] == 3
     scores = study.trials.set_index("trial_id")["best_val_loss"]
-    np.testing.assert_array_equal(found["best validation loss"][scores.index], scores)
+    np.testing.assert_array_equal(table["best validation loss"][scores.index], scores)
 
 
-def test_latex_is_escaped_and_ruled(study: StudyRecords) -> None:
+def test_latex_is_escaped_and_has_booktabs_rules(study: StudyRecords) -> None:
     table = pd.DataFrame({"name": ["a_b & c"], "status": ["50 %"], "time": ["0:04"]})
-    told = latex_table(table, "x")
-    assert "a\\_b \\& c & 50 \\% & 0:04 \\\\" in told
-    assert told.count("rule\n") == 3
-    assert "longtable" not in told
-    assert "\\begin{tabular}{llr}" in told
-    assert told.splitlines()[0].startswith("% x")
-    many = latex_table(pd.concat([table] * 50), "several\nlines")
-    assert "\\begin{longtable}" in many
-    assert many.splitlines()[0].startswith("% several lines")
+    short = latex_table(table, "x")
+    assert "a\\_b \\& c & 50 \\% & 0:04 \\\\" in short
+    assert short.count("rule\n") == 3
+    assert "longtable" not in short
+    assert "\\begin{tabular}{llr}" in short
+    assert short.splitlines()[0].startswith("% x")
+    long = latex_table(pd.concat([table] * 50), "several\nlines")
+    assert "\\begin{longtable}" in long
+    assert long.splitlines()[0].startswith("% several lines")
 
 
-def test_a_configuration_is_the_mean_of_its_seeds(study: StudyRecords) -> None:
+def test_a_configuration_has_the_means_over_its_seeds(study: StudyRecords) -> None:
     table = by_configuration(study).set_index("configuration")
     assert list(table.index) == ["t0003", "t0002", "t0001", "t0000", "t0004", "not run"]
-    assert table["seeds"]["t0004"].startswith("0 (")  # it did not end well
+    assert table["seeds"]["t0004"].startswith("0 (")  # its only trial failed
     assert table["seeds"]["t0002"] == "2"
     both = np.array([0.7, 0.6])
     spread = f"{both.mean():.4f} ± {both.std(ddof=1):.4f}"
@@ -110,22 +108,22 @@ def test_a_configuration_is_the_mean_of_its_seeds(study: StudyRecords) -> None:
 
 def test_a_study_that_was_stopped_before_its_first_trial_has_empty_tables(tmp_path: Path) -> None:
     write_records(tmp_path, [], [])
-    found = read_study(tmp_path)
-    write_tables(found, tmp_path / "tables")
+    study = read_study(tmp_path)
+    write_tables(study, tmp_path / "tables")
     assert len(pd.read_csv(tmp_path / "tables" / "trials.csv")) == 0
     assert "best validation loss" in (tmp_path / "tables" / "trials.tex").read_text()
-    write_summary(found, derive_conclusions(found, read_predictions(tmp_path)), tmp_path)
+    write_summary(study, derive_conclusions(study, read_predictions(tmp_path)), tmp_path)
     assert "Best trials" not in (tmp_path / "summary.md").read_text()
 
 
-def test_columns_that_hold_nothing_are_left_out(tmp_path: Path) -> None:
+def test_empty_columns_are_dropped(tmp_path: Path) -> None:
     write_records(tmp_path, CONFIGS[:2], STATUSES[:2])
-    columns = set(reports_table(read_study(tmp_path)).columns)
+    columns = set(report_table(read_study(tmp_path)).columns)
     assert "best validation loss" in columns
     assert not columns & {"test accuracy (95 % interval)", "why", "parameters"}
 
 
-def test_a_grid_replicated_whole_is_summarized_by_configuration(
+def test_a_fully_replicated_grid_is_summarized_by_configuration(
     study: StudyRecords, tmp_path: Path
 ) -> None:
     manifest = {
@@ -139,7 +137,7 @@ def test_a_grid_replicated_whole_is_summarized_by_configuration(
     whole = dataclasses.replace(study, manifest=manifest)
     write_summary(whole, derive_conclusions(whole, read_predictions(tmp_path)), tmp_path)
     text = (tmp_path / "summary.md").read_text()
-    assert "## Every configuration" in text
+    assert "## All configurations" in text
     assert "Best trials" not in text
     assert "none was selected" in text
     assert "| not run | model resnet18" in text
@@ -149,7 +147,7 @@ def test_a_grid_replicated_whole_is_summarized_by_configuration(
     ("number", "text"),
     [(7, "7"), (999, "999"), (1234, "1.23 k"), (999_600, "1 M"), (4.2e9, "4.2 G")],
 )
-def test_counts(number: float, text: str) -> None:
+def test_counts_have_three_digits_and_a_unit(number: float, text: str) -> None:
     assert format_count(number) == text
 
 

@@ -1,4 +1,4 @@
-"""Sources in which something is planted for an audit to find, and one in which nothing is."""
+"""A clean source for audits, into which tests plant defects, and access to the findings."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ Parts = dict[str, tuple[Any, Any, Any]]
 
 
 def clean() -> Parts:
-    """Arrays of noise in three splits: two classes in balance, a patient each image."""
+    """Return arrays of noise in three splits: two balanced classes, one patient per image."""
     return {
         split: (
             noise(n, SIDE, SIDE, seed=k),
@@ -32,7 +32,7 @@ def opened(parts: Parts) -> Dataset:
 
 
 def folder_of(root: Path, parts: Parts, names: dict[str, list[str]] | None = None) -> Path:
-    """The same as files, ROOT/SPLIT/CLASS/PATIENT.png, or under other names."""
+    """Write the images as ROOT/SPLIT/CLASS/PATIENT.png, or under other file names."""
     for split, (images, labels, patients) in parts.items():
         for i, image in enumerate(images):
             name = names[split][i] if names else f"{patients[i]}.png"
@@ -41,7 +41,7 @@ def folder_of(root: Path, parts: Parts, names: dict[str, list[str]] | None = Non
 
 
 def smooth(n: int, side: int, seed: int) -> Any:
-    """Images of a few low frequencies, which survive a JPEG as radiographs do."""
+    """Return images of a few low frequencies, which survive JPEG compression like radiographs."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     images = np.zeros((n, side, side))
@@ -53,17 +53,17 @@ def smooth(n: int, side: int, seed: int) -> Any:
     return np.round((images - low) / (high - low) * 255).astype(np.uint8)
 
 
-def the(audit: Audit, kind: str) -> Finding:
-    """The finding of a kind, which must be there, told in one line with its remedy."""
-    found = audit.of(kind)
-    assert found is not None, [each.kind for each in audit.findings]
-    assert "\n" not in found.message
-    assert found.fault
-    assert found.remedy
-    assert found.message == f"{found.fault}: {found.remedy}"
-    return found
+def the_finding(audit: Audit, kind: str) -> Finding:
+    """Return the finding of a kind, which must exist and have a one-line message with a remedy."""
+    finding = audit.of(kind)
+    assert finding is not None, [other.kind for other in audit.findings]
+    assert "\n" not in finding.message
+    assert finding.fault
+    assert finding.remedy
+    assert finding.message == f"{finding.fault}: {finding.remedy}"
+    return finding
 
 
-def concerned(found: Finding) -> list[set[tuple[str, str]]]:
-    """(name, split) of each group."""
-    return [{(each.name, each.split) for each in group} for group in found.groups]
+def affected(finding: Finding) -> list[set[tuple[str, str]]]:
+    """Return the (name, split) of all images of each group."""
+    return [{(image.name, image.split) for image in group} for group in finding.groups]

@@ -1,4 +1,4 @@
-"""Each finding is found where it was planted, and a clean source has none."""
+"""Every planted defect is finding, and a clean source has no findings."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,16 @@ from PIL import Image
 from tests.data_factory import few_examples
 from tests.datasets.audit.audit_factory import (
     SIDE,
+    affected,
     clean,
-    concerned,
     folder_of,
     opened,
     smooth,
-    the,
+    the_finding,
 )
 from tests.datasets.source_factory import noise, save
 from tune_bio.datasets.audit.audit import audit_dataset, audit_source
-from tune_bio.datasets.audit.defects import LARGEST
+from tune_bio.datasets.audit.defects import MAX_SIDE
 from tune_bio.datasets.audit.findings import AffectedImage
 from tune_bio.datasets.audit.patients import patients_across
 from tune_bio.datasets.opening import open_arrays, open_dataset
@@ -38,24 +38,24 @@ def test_a_clean_source_has_no_findings(tmp_path: Path) -> None:
         "well": {"images": 40, "patients": 40},
     }
     folder = folder_of(tmp_path, clean())
-    told = audit_source(str(folder), patient_pattern=r"(\w+-patient\d+)").audit
-    assert told.findings == ()
-    assert told.counts == audit.counts
+    folder_audit = audit_source(str(folder), patient_pattern=r"(\w+-patient\d+)").audit
+    assert folder_audit.findings == ()
+    assert folder_audit.counts == audit.counts
 
 
-def test_a_patient_in_two_given_splits_is_a_leak() -> None:
+def test_a_patient_in_two_splits_of_the_source_is_a_leak() -> None:
     parts = clean()
     parts["test"][2][:2] = parts["train"][2][5]
     audit = audit_dataset(opened(parts))
-    found = the(audit, "patients_across_splits")
-    assert found.severity == "error"
-    assert concerned(found) == [{("train-patient5", "train"), ("train-patient5", "test")}]
-    assert found.counts == {"patients": 1, "images": 3, "of_patients": 278}
-    assert audit.leaks == audit.errors == (found,)
+    finding = the_finding(audit, "patients_across_splits")
+    assert finding.severity == "error"
+    assert affected(finding) == [{("train-patient5", "train"), ("train-patient5", "test")}]
+    assert finding.counts == {"patients": 1, "images": 3, "of_patients": 278}
+    assert audit.leaks == audit.errors == (finding,)
 
 
-def test_a_patient_on_two_sides_of_a_cut_within_train_is_no_leak_of_the_source() -> None:
-    """Validation is cut from train: who stands in both of train and test leaks, whichever part."""
+def test_a_patient_in_both_parts_of_a_cut_train_split_is_not_a_leak_of_the_source() -> None:
+    """Validation is cut from train: a patient in test and in either part of train is a leak."""
     parts = clean()
     del parts["val"]
     parts["train"][2][:] = np.repeat([f"p{i}" for i in range(60)], 2)
@@ -64,8 +64,8 @@ def test_a_patient_on_two_sides_of_a_cut_within_train_is_no_leak_of_the_source()
     assert audit_dataset(dataset).of("patients_across_splits") is None
     in_val = str(dataset.val.patients[0])
     parts["test"][2][0] = in_val
-    found = the(audit_dataset(opened(parts)), "patients_across_splits")
-    assert concerned(found) == [{(in_val, "train"), (in_val, "test")}]
+    finding = the_finding(audit_dataset(opened(parts)), "patients_across_splits")
+    assert affected(finding) == [{(in_val, "train"), (in_val, "test")}]
 
 
 @few_examples
@@ -75,46 +75,46 @@ def test_a_patient_on_two_sides_of_a_cut_within_train_is_no_leak_of_the_source()
         max_size=30,
     )
 )
-def test_patients_across_splits_are_those_that_a_plain_count_finds(
+def test_patients_across_splits_agree_with_a_plain_count(
     pairs: list[tuple[str, str]],
 ) -> None:
     expected = {p for p, s in pairs if any(q == p and t != s for q, t in pairs)}
-    found = patients_across(pairs)
-    assert {group[0].name for each in found for group in each.groups} == expected
-    assert len(found) == bool(expected)
+    findings = patients_across(pairs)
+    assert {group[0].name for finding in findings for group in finding.groups} == expected
+    assert len(findings) == bool(expected)
 
 
-def test_unknown_patients_are_said() -> None:
+def test_unknown_patients_are_reported() -> None:
     parts = {split: part[:2] for split, part in clean().items()}
     audit = audit_dataset(open_arrays(parts))
-    assert [found.kind for found in audit.findings] == ["patients_unknown"]
+    assert [finding.kind for finding in audit.findings] == ["patients_unknown"]
     assert "patients" not in audit.counts["train"]["ill"]
 
 
-def test_the_same_array_image_in_train_and_test_is_a_leak(tmp_path: Path) -> None:
+def test_the_same_image_in_the_train_and_test_array_is_a_leak(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {}
     for split, (images, labels, _) in clean().items():
         arrays |= {f"{split}_images": images, f"{split}_labels": (labels == "ill").astype(int)}
     arrays["test_images"][6] = arrays["train_images"][4]
     np.savez(tmp_path / "data.npz", **arrays)
     audit = audit_source(str(tmp_path / "data.npz")).audit
-    found = the(audit, "copies_across_splits")
-    assert found.severity == "error"
-    assert concerned(found) == [{("train/000004", "train"), ("test/000006", "test")}]
+    finding = the_finding(audit, "copies_across_splits")
+    assert finding.severity == "error"
+    assert affected(finding) == [{("train/000004", "train"), ("test/000006", "test")}]
     assert [leak.kind for leak in audit.leaks] == ["copies_across_splits"]
 
 
-def test_copies_stay_together_where_a_split_is_cut() -> None:
+def test_copies_stay_together_when_a_split_is_cut() -> None:
     images, labels = noise(200, SIDE, SIDE), np.arange(200) % 2
     before = open_arrays(images, labels, np.arange(200))
     images = images.copy()
     images[int(before.test.rows[0])] = images[int(before.train.rows[0])]
     audit = audit_dataset(open_arrays(images, labels, np.arange(200)))
     assert audit.of("copies_across_splits") is None
-    assert the(audit, "copies_within_split").counts["images"] == 2
+    assert the_finding(audit, "copies_within_split").counts["images"] == 2
 
 
-def test_copies_of_other_bytes_between_splits_that_were_cut_are_a_warning(tmp_path: Path) -> None:
+def test_copies_with_different_bytes_across_cut_splits_are_a_warning(tmp_path: Path) -> None:
     for i, image in enumerate(noise(60, SIDE, SIDE)):
         save(tmp_path / ("ill", "well")[i % 2] / f"{i}.png", image)
     before = open_dataset(str(tmp_path))
@@ -123,80 +123,80 @@ def test_copies_of_other_bytes_between_splits_that_were_cut_are_a_warning(tmp_pa
     (tmp_path / "resaved.bmp").replace((tmp_path / changed).with_suffix(".bmp"))
     (tmp_path / changed).unlink()
     audit = audit_dataset(open_dataset(str(tmp_path)))
-    found = the(audit, "copies_across_splits")
-    assert found.severity == "warning"
+    finding = the_finding(audit, "copies_across_splits")
+    assert finding.severity == "warning"
     assert audit.leaks == ()
 
 
-def test_copies_within_a_split_and_the_labels_in_which_they_differ() -> None:
+def test_copies_within_a_split_and_their_different_labels_are_reported() -> None:
     parts = clean()
     images = parts["train"][0]
     images[10], images[20] = images[12], images[23]  # ill and ill, ill and well
     audit = audit_dataset(opened(parts))
-    within = the(audit, "copies_within_split")
+    within = the_finding(audit, "copies_within_split")
     assert within.severity == "note"
     pairs = [{("train/000010", "train"), ("train/000012", "train")},
              {("train/000020", "train"), ("train/000023", "train")}]  # fmt: skip
-    assert concerned(within) == pairs
-    differing = the(audit, "copies_with_other_labels")
+    assert affected(within) == pairs
+    differing = the_finding(audit, "copies_with_other_labels")
     assert differing.severity == "warning"
-    assert concerned(differing) == pairs[1:]
-    assert [each.detail for each in differing.groups[0]] == ["ill", "well"]
+    assert affected(differing) == pairs[1:]
+    assert [image.detail for image in differing.groups[0]] == ["ill", "well"]
 
 
-def test_of_test_images_no_label_is_told() -> None:
+def test_labels_of_test_images_are_not_reported() -> None:
     parts = clean()
     parts["test"][0][1] = parts["train"][0][0]  # well, a copy of ill
     parts["test"][0][4] = parts["test"][0][7]
     audit = audit_dataset(opened(parts))
-    differing = the(audit, "copies_with_other_labels")
+    differing = the_finding(audit, "copies_with_other_labels")
     assert differing.counts == {"groups": 2, "groups_with_test_images": 2}
     assert differing.groups == ()
     sealed = [
-        each
-        for found in audit.findings
-        for group in found.groups
-        for each in group
-        if each.split == "test"
+        image
+        for finding in audit.findings
+        for group in finding.groups
+        for image in group
+        if image.split == "test"
     ]
     assert sealed
-    assert {each.detail for each in sealed} == {""}
+    assert {image.detail for image in sealed} == {""}
 
 
-def test_copies_are_files_of_the_same_bytes_or_only_of_the_same_pixels(tmp_path: Path) -> None:
+def test_copies_have_the_same_bytes_or_only_the_same_pixels(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, clean())
     ill = folder / "train" / "ill"
     copied = (ill / "train-patient0.png").read_bytes()
     (folder / "val" / "ill" / "renamed.png").write_bytes(copied)
     save(folder / "test" / "well" / "resaved.bmp", clean()["train"][0][3])
-    found = the(audit_source(str(folder)).audit, "copies_across_splits")
-    assert concerned(found) == [
+    finding = the_finding(audit_source(str(folder)).audit, "copies_across_splits")
+    assert affected(finding) == [
         {("train/ill/train-patient0.png", "train"), ("val/ill/renamed.png", "val")},
         {("train/well/train-patient3.png", "train"), ("test/well/resaved.bmp", "test")},
     ]
-    assert found.counts == {"groups": 2, "images": 4, "groups_byte_for_byte": 1}
+    assert finding.counts == {"groups": 2, "images": 4, "groups_byte_for_byte": 1}
 
 
-def test_near_copies_across_splits_and_within_one() -> None:
+def test_near_copies_are_found_across_splits_and_within_one() -> None:
     parts = clean()
-    looks = smooth(280, 64, seed=3)
+    pixels = smooth(280, 64, seed=3)
     ends = np.cumsum([len(part[0]) for part in parts.values()])
-    each = dict(zip(parts, np.split(looks, ends[:-1]), strict=True))
-    softer = np.clip(each["train"][:2] * 0.97 + 3, 0, 255).astype(np.uint8)
-    each["val"][9], each["train"][50] = softer
-    planted = {split: (each[split], *part[1:]) for split, part in parts.items()}
+    images = dict(zip(parts, np.split(pixels, ends[:-1]), strict=True))
+    softer = np.clip(images["train"][:2] * 0.97 + 3, 0, 255).astype(np.uint8)
+    images["val"][9], images["train"][50] = softer
+    planted = {split: (images[split], *part[1:]) for split, part in parts.items()}
     audit = audit_dataset(opened(planted))
-    across = the(audit, "near_copies_across_splits")
+    across = the_finding(audit, "near_copies_across_splits")
     assert across.severity == "warning"
-    assert concerned(across) == [{("train/000000", "train"), ("val/000009", "val")}]
-    within = the(audit, "near_copies_within_split")
+    assert affected(across) == [{("train/000000", "train"), ("val/000009", "val")}]
+    within = the_finding(audit, "near_copies_within_split")
     assert within.severity == "note"
-    assert concerned(within) == [{("train/000001", "train"), ("train/000050", "train")}]
+    assert affected(within) == [{("train/000001", "train"), ("train/000050", "train")}]
     assert audit.leaks == ()
     assert audit.of("copies_across_splits") is None
 
 
-def test_near_copies_of_one_patient_across_splits_are_told_once_as_a_leak() -> None:
+def test_near_copies_of_one_patient_across_splits_are_reported_only_as_a_leak() -> None:
     parts = clean()
     near = parts["train"][0][0].copy()
     near[0, 0] ^= 3
@@ -205,104 +205,104 @@ def test_near_copies_of_one_patient_across_splits_are_told_once_as_a_leak() -> N
     parts["val"][2][0] = parts["train"][2][0]
     audit = audit_dataset(opened(parts))
     assert audit.of("near_copies_across_splits") is None
-    assert the(audit, "patients_across_splits").counts["patients"] == 1
+    assert the_finding(audit, "patients_across_splits").counts["patients"] == 1
 
 
-def test_a_shift_of_classes_between_splits() -> None:
+def test_a_class_shift_between_splits_is_found() -> None:
     parts = clean()
     parts["val"][1][:60] = "ill"
-    found = the(audit_dataset(opened(parts)), "class_shift")
-    assert found.severity == "warning"
-    # 60 ill of 120, 70 of 80 and 40 of 80: the textbook's formula by hand.
+    finding = the_finding(audit_dataset(opened(parts)), "class_shift")
+    assert finding.severity == "warning"
+    # 60 ill of 120, 70 of 80 and 40 of 80: computed with the textbook formula.
     table = np.array([[60, 60], [70, 10], [40, 40]])
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     chi2 = ((table - expected) ** 2 / expected).sum()
-    assert found.counts["cramers_v"] == pytest.approx(np.sqrt(chi2 / table.sum()))
-    assert found.counts["p"] == pytest.approx(np.exp(-chi2 / 2))  # two degrees of freedom
+    assert finding.counts["cramers_v"] == pytest.approx(np.sqrt(chi2 / table.sum()))
+    assert finding.counts["p"] == pytest.approx(np.exp(-chi2 / 2))  # two degrees of freedom
 
 
-def test_a_rare_class() -> None:
+def test_a_rare_class_is_found() -> None:
     parts = clean()
     for split, (_, labels, _) in parts.items():
         labels[:] = "well"
         labels[: {"train": 10, "val": 31, "test": 31}[split]] = "ill"
-    found = the(audit_dataset(opened(parts)), "class_imbalance")
-    assert found.counts == {"ill": 10}
+    finding = the_finding(audit_dataset(opened(parts)), "class_imbalance")
+    assert finding.counts == {"ill": 10}
 
 
-def test_few_patients_in_validation() -> None:
+def test_few_validation_patients_are_found() -> None:
     parts = clean()
     images, labels, patients = (array[:58] for array in parts["val"])
     parts["val"] = (images, labels, patients)
-    found = the(audit_dataset(opened(parts)), "few_validation_patients")
-    assert found.severity == "warning"
-    assert found.counts == {"ill": 29, "well": 29}
+    finding = the_finding(audit_dataset(opened(parts)), "few_validation_patients")
+    assert finding.severity == "warning"
+    assert finding.counts == {"ill": 29, "well": 29}
     parts["val"] = tuple(array[:60] for array in clean()["val"])  # type: ignore[assignment]
     assert audit_dataset(opened(parts)).findings == ()
     parts["val"][2][:4] = "one patient"
-    assert the(audit_dataset(opened(parts)), "few_validation_patients").counts == {
+    assert the_finding(audit_dataset(opened(parts)), "few_validation_patients").counts == {
         "ill": 29,
         "well": 29,
     }
 
 
-def test_constant_images_are_told_and_are_no_copies_of_each_other() -> None:
+def test_constant_images_are_reported_and_not_as_copies_of_each_other() -> None:
     parts = clean()
     for split in parts:
         parts[split][0][3] = 77
     audit = audit_dataset(opened(parts))
-    assert [found.kind for found in audit.findings] == ["constant"]
-    found = the(audit, "constant")
-    assert found.counts == {"images": 3, "train": 1, "val": 1, "test": 1}
-    assert concerned(found)[0] == {("train/000003", "train")}
+    assert [finding.kind for finding in audit.findings] == ["constant"]
+    finding = the_finding(audit, "constant")
+    assert finding.counts == {"images": 3, "train": 1, "val": 1, "test": 1}
+    assert affected(finding)[0] == {("train/000003", "train")}
 
 
-@pytest.mark.parametrize("how", ["truncated", "no image"])
-def test_unreadable_files_are_told_and_left_out(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("defect", ["truncated", "not an image"])
+def test_unreadable_files_are_reported_and_left_out(tmp_path: Path, defect: str) -> None:
     folder = folder_of(tmp_path, clean())
     bad = folder / "val" / "ill" / "bad.png"
     whole = (folder / "val" / "ill" / "val-patient0.png").read_bytes()
-    bad.write_bytes(whole[: len(whole) // 2] if how == "truncated" else b"no picture")
+    bad.write_bytes(whole[: len(whole) // 2] if defect == "truncated" else b"not an image")
     (folder / "train" / "ill" / "empty.png").write_bytes(b"")
     audited = audit_source(str(folder), patient_pattern=r"(\w+-patient\d+)")
-    found = the(audited.audit, "unreadable")
-    assert found.severity == "error"
-    assert concerned(found) == [{("train/ill/empty.png", "train")}, {("val/ill/bad.png", "val")}]
-    assert all(group[0].detail.startswith("cannot be read") for group in found.groups)
-    assert audited.audit.errors == (found,)
+    finding = the_finding(audited.audit, "unreadable")
+    assert finding.severity == "error"
+    assert affected(finding) == [{("train/ill/empty.png", "train")}, {("val/ill/bad.png", "val")}]
+    assert all(group[0].detail.startswith("cannot be read") for group in finding.groups)
+    assert audited.audit.errors == (finding,)
     assert audited.audit.leaks == ()
     assert sum(map(len, audited.dataset.splits.values())) == 280
 
 
-def test_sizes_depths_and_colour_that_differ(tmp_path: Path) -> None:
+def test_mixed_sizes_depths_and_colours_are_found(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, clean())
     save(folder / "train" / "ill" / "deep.png", noise(SIDE, SIDE, dtype=np.uint16, seed=91))
     save(folder / "train" / "well" / "colour.png", noise(SIDE, SIDE, 3, seed=92))
     save(folder / "val" / "well" / "wide.png", noise(SIDE, SIDE + 9, seed=93))
     audit = audit_source(str(folder)).audit
-    kinds = {found.kind: found for found in audit.findings if found.kind.startswith("mixed")}
-    assert kinds.keys() == {"mixed_sizes", "mixed_depths", "mixed_colour"}
-    assert kinds["mixed_sizes"].counts == {"sizes": 2, "shortest": SIDE, "longest": SIDE + 9}
-    assert kinds["mixed_depths"].counts == {"8 bits": 282, "16 bits": 1}
-    assert concerned(kinds["mixed_depths"]) == [{("train/ill/deep.png", "train")}]
-    assert concerned(kinds["mixed_colour"]) == [{("train/well/colour.png", "train")}]
-    assert {found.severity for found in kinds.values()} == {"note"}
+    mixed = {f.kind: f for f in audit.findings if f.kind.startswith("mixed")}
+    assert mixed.keys() == {"mixed_sizes", "mixed_depths", "mixed_colour"}
+    assert mixed["mixed_sizes"].counts == {"sizes": 2, "shortest": SIDE, "longest": SIDE + 9}
+    assert mixed["mixed_depths"].counts == {"8 bits": 282, "16 bits": 1}
+    assert affected(mixed["mixed_depths"]) == [{("train/ill/deep.png", "train")}]
+    assert affected(mixed["mixed_colour"]) == [{("train/well/colour.png", "train")}]
+    assert {finding.severity for finding in mixed.values()} == {"note"}
 
 
-def test_oversized_images(tmp_path: Path) -> None:
+def test_oversized_images_are_found(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, clean())
-    save(folder / "test" / "ill" / "slide.png", noise(10, LARGEST + 1, seed=94))
+    save(folder / "test" / "ill" / "slide.png", noise(10, MAX_SIDE + 1, seed=94))
     save(folder / "val" / "ill" / "montage.png", noise(SIDE, 4 * SIDE + 1, seed=95))
     save(folder / "val" / "ill" / "long.png", noise(SIDE, 4 * SIDE, seed=96))
-    found = the(audit_source(str(folder)).audit, "oversized")
-    assert found.counts == {"images": 2, "longest": LARGEST + 1, "val": 1, "test": 1}
-    assert concerned(found) == [
+    finding = the_finding(audit_source(str(folder)).audit, "oversized")
+    assert finding.counts == {"images": 2, "longest": MAX_SIDE + 1, "val": 1, "test": 1}
+    assert affected(finding) == [
         {("val/ill/montage.png", "val")},
         {("test/ill/slide.png", "test")},
     ]
 
 
-def test_the_worst_comes_first_and_everything_is_json() -> None:
+def test_findings_are_sorted_by_severity_and_round_trip_through_json() -> None:
     parts = clean()
     parts["train"][0][0] = 0
     parts["train"][0][1] = parts["train"][0][2]
@@ -310,23 +310,23 @@ def test_the_worst_comes_first_and_everything_is_json() -> None:
     audit = audit_dataset(
         opened(parts), unreadable=[AffectedImage("x.png", "train", "no known format")]
     )
-    severities = [found.severity for found in audit.findings]
+    severities = [finding.severity for finding in audit.findings]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert set(severities) == {"error", "warning", "note"}
-    told = json.loads(json.dumps(audit.to_json(most=2)))
-    assert told == audit.to_json(most=2)
-    assert [each["kind"] for each in told["findings"]] == [f.kind for f in audit.findings]
-    copies = next(each for each in told["findings"] if each["kind"] == "copies_across_splits")
+    written = json.loads(json.dumps(audit.to_json(max_groups=2)))
+    assert written == audit.to_json(max_groups=2)
+    assert [entry["kind"] for entry in written["findings"]] == [f.kind for f in audit.findings]
+    copies = next(e for e in written["findings"] if e["kind"] == "copies_across_splits")
     assert len(copies["concerned"]) == 2
     assert copies["counts"]["groups"] == 5
     assert copies["concerned"][0][1] == {"name": "val/000000", "split": "val", "detail": "ill"}
 
 
-def test_an_open_data_set_is_audited_at_the_geometry_of_a_study(tmp_path: Path) -> None:
+def test_an_open_data_set_is_audited_at_a_requested_geometry(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, clean())
     save(folder / "test" / "well" / "copy.bmp", clean()["train"][0][0])
     geometry = Geometry(16)
     dataset = open_dataset(str(folder), geometries=lambda size: [geometry])
     audit = audit_dataset(dataset, geometry=geometry)
-    assert the(audit, "copies_across_splits").counts["groups"] == 1
+    assert the_finding(audit, "copies_across_splits").counts["groups"] == 1
     assert audit.method["geometry"]["image_size"] == 16

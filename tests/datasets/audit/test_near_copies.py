@@ -1,4 +1,4 @@
-"""Pairs that look the same: found by the short way as by comparing everything with everything."""
+"""Near copies: the fast search finds the same pairs as comparing all images with all."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from tune_bio.datasets.audit.near_copies import near_pairs
 from tune_bio.datasets.decoding.parallel import no_progress
 
 
-def _looks(n: int, seed: int) -> Any:
-    """Hashes that are a few bits away from a few others."""
+def _hashes(n: int, seed: int) -> Any:
+    """Return hashes of which about half differ in a few bits from an earlier one."""
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, (n, 256), dtype=np.uint8)
     for i in range(1, n):
@@ -27,8 +27,8 @@ def _looks(n: int, seed: int) -> Any:
 
 @few_examples
 @given(st.integers(0, 60), st.integers(0, 40), st.integers(0, 2**31), st.integers(1, 20))
-def test_pairs_are_those_of_a_plain_comparison(n: int, limit: int, seed: int, block: int) -> None:
-    looks, bits = _looks(n, seed)
+def test_pairs_agree_with_a_plain_comparison(n: int, limit: int, seed: int, block: int) -> None:
+    hashes, bits = _hashes(n, seed)
     distances = np.abs(bits[:, np.newaxis] - bits[np.newaxis]).sum(axis=2)
     expected = {
         (i, j, int(distances[i, j]))
@@ -37,9 +37,9 @@ def test_pairs_are_those_of_a_plain_comparison(n: int, limit: int, seed: int, bl
         if distances[i, j] <= limit
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_copies, "_BLOCK", block)  # so that pairs lie in several blocks and tiles
+        patch.setattr(near_copies, "_BLOCK", block)  # so that pairs are in several blocks and tiles
         patch.setattr(near_copies, "_TILE", 2 * block)
-        pairs = near_pairs(looks, limit, no_progress)
+        pairs = near_pairs(hashes, limit, no_progress)
     assert (
         set(zip(pairs.i.tolist(), pairs.j.tolist(), pairs.bits.tolist(), strict=True)) == expected
     )
@@ -48,8 +48,8 @@ def test_pairs_are_those_of_a_plain_comparison(n: int, limit: int, seed: int, bl
     assert pairs.complete
 
 
-def test_more_pairs_than_anybody_reads_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_copies, "MOST_PAIRS", 50)
+def test_the_number_of_pairs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_copies, "MAX_PAIRS", 50)
     pairs = near_pairs(np.zeros((400, 4), np.uint64), 20, no_progress)
     assert len(pairs.i) == 50
     assert not pairs.complete

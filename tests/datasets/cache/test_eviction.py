@@ -1,4 +1,4 @@
-"""What leaves a folder of the cache, and what stays."""
+"""Eviction from a cache folder: which entries are removed and which stay."""
 
 import os
 import time
@@ -11,20 +11,20 @@ import pytest
 from tune_bio.datasets.cache import arrays, eviction
 from tune_bio.datasets.cache.eviction import RECENT, keep_fresh
 
-ROWS, ITEM = (64, 64), np.dtype(np.uint8)
+SHAPE, DTYPE = (64, 64), np.dtype(np.uint8)
 SIZE = 64 * 64 + 128  # with the header
 
 
 def _write(folder: Path, name: str, age: float = 0.0) -> Path:
     path = folder / f"{sha256(name.encode()).hexdigest()}.npy"
-    with arrays.writing_array(path, ROWS, ITEM) as write:
-        write(np.zeros(ROWS, dtype=ITEM))
-    when = time.time() - age
-    os.utime(path, (when, when))
+    with arrays.writing_array(path, SHAPE, DTYPE) as write:
+        write(np.zeros(SHAPE, dtype=DTYPE))
+    last_use = time.time() - age
+    os.utime(path, (last_use, last_use))
     return path
 
 
-def test_decoded_images_leave_the_least_recently_used_first(
+def test_the_least_recently_used_images_are_evicted_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = _write(tmp_path, "newer", RECENT + 100)
@@ -36,57 +36,56 @@ def test_decoded_images_leave_the_least_recently_used_first(
     assert {*tmp_path.iterdir()} == {newer, now, another}
     monkeypatch.setattr(eviction, "LARGEST", SIZE)
     last = _write(tmp_path, "last")
-    assert {*tmp_path.iterdir()} == {now, another, last}  # a running study may use the others
+    assert {*tmp_path.iterdir()} == {now, another, last}  # the others may be in use
 
 
-def test_what_somebody_else_keeps_there_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs = tmp_path / "fold0.npy"
-    theirs.write_bytes(bytes(2 * SIZE))
-    os.utime(theirs, (0, 0))
+def test_files_of_others_are_never_evicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = tmp_path / "fold0.npy"
+    foreign.write_bytes(bytes(2 * SIZE))
+    os.utime(foreign, (0, 0))
     monkeypatch.setattr(eviction, "LARGEST", SIZE)
     _write(tmp_path, "new")
-    assert theirs.exists()
+    assert foreign.exists()
 
 
-def test_what_cannot_be_removed_keeps_nobody_from_writing(
+def test_an_entry_that_cannot_be_removed_does_not_prevent_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = _write(tmp_path, "old", 2 * RECENT)
 
     unlink = Path.unlink
 
-    def refused(path: Path, missing_ok: bool = False) -> None:
+    def refuse_old(path: Path, missing_ok: bool = False) -> None:
         if path == old:
-            raise PermissionError(path)  # another user's
+            raise PermissionError(path)  # it belongs to another user
         unlink(path, missing_ok)
 
-    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(Path, "unlink", refuse_old)
     monkeypatch.setattr(eviction, "LARGEST", SIZE)
     assert {old, _write(tmp_path, "new")} == {*tmp_path.iterdir()}
 
 
-def test_reading_is_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, read = _write(tmp_path, "old", 2 * RECENT), _write(tmp_path, "read", 3 * RECENT)
-    assert arrays.load_cached(read, ROWS, ITEM) is not None
+def test_reading_counts_as_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = _write(tmp_path, "old", 2 * RECENT)
+    recently_read = _write(tmp_path, "read", 3 * RECENT)
+    assert arrays.load_cached(recently_read, SHAPE, DTYPE) is not None
     monkeypatch.setattr(eviction, "LARGEST", SIZE)
     _write(tmp_path, "new")
-    assert read.exists()
+    assert recently_read.exists()
     assert not old.exists()
 
 
-def test_what_a_long_study_uses_stays_recent(
+def test_files_used_by_a_long_study_stay_recent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used, gone = _write(tmp_path, "used", 2 * RECENT), tmp_path / "gone.npy"
+    used, missing = _write(tmp_path, "used", 2 * RECENT), tmp_path / "missing.npy"
     monkeypatch.setattr(eviction, "RECENT", 0.4)
-    with keep_fresh([gone, used]):
+    with keep_fresh([missing, used]):
         deadline = time.monotonic() + 30
         while time.time() - used.stat().st_mtime > RECENT and time.monotonic() < deadline:
             time.sleep(0.05)
-    noted = used.stat().st_mtime
-    assert time.time() - noted < RECENT
-    assert not gone.exists()
+    last_use = used.stat().st_mtime
+    assert time.time() - last_use < RECENT
+    assert not missing.exists()
     time.sleep(0.3)
-    assert used.stat().st_mtime == noted  # the study has ended
+    assert used.stat().st_mtime == last_use  # the study has ended

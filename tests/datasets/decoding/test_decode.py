@@ -1,4 +1,4 @@
-"""One file to one array: every format and depth, and what is refused."""
+"""Decoding a file to an array: every format and bit depth, and the files that are refused."""
 
 import re
 import struct
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data_factory import examples, is_one_line, outcome
-from tune_bio.datasets.decoding.decode import decode, huge_images_refused, read_header, to_channels
+from tune_bio.datasets.decoding.decode import decode, read_header, refuse_huge_images, to_channels
 from tune_bio.errors import DataError, InputError
 
 RNG = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def encoded(image: Any, kind: str, **options: Any) -> bytes:
 
 
 def png_16_bit(pixels: Any, colour_type: int) -> bytes:
-    """A PNG of 16 bits and any number of channels, written by hand: Pillow writes grey alone."""
+    """Encode a 16-bit PNG with any number of channels; Pillow can only write grey."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -49,34 +49,34 @@ def png_16_bit(pixels: Any, colour_type: int) -> bytes:
 def tiff(
     pixels: Any, *, white_is_zero: bool = False, sample_format: int = 1, order: str = "<"
 ) -> bytes:
-    """An uncompressed TIFF of one value a pixel, written by hand."""
+    """Encode an uncompressed TIFF."""
     data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     photometric = 2 if samples > 1 else int(not white_is_zero)
     bits = 8 * pixels.dtype.itemsize
-    where = 8 + len(data)
+    directory_offset = 8 + len(data)
     tags = [
         (256, 3, 1, width), (257, 3, 1, height), (258, 3, samples, bits), (259, 3, 1, 1),
         (262, 3, 1, photometric), (273, 4, 1, 8), (277, 3, 1, samples), (278, 3, 1, height),
         (279, 4, 1, len(data)), (339, 3, 1, sample_format),
     ]  # fmt: skip
-    after = where + 2 + 12 * len(tags) + 4
+    tail_offset = directory_offset + 2 + 12 * len(tags) + 4
     directory = struct.pack(order + "H", len(tags))
     for tag, kind, count, value in tags:
         directory += struct.pack(order + "HHI", tag, kind, count)
         if count > 2:
-            directory += struct.pack(order + "I", after)
+            directory += struct.pack(order + "I", tail_offset)
         elif kind == 3:
             directory += struct.pack(order + "HH", value, 0)
         else:
             directory += struct.pack(order + "I", value)
     tail = b"\0" * 4 + struct.pack(order + f"{samples}H", *[bits] * samples)
-    start = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, where)
+    start = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, directory_offset)
     return start + data + directory + tail
 
 
-def colour_of(grey: Any) -> Any:
+def grey_as_colour(grey: Any) -> Any:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -85,7 +85,7 @@ EXACT: dict[str, tuple[bytes, Any]] = {
     "colour png": (encoded(COLOUR, "png"), COLOUR),
     "grey bmp": (encoded(GREY, "bmp"), GREY),
     "colour bmp": (encoded(COLOUR, "bmp"), COLOUR),
-    "grey as colour": (encoded(colour_of(GREY), "png"), GREY),
+    "grey as colour": (encoded(grey_as_colour(GREY), "png"), GREY),
     "palette": (encoded(Image.fromarray(GREY).convert("P"), "png"), GREY),
     "alpha": (encoded(Image.fromarray(COLOUR).convert("RGBA"), "png"), COLOUR),
     "grey tiff": (encoded(GREY, "tiff"), GREY),
@@ -95,7 +95,7 @@ EXACT: dict[str, tuple[bytes, Any]] = {
     "16-bit png, colour": (png_16_bit(DEEP_COLOUR, 2), DEEP_COLOUR),
     "16-bit png, colour and alpha": (png_16_bit(np.dstack([DEEP_COLOUR, DEEP]), 6), DEEP_COLOUR),
     "16-bit png, grey and alpha": (png_16_bit(np.dstack([DEEP, 1 + DEEP // 2]), 4), DEEP),
-    "16-bit png, grey as colour": (png_16_bit(colour_of(DEEP), 2), DEEP),
+    "16-bit png, grey as colour": (png_16_bit(grey_as_colour(DEEP), 2), DEEP),
     "16-bit png, 12 bits": (encoded(DEEP & np.uint16(4095), "png"), DEEP & np.uint16(4095)),
     "16-bit tiff": (tiff(DEEP), DEEP),
     "16-bit tiff, colour": (tiff(DEEP_COLOUR), DEEP_COLOUR),
@@ -110,15 +110,15 @@ EXACT: dict[str, tuple[bytes, Any]] = {
 
 
 @pytest.mark.parametrize(("data", "expected"), EXACT.values(), ids=EXACT)
-def test_every_value_is_read_as_it_is(data: bytes, expected: Any) -> None:
-    found = decode(data, "image")
-    assert found.dtype == expected.dtype
-    assert np.array_equal(found.squeeze(), expected)
-    assert found.ndim == 3
+def test_every_value_is_read_exactly(data: bytes, expected: Any) -> None:
+    pixels = decode(data, "image")
+    assert pixels.dtype == expected.dtype
+    assert np.array_equal(pixels.squeeze(), expected)
+    assert pixels.ndim == 3
     header = read_header(data, "image")
     assert (header.height, header.width) == expected.shape[:2]
     assert header.bits == 8 * expected.dtype.itemsize
-    assert header.colour or found.shape[2] == 1
+    assert header.colour or pixels.shape[2] == 1
 
 
 @pytest.mark.parametrize("array", [GREY, COLOUR])
@@ -134,14 +134,14 @@ def test_every_8_bit_mode_is_read(mode: str) -> None:
 
 
 def pages() -> bytes:
-    one = Image.fromarray(GREY)
-    return encoded(one, "tiff", save_all=True, append_images=[one])
+    page = Image.fromarray(GREY)
+    return encoded(page, "tiff", save_all=True, append_images=[page])
 
 
-def changed(data: bytes, at: int) -> bytes:
-    found = bytearray(data)
-    found[at] ^= 1
-    return bytes(found)
+def changed(data: bytes, position: int) -> bytes:
+    content = bytearray(data)
+    content[position] ^= 1
+    return bytes(content)
 
 
 BAD: dict[str, tuple[bytes, str]] = {
@@ -158,52 +158,52 @@ BAD: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "told"), BAD.values(), ids=BAD)
-def test_what_cannot_be_read_exactly_is_refused_in_one_line(data: bytes, told: str) -> None:
-    refused = outcome(lambda: (read_header(data, "scan.x"), decode(data, "scan.x")))
-    assert isinstance(refused, DataError)
-    assert re.search(rf"scan\.x .*{told}", str(refused))
+@pytest.mark.parametrize(("data", "message"), BAD.values(), ids=BAD)
+def test_an_image_that_cannot_be_read_exactly_is_refused(data: bytes, message: str) -> None:
+    error = outcome(lambda: (read_header(data, "scan.x"), decode(data, "scan.x")))
+    assert isinstance(error, DataError)
+    assert re.search(rf"scan\.x .*{message}", str(error))
 
 
-@pytest.mark.parametrize("limit", [100, 50])  # Pillow warns beyond its limit, raises at twice it
-def test_an_image_of_a_size_beyond_reason_is_refused_before_it_is_decoded(
+@pytest.mark.parametrize("limit", [100, 50])  # Pillow warns above the limit, raises above twice it
+def test_a_huge_image_is_refused_before_it_is_decoded(
     monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     filters = list(warnings.filters)
-    with pytest.raises(DataError, match="108 pixels") as caught, huge_images_refused():
+    with pytest.raises(DataError, match="108 pixels") as caught, refuse_huge_images():
         read_header(encoded(GREY, "png"), "huge")
     assert is_one_line(caught.value)
     assert list(warnings.filters) == filters
 
 
 def test_8_bit_images_among_16_bit_ones_keep_black_and_white() -> None:
-    ends = np.array([[[0], [1], [255]]], np.uint8)
-    wide = to_channels(ends, np.dtype(np.uint16), 3)
-    assert wide.shape == (1, 3, 3)
-    assert wide[0, :, 2].tolist() == [0, 257, 65535]
-    assert np.array_equal(to_channels(ends, np.dtype(np.uint8), 1), ends)
+    pixels = np.array([[[0], [1], [255]]], np.uint8)
+    converted = to_channels(pixels, np.dtype(np.uint16), 3)
+    assert converted.shape == (1, 3, 3)
+    assert converted[0, :, 2].tolist() == [0, 257, 65535]
+    assert np.array_equal(to_channels(pixels, np.dtype(np.uint8), 1), pixels)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow grumbles before it gives up
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns before it fails
 @examples
 @given(
     data=st.sampled_from([data for data, _ in EXACT.values()] + [pages()]),
     keep=st.floats(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
 )
-def test_damaged_bytes_are_decoded_or_refused_and_nothing_else(
+def test_damaged_data_are_either_decoded_or_refused(
     data: bytes, keep: float, changes: list[tuple[float, int]]
 ) -> None:
     damaged = bytearray(data)
-    for where, value in changes:
-        damaged[int(where * len(damaged))] = value
+    for position, value in changes:
+        damaged[int(position * len(damaged))] = value
     damaged = damaged[: round(keep * len(damaged))]
-    with huge_images_refused():
-        found = outcome(lambda: (read_header(bytes(damaged), "x"), decode(bytes(damaged), "x")))
-    if isinstance(found, InputError):
-        assert "x" in str(found)
+    with refuse_huge_images():
+        result = outcome(lambda: (read_header(bytes(damaged), "x"), decode(bytes(damaged), "x")))
+    if isinstance(result, InputError):
+        assert "x" in str(result)
     else:
-        header, pixels = found
+        header, pixels = result
         assert pixels.dtype in (np.uint8, np.uint16)
         assert pixels.shape[:2] == (header.height, header.width)

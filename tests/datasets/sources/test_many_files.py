@@ -1,4 +1,4 @@
-"""20,000 image files: decoded once, and never in memory as a whole where splits are mapped."""
+"""20,000 image files: decoded once, and never entirely in memory if splits are mapped."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 N, SIDE = 20_000, 64
 PATIENTS = N // 4
-SAME, LARGER = Geometry(SIDE), Geometry(128)  # what is decoded outweighs what is known of the files
+SAME, LARGER = Geometry(SIDE), Geometry(128)  # LARGER: pixels dwarf the facts about the files
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey PNGs in two classes, four of each patient, whose name tells the patient."""
+    """A folder of grey PNGs in two classes, four per patient, with the patient in the name."""
     root = tmp_path_factory.mktemp("many")
     for name in ("ill", "well"):
         (root / name).mkdir()
@@ -42,28 +42,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The names of the files that are read, and of those that are decoded."""
-    found: dict[str, list[str]] = {"read": [], "decoded": []}
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The names of the files that are read and of the files that are decoded."""
+    names: dict[str, list[str]] = {"read": [], "decoded": []}
 
-    def reading(read: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
-        def counted(path: Path) -> bytes:
-            found["read"].append(str(path))
+    def recording(read: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
+        def recorded(path: Path) -> bytes:
+            names["read"].append(str(path))
             return read(path)
 
-        return counted
+        return recorded
 
     decode = file_source.decode
 
-    def decoding(data: bytes, name: str) -> Any:
-        found["decoded"].append(name)
+    def recorded_decode(data: bytes, name: str) -> Any:
+        names["decoded"].append(name)
         return decode(data, name)
 
-    monkeypatch.setattr(file_index, "read_bytes", reading(file_index.read_bytes))
-    monkeypatch.setattr(file_source, "read_bytes", reading(file_source.read_bytes))
-    monkeypatch.setattr(file_source, "decode", decoding)
-    monkeypatch.setattr(file_index, "SETTLED_NS", 0)  # these files were made this moment
-    return found
+    monkeypatch.setattr(file_index, "read_bytes", recording(file_index.read_bytes))
+    monkeypatch.setattr(file_source, "read_bytes", recording(file_source.read_bytes))
+    monkeypatch.setattr(file_source, "decode", recorded_decode)
+    monkeypatch.setattr(file_index, "SETTLED_NS", 0)  # the files are brand new
+    return names
 
 
 def opened(folder: Path, geometry: Geometry = SAME) -> Dataset:
@@ -72,31 +72,31 @@ def opened(folder: Path, geometry: Geometry = SAME) -> Dataset:
     )
 
 
-def test_the_second_opening_reads_no_file_and_finds_the_same(
-    folder: Path, counts: dict[str, list[str]]
+def test_the_second_opening_reads_no_file_and_returns_the_same(
+    folder: Path, files: dict[str, list[str]]
 ) -> None:
     first = opened(folder)
-    assert len(set(counts["decoded"])) == len(counts["decoded"]) == N
-    # Once for the index, once to decode: the bytes of a whole folder are not held in between.
-    assert len(counts["read"]) == 2 * N
-    assert len(set(counts["read"])) == N
-    counts["read"].clear()
-    counts["decoded"].clear()
+    assert len(set(files["decoded"])) == len(files["decoded"]) == N
+    # Once for the index and once to decode: the bytes of a folder are not kept in between.
+    assert len(files["read"]) == 2 * N
+    assert len(set(files["read"])) == N
+    files["read"].clear()
+    files["decoded"].clear()
     second = opened(folder)
     assert [len(split) for split in first.splits.values()] == [12_000, 4_000, 4_000]
-    for one, other in zip(first.splits.values(), second.splits.values(), strict=True):
-        assert one.fingerprint == other.fingerprint
-        assert one.names.tolist() == other.names.tolist()
-        assert np.array_equal(one.at(SAME), other.at(SAME))
-    assert counts == {"read": [], "decoded": []}
+    for before, after in zip(first.splits.values(), second.splits.values(), strict=True):
+        assert before.fingerprint == after.fingerprint
+        assert before.names.tolist() == after.names.tolist()
+        assert np.array_equal(before.at(SAME), after.at(SAME))
+    assert files == {"read": [], "decoded": []}
 
 
-def test_pixels_are_those_of_the_files_and_patients_stay_on_one_side(folder: Path) -> None:
+def test_pixels_equal_those_of_the_files_and_patients_stay_in_one_split(folder: Path) -> None:
     dataset = opened(folder)
     assert dataset.patients_known
     assert dataset.patients_on_two_sides == 0
-    each = [set(split.patients.tolist()) for split in dataset.splits.values()]
-    assert len(set.union(*each)) == sum(map(len, each)) == PATIENTS
+    patients = [set(split.patients.tolist()) for split in dataset.splits.values()]
+    assert len(set.union(*patients)) == sum(map(len, patients)) == PATIENTS
     for split in dataset.splits.values():
         images = split.at(SAME)
         for i in (0, len(split) // 2, len(split) - 1):
@@ -106,10 +106,10 @@ def test_pixels_are_those_of_the_files_and_patients_stay_on_one_side(folder: Pat
 
 
 @pytest.mark.parametrize("mapped", [True, False])
-def test_splits_in_files_are_never_in_memory_as_a_whole(
+def test_mapped_splits_are_never_entirely_in_memory(
     folder: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool
 ) -> None:
-    """Both ways, since a measurement that sees no difference would prove nothing."""
+    """The unmapped case shows that the measurement would detect a split in memory."""
     monkeypatch.setattr(arrays, "LARGE", 0 if mapped else 1)
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""One .npy a class: mapped and never copied whole, or refused in one line."""
+"""One .npy per class: mapped and never copied as a whole, or refused with a one-line error."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +20,11 @@ def fill(folder: Path, n: int = 9) -> Path:
     return folder
 
 
-def test_classes_are_named_by_their_files_and_rows_keep_their_order(tmp_path: Path) -> None:
+def test_classes_are_named_after_the_files_and_rows_keep_their_order(tmp_path: Path) -> None:
     (fill(tmp_path) / "readme.txt").touch()
     opened = open_dataset(str(tmp_path))
     assert opened.classes == ("ill", "well")
-    assert any(note.startswith("1 files that are no arrays") for note in opened.notes)
+    assert any(note.startswith("1 files that are not arrays") for note in opened.notes)
     for split in opened.splits.values():
         for name, label, pixels in zip(
             split.names, split.labels, split.at(Geometry(8)), strict=True
@@ -34,7 +34,7 @@ def test_classes_are_named_by_their_files_and_rows_keep_their_order(tmp_path: Pa
             assert np.array_equal(pixels[..., 0], np.load(tmp_path / f"{stem}.npy")[int(number)])
 
 
-def test_arrays_in_another_byte_order_are_read_by_their_values(tmp_path: Path) -> None:
+def test_arrays_with_another_byte_order_keep_their_values(tmp_path: Path) -> None:
     pixels = noise(9, 8, 8, dtype=np.uint16)
     for name in ("ill", "well"):
         np.save(tmp_path / f"{name}.npy", pixels.astype(">u2"))
@@ -44,20 +44,20 @@ def test_arrays_in_another_byte_order_are_read_by_their_values(tmp_path: Path) -
     assert np.array_equal(opened.train.at(Geometry(8))[..., 0], pixels[numbers])
 
 
-def test_a_large_array_is_mapped_and_not_read_whole(tmp_path: Path) -> None:
-    """A sparse file of 64 GB, more than this test could read."""
+def test_a_large_array_is_mapped_and_not_read_as_a_whole(tmp_path: Path) -> None:
+    """The files are sparse, 34 GB each: more than the test could read."""
     for name in ("ill", "well"):
         with (tmp_path / f"{name}.npy").open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (500, 8192, 8192)}
             np.lib.format.write_array_header_1_0(stream, header)
-            begin, size = stream.tell(), 8192 * 8192
-            for k in range(500):  # else all would be copies of one another, and constant
-                stream.seek(begin + k * size + size // 2)
+            start, size = stream.tell(), 8192 * 8192
+            for k in range(500):  # otherwise all images would be constant and equal
+                stream.seek(start + k * size + size // 2)
                 stream.write(f"{name} {k:3}".encode())
-            stream.truncate(begin + 500 * size)
+            stream.truncate(start + 500 * size)
     opened = open_dataset(str(tmp_path))
-    few = opened.train.take(np.arange(1))
-    assert few.at(Geometry(16)).shape == (1, 16, 16, 1)
+    first = opened.train.take(np.arange(1))
+    assert first.at(Geometry(16)).shape == (1, 16, 16, 1)
 
 
 def _other_size(folder: Path) -> None:
@@ -93,7 +93,7 @@ def _empty(folder: Path) -> None:
     np.save(folder / "ill.npy", noise(0, 8, 8))
 
 
-def _alone(folder: Path) -> None:
+def _one_class(folder: Path) -> None:
     (folder / "ill.npy").unlink()
 
 
@@ -102,7 +102,7 @@ def _table(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (_other_size, r"differ in image shape.*ill.*\(8, 9, 1\)"),
         (_other_dtype, "differ in image shape or dtype.*uint16"),
@@ -112,22 +112,22 @@ def _table(folder: Path) -> None:
         (_no_array, "ill.npy"),
         (_half, "ill.npy cannot be read"),
         (_empty, "hold no pixels"),
-        (_alone, "one class"),
-        (_table, "beside metadata.csv"),
+        (_one_class, "one class"),
+        (_table, "npy files and metadata.csv"),
     ],
 )
-def test_arrays_that_cannot_be_used_are_refused_in_one_line(
-    tmp_path: Path, spoil: Callable[[Path], None], told: str
+def test_unusable_arrays_are_refused_with_a_one_line_error(
+    tmp_path: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(fill(tmp_path))
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         open_dataset(str(tmp_path))
     assert is_one_line(caught.value)
 
 
 @pytest.mark.real_data
-def test_the_layout_of_the_course_opens(tmp_path: Path, real_data: Path) -> None:
-    """The chest X-rays as one array a class, 256 x 256."""
+def test_the_layout_of_the_course_can_be_opened(tmp_path: Path, real_data: Path) -> None:
+    """The chest X-rays as one array per class, 256 x 256."""
     for name in ("NORMAL", "PNEUMONIA"):
         files = sorted((real_data / "chest_xray" / name).glob("*.jp*g"))[:60]
         images = [Image.open(path).convert("L").resize((256, 256)) for path in files]

@@ -1,4 +1,4 @@
-"""Files in MedMNIST's layout: what is read, and what is refused in one line."""
+"""Files in MedMNIST's layout: what is read, and what is refused with a one-line error."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tune_bio.errors import DataError
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8)).astype(np.uint8)
 LABELS = np.arange(30) % 2
 TRAIN = {"train_images": IMAGES, "train_labels": LABELS}
-GIVEN = {
+ALL_SPLITS = {
     **TRAIN,
     "val_images": IMAGES[:10], "val_labels": LABELS[:10],
     "test_images": IMAGES[10:16], "test_labels": LABELS[10:16],
@@ -27,70 +27,70 @@ def _write(folder: Path, **arrays: Any) -> str:
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
-def test_given_splits_are_kept_in_order(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_the_splits_of_the_file_are_kept_in_order(tmp_path: Path, shape: tuple[int, ...]) -> None:
     arrays = {
         k: v.reshape(len(v), *shape).astype(np.uint8) if "labels" in k else v
-        for k, v in GIVEN.items()
+        for k, v in ALL_SPLITS.items()
     }
-    found = open_dataset(_write(tmp_path, **arrays))
-    for name, split in found.splits.items():
-        assert np.array_equal(split.at(Geometry(8))[..., 0], GIVEN[f"{name}_images"])
-        assert split.labels.tolist() == GIVEN[f"{name}_labels"].tolist()
-    assert found.classes == ("0", "1")
-    assert "given" in found.split
+    opened = open_dataset(_write(tmp_path, **arrays))
+    for name, split in opened.splits.items():
+        assert np.array_equal(split.at(Geometry(8))[..., 0], ALL_SPLITS[f"{name}_images"])
+        assert split.labels.tolist() == ALL_SPLITS[f"{name}_labels"].tolist()
+    assert opened.classes == ("0", "1")
+    assert "given" in opened.split
 
 
-def test_images_stand_for_themselves_and_the_reader_is_told(tmp_path: Path) -> None:
-    found = open_dataset(_write(tmp_path, **GIVEN))
-    assert not found.patients_known
-    assert any("patients cannot be told" in note for note in found.notes)
-    assert all(len(set(split.patients)) == len(split) for split in found.splits.values())
+def test_each_image_is_its_own_patient_and_a_note_says_so(tmp_path: Path) -> None:
+    opened = open_dataset(_write(tmp_path, **ALL_SPLITS))
+    assert not opened.patients_known
+    assert any("patients are unknown" in note for note in opened.notes)
+    assert all(len(set(split.patients)) == len(split) for split in opened.splits.values())
 
 
 @pytest.mark.parametrize(
-    ("given", "sizes"),
+    ("present", "sizes"),
     [(("train",), (18, 6, 6)), (("train", "val"), (24, 10, 6)), (("train", "test"), (24, 6, 6))],
 )
-def test_a_split_that_is_missing_is_a_fifth_of_train(
-    tmp_path: Path, given: tuple[str, ...], sizes: tuple[int, ...]
+def test_a_missing_split_is_a_fifth_of_train(
+    tmp_path: Path, present: tuple[str, ...], sizes: tuple[int, ...]
 ) -> None:
-    arrays = {k: v for k, v in GIVEN.items() if k.split("_")[0] in given}
-    found = open_dataset(_write(tmp_path, **arrays))
-    assert tuple(len(split) for split in found.splits.values()) == sizes
-    assert "cut from train" in found.split
-    cut = [found.splits[name] for name in ("train", "val", "test") if name not in given]
-    together = np.concatenate([found.train.names, *(split.names for split in cut)])
-    assert sorted(together) == [f"train/{i:06d}" for i in range(30)]
+    arrays = {k: v for k, v in ALL_SPLITS.items() if k.split("_")[0] in present}
+    opened = open_dataset(_write(tmp_path, **arrays))
+    assert tuple(len(split) for split in opened.splits.values()) == sizes
+    assert "cut from train" in opened.split
+    cut = [opened.splits[name] for name in ("train", "val", "test") if name not in present]
+    names = np.concatenate([opened.train.names, *(split.names for split in cut)])
+    assert sorted(names) == [f"train/{i:06d}" for i in range(30)]
 
 
 def test_colour_is_kept(tmp_path: Path) -> None:
     colour = np.repeat(IMAGES[..., None], 3, axis=3)
     colour[..., 0] = 7
-    found = open_dataset(_write(tmp_path, train_images=colour, train_labels=LABELS))
-    assert found.channels == 3
-    assert found.train.at(Geometry(8)).shape == (18, 8, 8, 3)
+    opened = open_dataset(_write(tmp_path, train_images=colour, train_labels=LABELS))
+    assert opened.channels == 3
+    assert opened.train.at(Geometry(8)).shape == (18, 8, 8, 3)
 
 
 def change(**arrays: Any) -> dict[str, Any]:
-    return {name: array for name, array in {**GIVEN, **arrays}.items() if array is not None}
+    return {name: array for name, array in {**ALL_SPLITS, **arrays}.items() if array is not None}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no train": ({"val_images": IMAGES, "val_labels": LABELS}, "no train_images.*val_images"),
     "nothing": ({}, "it holds nothing"),
-    "no labels": (change(val_labels=None), "val_images and no val_labels"),
+    "no labels": (change(val_labels=None), "val_images but no val_labels"),
     "empty": ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "train"),
     "empty images": ({**TRAIN, "train_images": IMAGES[:, :0]}, r"\(30, 0, 8\)"),
     "no val images": (change(val_images=IMAGES[:0], val_labels=LABELS[:0]), "val"),
     "pickles": (change(train_labels=LABELS.astype(object)), "pickled Python objects"),
     "negative labels": (change(train_labels=LABELS - 1), "train_labels.*-1"),
     "unknown class": (change(val_labels=LABELS[:10] * 2), "val_labels.* 2"),
-    "missing class": (change(train_labels=LABELS * 2), "hold 2 different classes"),
+    "missing class": (change(train_labels=LABELS * 2), "hold only 2 classes"),
     "one class": (change(train_labels=LABELS * 0, val_labels=LABELS[:10] * 0,
                          test_labels=LABELS[:6] * 0), "one class"),
     "one class in val": (change(val_labels=LABELS[:10] * 0), "val split has no image of class '1'"),
-    "float labels": (change(train_labels=LABELS / 2), "float64.*whole numbers"),
-    "text labels": (change(train_labels=LABELS.astype(str)), "<U.*whole numbers"),
+    "float labels": (change(train_labels=LABELS / 2), "float64.*integers"),
+    "text labels": (change(train_labels=LABELS.astype(str)), "<U.*integers"),
     "too few labels": (change(train_labels=LABELS[:9]), "do not fit its 30 images"),
     "several labels": (change(train_labels=np.ones((30, 2), int)), "do not fit its 30 images"),
     "int32": (change(train_images=IMAGES.astype(np.int32)), "int32.*uint8"),
@@ -104,11 +104,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("arrays", "told"), BAD.values(), ids=BAD)
-def test_arrays_that_cannot_be_used_are_refused_in_one_line(
-    tmp_path: Path, arrays: dict[str, Any], told: str
+@pytest.mark.parametrize(("arrays", "message"), BAD.values(), ids=BAD)
+def test_unusable_arrays_are_refused_with_a_one_line_error(
+    tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         open_dataset(_write(tmp_path, **arrays))
     assert is_one_line(caught.value)
 
@@ -123,10 +123,10 @@ def _flip(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [_truncate, _flip, lambda data: b"hello", lambda data: b""])
-def test_a_file_that_is_no_npz_or_damaged_is_refused_in_one_line(
+def test_a_damaged_file_or_another_format_is_refused_with_a_one_line_error(
     tmp_path: Path, damage: Any
 ) -> None:
-    path = Path(_write(tmp_path, **GIVEN))
+    path = Path(_write(tmp_path, **ALL_SPLITS))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"data\.npz") as caught:
         open_dataset(str(path))
@@ -134,9 +134,9 @@ def test_a_file_that_is_no_npz_or_damaged_is_refused_in_one_line(
 
 
 @pytest.mark.real_data
-def test_pneumoniamnist_is_read_as_given(real_data: Path) -> None:
-    found = open_dataset(str(real_data / "pneumoniamnist_dev.npz"))
-    assert [len(split) for split in found.splits.values()] == [3382, 524, 500]
-    assert (found.classes, found.channels, found.size) == (("0", "1"), 1, 28)
-    assert not found.patients_known
-    assert any("patients cannot be told" in note for note in found.notes)
+def test_pneumoniamnist_keeps_its_splits(real_data: Path) -> None:
+    opened = open_dataset(str(real_data / "pneumoniamnist_dev.npz"))
+    assert [len(split) for split in opened.splits.values()] == [3382, 524, 500]
+    assert (opened.classes, opened.channels, opened.size) == (("0", "1"), 1, 28)
+    assert not opened.patients_known
+    assert any("patients are unknown" in note for note in opened.notes)

@@ -1,4 +1,4 @@
-"""One contract for all augmentations, then what each of them does."""
+"""A contract for all augmentations, and the effect of each one."""
 
 from typing import get_args
 
@@ -29,11 +29,11 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def pictures(channels: int = 1, count: int = 24, side: int = 32) -> torch.Tensor:
-    """Smooth and unlike each other, from 0.1 to 0.9, with a bright left half."""
+    """Return smooth, different images from 0.1 to 0.9 with a bright left half."""
     noise = torch.rand(count, channels, side, side, generator=seeded(7))
     smooth = functional.gaussian_blur(noise, [7, 7])
-    left = torch.linspace(1, 0, side).expand(side, side)
-    mixed = smooth + left
+    gradient = torch.linspace(1, 0, side).expand(side, side)
+    mixed = smooth + gradient
     low, high = mixed.amin(dim=(1, 2, 3), keepdim=True), mixed.amax(dim=(1, 2, 3), keepdim=True)
     return 0.1 + 0.8 * (mixed - low) / (high - low)
 
@@ -43,11 +43,11 @@ def augmented(name: str, images: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 
 def changed(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Whether each image changed, (n,) bool."""
+    """Return True for each image that changed, (n,)."""
     return (before != after).flatten(1).any(dim=1)
 
 
-def test_every_choice_of_a_configuration_can_be_built_and_no_other() -> None:
+def test_only_the_choices_of_a_configuration_can_be_built() -> None:
     assert set(NAMES) == {"none", "flip", "jitter", "affine", "trivial"}
     for name in NAMES:
         build_augmentation(name)
@@ -57,28 +57,28 @@ def test_every_choice_of_a_configuration_can_be_built_and_no_other() -> None:
 
 @every
 @grey_and_colour
-def test_shape_type_and_range_stay_and_so_does_the_input(name: str, channels: int) -> None:
+def test_shape_dtype_range_and_input_stay_the_same(name: str, channels: int) -> None:
     images = torch.cat([pictures(channels), torch.ones(1, channels, 32, 32)])
     before = images.clone()
     for seed in range(5):
-        found = augmented(name, images, seed)
-        assert found.shape == images.shape
-        assert found.dtype == torch.float32
-        assert found.device == images.device
-        assert found.min() >= 0
-        assert found.max() <= 1
+        result = augmented(name, images, seed)
+        assert result.shape == images.shape
+        assert result.dtype == torch.float32
+        assert result.device == images.device
+        assert result.min() >= 0
+        assert result.max() <= 1
     assert torch.equal(images, before)
 
 
 @every
 @grey_and_colour
-def test_a_seed_gives_one_outcome(name: str, channels: int) -> None:
+def test_equal_seeds_give_equal_results(name: str, channels: int) -> None:
     images = pictures(channels)
     assert torch.equal(augmented(name, images), augmented(name, images))
 
 
 @changing
-def test_another_seed_and_a_second_batch_give_another_outcome(name: str) -> None:
+def test_another_seed_or_a_second_batch_gives_another_result(name: str) -> None:
     images, generator = pictures(), seeded()
     augment = build_augmentation(name)
     first, second = augment(images, generator), augment(images, generator)
@@ -89,13 +89,13 @@ def test_another_seed_and_a_second_batch_give_another_outcome(name: str) -> None
 @changing
 @grey_and_colour
 def test_equal_images_of_a_batch_come_out_different(name: str, channels: int) -> None:
-    found = augmented(name, pictures(channels, count=1).expand(24, -1, -1, -1))
-    kinds = len(torch.unique(found, dim=0))
-    assert kinds == 2 if name == "flip" else kinds > 12
+    result = augmented(name, pictures(channels, count=1).expand(24, -1, -1, -1))
+    variants = len(torch.unique(result, dim=0))
+    assert variants == 2 if name == "flip" else variants > 12
 
 
 @every
-def test_the_global_generator_stays_as_it_was_and_is_not_asked(name: str) -> None:
+def test_the_global_generator_is_neither_used_nor_changed(name: str) -> None:
     images = pictures()
     expected = augmented(name, images)
     with torch.random.fork_rng(devices=[]):
@@ -107,7 +107,7 @@ def test_the_global_generator_stays_as_it_was_and_is_not_asked(name: str) -> Non
 
 @every
 def test_gpus_are_never_seeded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dropout draws there: a generator that is set back at every batch would repeat its masks."""
+    """Dropout uses the GPU generators: reseeding them in every batch would repeat its masks."""
 
     def refuse(seed: int) -> None:
         pytest.fail("a GPU's generator was seeded")
@@ -119,14 +119,14 @@ def test_gpus_are_never_seeded(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every
 @grey_and_colour
-def test_a_gpu_gives_what_the_cpu_gives(name: str, channels: int) -> None:
+def test_a_gpu_agrees_with_the_cpu(name: str, channels: int) -> None:
     images = pictures(channels)
     state = torch.cuda.get_rng_state()
-    found = augmented(name, images.cuda())
-    assert found.is_cuda
+    result = augmented(name, images.cuda())
+    assert result.is_cuda
     assert torch.equal(torch.cuda.get_rng_state(), state)
     # Rounding puts a few pixels on the other side of a threshold in `trivial`.
-    differ = (found.cpu() - augmented(name, images)).abs() > 1e-5
+    differ = (result.cpu() - augmented(name, images)).abs() > 1e-5
     assert differ.float().mean() < (0.005 if name == "trivial" else 1e-9)
 
 
@@ -134,48 +134,48 @@ def test_a_gpu_gives_what_the_cpu_gives(name: str, channels: int) -> None:
 @grey_and_colour
 def test_the_memory_format_does_not_matter(name: str, channels: int) -> None:
     images = pictures(channels)
-    last = images.contiguous(memory_format=torch.channels_last)
+    channels_last = images.contiguous(memory_format=torch.channels_last)
     for seed in range(3):
-        assert torch.equal(augmented(name, last, seed), augmented(name, images, seed))
+        assert torch.equal(augmented(name, channels_last, seed), augmented(name, images, seed))
 
 
 @pytest.mark.parametrize("name", ["flip", "affine"])
-def test_what_moves_an_image_keeps_its_brightness(name: str) -> None:
+def test_moving_an_image_keeps_its_brightness(name: str) -> None:
     images = pictures()
     before, after = (i.mean(dim=(1, 2, 3)) for i in (images, augmented(name, images)))
     torch.testing.assert_close(after, before, rtol=0, atol=0.06)
 
 
-def test_none_gives_the_images_and_draws_nothing() -> None:
+def test_none_returns_the_images_and_draws_nothing() -> None:
     images, generator = pictures(), seeded()
     assert torch.equal(build_augmentation("none")(images, generator), images)
     assert torch.equal(generator.get_state(), seeded().get_state())
 
 
-def test_flip_mirrors_about_half_of_the_images_and_twice_undoes_it() -> None:
+def test_flip_mirrors_about_half_of_the_images_and_is_its_own_inverse() -> None:
     images = pictures(3, count=200, side=8)
-    found = augmented("flip", images)
-    flipped = changed(images, found)
+    result = augmented("flip", images)
+    flipped = changed(images, result)
     assert 70 < flipped.sum() < 130
-    assert torch.equal(found[flipped], images[flipped].flip(-1))
-    assert torch.equal(augmented("flip", found), images)
+    assert torch.equal(result[flipped], images[flipped].flip(-1))
+    assert torch.equal(augmented("flip", result), images)
 
 
 @grey_and_colour
 def test_jitter_agrees_with_torchvision_image_by_image(channels: int) -> None:
     images = pictures(channels)
     factors = draw_colour(len(images), seeded())
-    found = augmented("jitter", images)
-    for image, (brightness, contrast, saturation), one in zip(
-        images, factors.tolist(), found, strict=True
+    results = augmented("jitter", images)
+    for image, (brightness, contrast, saturation), result in zip(
+        images, factors.tolist(), results, strict=True
     ):
         expected = functional.adjust_brightness(image, brightness)
         expected = functional.adjust_contrast(expected, contrast)
         expected = functional.adjust_saturation(expected, saturation)
-        torch.testing.assert_close(one, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
 
 
-def test_jitter_draws_over_its_whole_range_and_one_changes_nothing() -> None:
+def test_jitter_draws_over_its_whole_range_and_a_factor_of_one_changes_nothing() -> None:
     factors = draw_colour(1000, seeded())
     for column in factors.unbind(dim=1):
         assert 0.8 <= column.min() < 0.81
@@ -233,15 +233,15 @@ def test_affine_leaves_a_uniform_image_uniform_up_to_its_border() -> None:
     torch.testing.assert_close(augmented("affine", images), images)
 
 
-def test_trivial_draws_every_one_of_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
+def test_trivial_draws_all_of_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    operations = []
     apply = augmentation.TrivialAugmentWide._apply_image_or_video_transform
 
     def spy(self: object, image: object, operation: str, *args: object, **kwargs: object) -> object:
-        drawn.append(operation)
+        operations.append(operation)
         return apply(self, image, operation, *args, **kwargs)
 
     monkeypatch.setattr(augmentation.TrivialAugmentWide, "_apply_image_or_video_transform", spy)
     augmented("trivial", pictures(3, count=200, side=16))
-    assert len(drawn) == 200
-    assert len(set(drawn)) == 14
+    assert len(operations) == 200
+    assert len(set(operations)) == 14

@@ -1,4 +1,4 @@
-"""The deterministic part of a transform: the same pixels however many images go through at once."""
+"""The deterministic part of a transform: the pixels do not depend on the number of images."""
 
 from typing import Any
 
@@ -26,31 +26,31 @@ def geometries(draw: st.DrawFn) -> Geometry:
 
 @few_examples
 @given(
-    wanted=geometries(),
+    drawn=geometries(),
     shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
     dtype=st.sampled_from([np.uint8, np.uint16]),
 )
-def test_an_image_is_transformed_alike_alone_together_and_in_colour(
-    wanted: Geometry, shape: tuple[int, int], dtype: Any
+def test_an_image_is_transformed_equally_alone_in_a_batch_and_in_colour(
+    drawn: Geometry, shape: tuple[int, int], dtype: Any
 ) -> None:
     images = pixels(5, *shape, 1, dtype=dtype)
-    whole = wanted.apply(images)
-    assert whole.shape == (5, wanted.image_size, wanted.image_size, 1)
+    whole = drawn.apply(images)
+    assert whole.shape == (5, drawn.image_size, drawn.image_size, 1)
     assert whole.dtype == dtype
-    alone = np.concatenate([wanted.apply(image[None]) for image in images])
+    alone = np.concatenate([drawn.apply(image[None]) for image in images])
     assert np.array_equal(whole, alone)
-    colour = wanted.apply(np.repeat(images, 3, axis=3))
+    colour = drawn.apply(np.repeat(images, 3, axis=3))
     assert np.array_equal(colour, np.repeat(whole, 3, axis=3))
 
 
-def test_chunks_change_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pixels(11, 20, 14, 3)
     whole = Geometry(9).apply(images)
     monkeypatch.setattr(geometry, "CHUNK", 4)
     assert np.array_equal(Geometry(9).apply(images), whole)
 
 
-def test_resizing_to_the_same_size_changes_nothing_and_averages_otherwise() -> None:
+def test_resizing_averages_and_keeps_images_of_the_target_size() -> None:
     images = pixels(3, 16, 16, 1)
     assert np.array_equal(Geometry(16).apply(images), images)
     checkerboard = np.indices((16, 16)).sum(axis=0)[None, ..., None] % 2 * 200
@@ -58,7 +58,7 @@ def test_resizing_to_the_same_size_changes_nothing_and_averages_otherwise() -> N
     assert np.abs(smaller.astype(int) - 100).max() < 25  # antialiased: grey, not black or white
 
 
-def test_the_centre_is_cut_after_resizing() -> None:
+def test_the_centre_is_cropped_after_resizing() -> None:
     images = np.zeros((1, 40, 40, 1), np.uint8)
     images[:, 10:30, 10:30] = 200
     assert (Geometry(16, resize=40, crop=20).apply(images) == 200).all()

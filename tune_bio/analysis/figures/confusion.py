@@ -1,4 +1,4 @@
-"""What the winner calls the images of each class, on validation and, once opened, on test."""
+"""Confusion matrices of the winner on validation and, once it was opened, on the test set."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,58 +9,61 @@ from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import SPLIT_NAMES, new_figure, truncate
 from tune_bio.analysis.statistics.sample import Sample
 
-_WRITTEN = 6  # classes whose cells have room for a count and a share
-_NAMED = 30  # and whose names can be read
+_WRITTEN = 6  # most classes for which cells have room for a count and a share
+_NAMED = 30  # most classes of which every name is written
 _CHARACTERS = 16
 
 
-def applies_confusion(material: FigureData) -> bool:
-    """Where the winner has predictions and, with two classes, an operating point."""
-    decision_rule = len(material.classes) > 2 or material.threshold is not None
-    return decision_rule and bool(material.samples)
+def applies_confusion(data: FigureData) -> bool:
+    """Return True if the winner has predictions and, with two classes, an operating point."""
+    has_decision_rule = len(data.classes) > 2 or data.threshold is not None
+    return has_decision_rule and bool(data.samples)
 
 
-def confusion_matrices(material: FigureData) -> Figure:
-    """Counts, and shares of the true class, at the threshold that validation has fixed."""
-    samples, classes = material.samples, len(material.classes)
+def confusion_matrices(data: FigureData) -> Figure:
+    """Plot counts, and shares of the true class, at the threshold chosen on validation."""
+    samples, classes = data.samples, len(data.classes)
     across = len(samples) if classes <= 3 else 1
     down = -(-len(samples) // across)
     panel = 1.75 if across == 2 else 2.6
     figure, panels = new_figure(down, across, panel * down + 0.2)
     for (split, sample), axes in zip(samples.items(), panels, strict=True):
-        _draw(axes, decision_rule(sample, material.threshold), material.classes)
+        _plot_matrix(axes, confusion_counts(sample, data.threshold), data.classes)
         axes.set_title(SPLIT_NAMES[split].capitalize())
-    at = f", at the threshold {material.threshold:.3g}" if material.threshold is not None else ""
-    figure.supxlabel(f"{material.winner}{at}: images, and share of the true class", fontsize=6)
+    rule = f" at threshold {data.threshold:.3g}" if data.threshold is not None else ""
+    figure.supxlabel(f"{data.winner}{rule}: images and share of the true class", fontsize=6)
     return figure
 
 
-def decision_rule(sample: Sample, threshold: float | None) -> npt.NDArray[np.int64]:
-    """Counts (classes, classes): true class by called class.
+def confusion_counts(sample: Sample, threshold: float | None) -> npt.NDArray[np.int64]:
+    """Return counts (classes, classes): true class by predicted class.
 
-    With two classes an image is called positive at the threshold or above; with more, whatever is
-    most likely.
+    With two classes an image is predicted positive at the threshold or above; with more, the most
+    likely class is predicted.
     """
     from sklearn.metrics import confusion_matrix
 
-    called = called_class(sample.probabilities, sample.positive, threshold)
-    found: npt.NDArray[np.int64] = confusion_matrix(
-        sample.labels, called, labels=range(sample.classes)
+    predicted = predicted_class(sample.probabilities, sample.positive, threshold)
+    counts: npt.NDArray[np.int64] = confusion_matrix(
+        sample.labels, predicted, labels=range(sample.classes)
     )
-    return found
+    return counts
 
 
-def called_class(
+def predicted_class(
     probabilities: npt.NDArray[np.float64], positive: int, threshold: float | None
 ) -> npt.NDArray[np.int64]:
-    """The class that each image is called, (n,), from (n, classes)."""
+    """Return the predicted class of each image, (n,), from its probabilities, (n, classes).
+
+    Without a threshold it is the most likely class.
+    """
     if threshold is None:
-        most: npt.NDArray[np.int64] = probabilities.argmax(axis=1).astype(np.int64)
-        return most
+        most_likely: npt.NDArray[np.int64] = probabilities.argmax(axis=1).astype(np.int64)
+        return most_likely
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
-def _draw(axes: Axes, counts: npt.NDArray[np.int64], classes: list[str]) -> None:
+def _plot_matrix(axes: Axes, counts: npt.NDArray[np.int64], classes: list[str]) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(classes) <= _WRITTEN:
@@ -82,7 +85,7 @@ def _draw(axes: Axes, counts: npt.NDArray[np.int64], classes: list[str]) -> None
     )  # fmt: skip
     if not tilted:
         axes.tick_params(axis="y", pad=6)
-    axes.set(xlabel="called", ylabel="true")
+    axes.set(xlabel="predicted", ylabel="true")
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for spine in axes.spines.values():

@@ -1,6 +1,6 @@
-"""Figures, as PNG and SVG, from the records alone; `save_figures` is the face.
+"""Figures of a study, as PNG and SVG files, from its records only; start at `save_figures`.
 
-Each is drawn only where it says something of the study at hand: a condition stands beside it.
+A figure is made only if it applies to the study: each has a condition that decides this.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -39,24 +39,24 @@ __all__ = [
     "FigureData",
     "FigureKind",
     "figure_data_of",
+    "render_figures",
     "save_figures",
-    "save_image_figure",
 ]
 
 
 @dataclass(frozen=True)
 class FigureKind:
-    """How a figure is drawn, and whether it says anything of a study.
+    """A function that plots a figure, and one that decides whether it applies to a study.
 
-    `quick` figures are those that a bare search is worth.
+    `quick` figures are also made for a search without finalists or an interrupted one.
     """
 
-    draw: Callable[[FigureData], Figure]
-    worth: Callable[[FigureData], bool]
+    plot: Callable[[FigureData], Figure]
+    applies: Callable[[FigureData], bool]
     quick: bool = False
 
 
-# In the order in which they should be looked at.
+# In reading order.
 FIGURES: dict[str, FigureKind] = {
     "settings": FigureKind(configurations, applies_configurations),
     "comparisons": FigureKind(comparisons, applies_comparisons),
@@ -80,22 +80,22 @@ def save_figures(
     *,
     quick: bool = False,
 ) -> list[Path]:
-    """Draw into `folder` every figure that says something of a study; returns the PNG files.
+    """Write every figure that applies to a study into `folder`; return the PNG files.
 
     Args:
-        study: its tables.
-        folder: made where it is not there.
-        predictions: predictions.parquet; without them, what they are needed for is left out.
-        conclusions: what was drawn from the tables; the same.
-        quick: only what a bare search is worth.
+        study: the study's tables.
+        folder: the output folder, created if it does not exist.
+        predictions: predictions.parquet; figures that need it are left out if it is None.
+        conclusions: conclusions from the tables; figures that need them are left out if None.
+        quick: only the figures of a search without finalists.
     """
-    material = figure_data_of(study, predictions, conclusions)
-    drawn = {
-        name: partial(drawing.draw, material)
-        for name, drawing in FIGURES.items()
-        if (drawing.quick or not quick) and drawing.worth(material)
+    data = figure_data_of(study, predictions, conclusions)
+    plots = {
+        name: partial(kind.plot, data)
+        for name, kind in FIGURES.items()
+        if (kind.quick or not quick) and kind.applies(data)
     }
-    return save_image_figure(study, folder, drawn, material.characters)
+    return render_figures(study, folder, plots, data.characters)
 
 
 def figure_data_of(
@@ -103,40 +103,42 @@ def figure_data_of(
     predictions: pd.DataFrame | None = None,
     conclusions: Conclusions | None = None,
 ) -> FigureData:
-    """What figures are drawn from; the arguments are those of `save_figures`."""
+    """Build the input of the figures; the arguments are those of `save_figures`."""
     return FigureData(study, pd.DataFrame() if predictions is None else predictions, conclusions)
 
 
-def save_image_figure(
+def render_figures(
     study: StudyRecords,
     folder: Path,
-    drawn: Mapping[str, Callable[[], Figure]],
+    plots: Mapping[str, Callable[[], Figure]],
     characters: Iterable[str] = (),
 ) -> list[Path]:
-    """Draw these in the style, and write each into `folder`; returns the PNG files.
+    """Create figures in the common style and write them into `folder`; return the PNG files.
 
     Args:
-        study: says what must be marked on every figure.
-        folder: made where it is not there.
-        drawn: by the name of the file.
-        characters: all that may be written on the figures.
+        study: the study, whose warnings are written on every figure.
+        folder: the output folder, created if it does not exist.
+        plots: functions that create a figure, by file name without suffix.
+        characters: all characters that may appear in the figures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with styled(characters) as missing:
-        for name, draw in drawn.items():
-            figure = draw()
+        for name, plot in plots.items():
+            figure = plot()
             add_mark(figure, _marks(study, missing))
             written.append(save(figure, folder, name))
     return written
 
 
 def _marks(study: StudyRecords, missing: str) -> list[str]:
-    """What must not be overlooked: synthetic data, a leak that was allowed, lacking fonts."""
+    """Return the warnings on a figure: synthetic data, an allowed leak, missing fonts."""
     data = study.manifest["data"]
-    found = ["synthetic data"] if data["synthetic"] else []
+    marks = ["synthetic data"] if data["synthetic"] else []
     if any(note.startswith(LEAKAGE) for note in data["notes"]):
-        found.append("leakage between splits")
+        marks.append("leakage between splits")
     if missing:
-        found.append(f"no font here has {len(missing)} of the characters: install fonts-noto-cjk")
-    return found
+        marks.append(
+            f"no installed font has {len(missing)} of the characters: install fonts-noto-cjk"
+        )
+    return marks

@@ -1,11 +1,11 @@
-"""Fonts for names in any script: Matplotlib's own has no Chinese, Japanese or Korean."""
+"""Fonts for names in any script; Matplotlib's own font lacks Chinese, Japanese and Korean."""
 
 from collections.abc import Iterable
 
 from matplotlib import font_manager
 
 OWN = "DejaVu Sans"  # comes with Matplotlib
-# The first that is installed and has what is missing; a later one fills what is missing still.
+# Tried in this order; a font is used if it is installed and has characters that are still missing.
 FALLBACKS = (
     "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC",
     "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC", "WenQuanYi Micro Hei",
@@ -16,21 +16,21 @@ FALLBACKS = (
 
 
 def families(characters: Iterable[str]) -> tuple[list[str], str]:
-    """Font families that have these characters together, and the characters that none has."""
-    missing = {one for one in characters if not one.isascii()}
-    found = [OWN]
+    """Return font families that together cover the characters, and the uncovered characters."""
+    missing = {character for character in characters if not character.isascii()}
+    selected = [OWN]
     if missing:
         missing -= _glyphs(OWN)
     if missing and not any(name in _installed() for name in FALLBACKS):
-        _look_again()
+        _rescan_fonts()
     for name in FALLBACKS if missing else ():
         if name not in _installed():
             continue
-        has = missing & _glyphs(name)
-        if has:
-            found.append(name)
-            missing -= has
-    return found, "".join(sorted(missing))
+        covered = missing & _glyphs(name)
+        if covered:
+            selected.append(name)
+            missing -= covered
+    return selected, "".join(sorted(missing))
 
 
 def _installed() -> set[str]:
@@ -42,12 +42,12 @@ def _glyphs(family: str) -> set[str]:
     return {chr(code) for code in font.get_charmap()}
 
 
-def _look_again() -> None:
-    """Matplotlib lists fonts once and for all; one that was installed since is unknown to it."""
+def _rescan_fonts() -> None:
+    """Register fonts that were installed after Matplotlib cached its list of fonts."""
     known = {font.fname for font in font_manager.fontManager.ttflist}
     for path in font_manager.findSystemFonts():
         if path not in known:
             try:
                 font_manager.fontManager.addfont(path)
-            except (OSError, RuntimeError):  # a damaged file, or of a kind that it cannot read
+            except (OSError, RuntimeError):  # a damaged file or an unsupported format
                 continue

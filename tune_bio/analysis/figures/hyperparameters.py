@@ -1,4 +1,4 @@
-"""The metric against each hyperparameter: a panel for each that varied."""
+"""The metric against each hyperparameter that varied, one panel each."""
 
 import numpy as np
 import pandas as pd
@@ -23,28 +23,29 @@ from tune_bio.common.labels import short_name
 _COLUMNS = 2
 _PANEL, _REST = 1.35, 0.4  # inches
 _MOST = 10  # panels on a page
-_FEW = 4  # values of a number that are told apart like names
+_FEW = 4  # a numeric hyperparameter with at most so many values is plotted like a categorical one
 _CHARACTERS = 14
-_LABELS = 10  # of names on an axis; of more every second, or third
+_LABELS = 10  # on a categorical axis; with more values, only every second or third is labelled
 
 
-def applies_hyperparameters(material: FigureData) -> bool:
-    """Where two trials with a score differ in something."""
-    return len(material.study.ranking) > 1 and bool(material.study.searched)
+def applies_hyperparameters(data: FigureData) -> bool:
+    """Return True if at least two trials have a score and a hyperparameter varied."""
+    return len(data.study.ranking) > 1 and bool(data.study.searched)
 
 
-def hyperparameters(material: FigureData) -> Figure:
-    """The metric at each trial's best epoch; where nothing was selected, that of replicates too.
+def hyperparameters(data: FigureData) -> Figure:
+    """Plot the metric at each trial's best epoch against each hyperparameter that varied.
 
-    A grid that was replicated whole has chosen no trial by its score, so all seeds count alike.
+    Replicates are included if the whole grid was replicated: no trial was selected by its score,
+    so all seeds are equivalent.
     """
-    study, scored = material.study, _scored(material)
-    names = material.study.searched[:_MOST]
+    study, scored = data.study, _scored_trials(data)
+    names = data.study.searched[:_MOST]
     rows = -(-len(names) // _COLUMNS)
     columns = min(_COLUMNS, len(names))
     figure, grid = new_figure(rows, columns, _PANEL * rows + _REST, sharey=True)
     for name, axes in zip(names, grid, strict=False):
-        _draw(axes, scored, name)
+        _plot_hyperparameter(axes, scored, name)
         axes.set_ylim(*limits(scored["score"], study.metric))
     for axes in grid[len(names) :]:
         axes.set_axis_off()
@@ -53,21 +54,21 @@ def hyperparameters(material: FigureData) -> Figure:
     statuses = [status for status in STATUS_COLORS if status in set(scored["status"])]
     entries = [dot(STATUS_COLORS[s], s.replace("_", " "), alpha=0.8) for s in statuses]
     entries.append(key(DARK, "median", linewidth=1.2))
-    seeds = "every seed of every configuration" if len(scored) > len(study.ranking) else None
+    seeds = "all seeds of all configurations" if len(scored) > len(study.ranking) else None
     figure.legend(
         handles=entries, loc="outside lower left", ncols=len(entries), title=seeds, alignment="left"
     )
     return figure
 
 
-def _scored(material: FigureData) -> pd.DataFrame:
-    study = material.study
+def _scored_trials(data: FigureData) -> pd.DataFrame:
+    study = data.study
     if not study.whole or study.replicates.empty:
         return study.ranking
     return pd.concat([study.trials, study.replicates]).dropna(subset=["score"])
 
 
-def _draw(axes: Axes, table: pd.DataFrame, name: str) -> None:
+def _plot_hyperparameter(axes: Axes, table: pd.DataFrame, name: str) -> None:
     scored = table.dropna(subset=[PARAMS + name])
     values = scored[PARAMS + name]
     colors = [STATUS_COLORS[status] for status in scored["status"]]
@@ -80,23 +81,23 @@ def _draw(axes: Axes, table: pd.DataFrame, name: str) -> None:
             axes.set_xscale("log")
             log_scaled(axes.xaxis, values.to_numpy(), 3)
         return
-    order = sorted(values.unique())
-    # A fixed pattern spreads equal values apart; a random one would differ from run to run.
-    spread = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.4
-    places = np.array([order.index(value) for value in values], dtype=float)
+    levels = sorted(values.unique())
+    # A fixed pattern separates equal values; random jitter would differ from run to run.
+    jitter = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.4
+    positions = np.array([levels.index(value) for value in values], dtype=float)
     axes.scatter(
-        places + spread, scored["score"], c=colors, s=9, alpha=0.8, linewidths=0, clip_on=False
+        positions + jitter, scored["score"], c=colors, s=9, alpha=0.8, linewidths=0, clip_on=False
     ).set_gid(name)  # fmt: skip
-    for place, value in enumerate(order):
+    for position, value in enumerate(levels):
         median = scored["score"][values == value].median()
-        axes.hlines(median, place - 0.3, place + 0.3, color=DARK, linewidth=1.2)
-    labels = [truncate(short_label(value), _CHARACTERS) for value in order]
+        axes.hlines(median, position - 0.3, position + 0.3, color=DARK, linewidth=1.2)
+    labels = [truncate(short_label(value), _CHARACTERS) for value in levels]
     step = -(-len(labels) // _LABELS)
     labels = [label if k % step == 0 else "" for k, label in enumerate(labels)]
     crowded = sum(map(len, labels)) > 20
     axes.set_xticks(
-        range(len(order)), labels, rotation=25 if crowded else 0,
+        range(len(levels)), labels, rotation=25 if crowded else 0,
         ha="right" if crowded else "center", rotation_mode="anchor",
     )  # fmt: skip
-    axes.set_xlim(-0.6, len(order) - 0.4)
+    axes.set_xlim(-0.6, len(levels) - 0.4)
     axes.grid(axis="x", visible=False)

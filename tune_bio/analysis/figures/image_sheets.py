@@ -1,6 +1,6 @@
-"""Sheets of images: inputs as a network sees them, and those that it is most surely wrong about.
+"""Sheets of images: the network's inputs, and the winner's most confident errors.
 
-They take arrays; who calls them knows where the images are.
+The functions take arrays; their callers read the images.
 """
 
 import textwrap
@@ -12,151 +12,158 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tune_bio.analysis.figures.confusion import called_class
+from tune_bio.analysis.figures.confusion import predicted_class
 from tune_bio.analysis.figures.figure_data import FigureData
 from tune_bio.analysis.figures.style import DARK, SMALL, SPLIT_NAMES, WIDTH, new_canvas, truncate
 
-Shown = npt.NDArray[np.float32]  # (S, S, 1) grey or (S, S, 3), from 0 (black) to 1 (white)
+DisplayImage = npt.NDArray[np.float32]  # (S, S, 1) grey or (S, S, 3), from 0 (black) to 1 (white)
 
-ACROSS = {1: 6, 2: 3, 3: 3}  # images of a class and split, by how many splits are shown
+IMAGES_PER_SPLIT = {1: 6, 2: 3, 3: 3}  # of each class, by the number of splits shown
 MOST_CLASSES = 12
-MOST_WRONG = 6  # images a split
+MOST_WRONG = 6  # images per split
 _COLUMNS = 3
-_TOP, _EDGE, _GAP, _BETWEEN = 0.2, 0.06, 0.03, 0.12  # inches; what is said of all stands above
+_TOP, _EDGE, _GAP, _BETWEEN = 0.2, 0.06, 0.03, 0.12  # inches; _TOP is left for warnings
 _LINE = 0.115
-_CHARACTERS, _WHOLE = 23, 70  # on a line below an image, on a whole one
+_CHARACTERS, _FULL_WIDTH = 23, 70  # characters on a line below an image, across the figure
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """An image that a model is wrong about, with the probability of the class that it is called."""
+class WrongImage:
+    """A misclassified image, with the probability of its predicted class."""
 
     name: str
     patient: str
     true: str
-    called: str
-    share: float
+    predicted: str
+    probability: float
 
 
 @dataclass(frozen=True)
-class WrongOnes:
-    """Those that it is most sure about, the surest first, of `wrong` in `images`."""
+class WrongImages:
+    """A split's most confident errors, the most confident first.
 
-    shown: tuple[Wrong, ...]
+    `wrong` of the split's `images` are misclassified.
+    """
+
+    shown: tuple[WrongImage, ...]
     wrong: int
     images: int
 
 
 def plot_inputs(
-    images: Mapping[str, Mapping[str, Sequence[Shown]]], splits: Sequence[str], caption: str
+    images: Mapping[str, Mapping[str, Sequence[DisplayImage]]], splits: Sequence[str], caption: str
 ) -> Figure:
-    """A line a class, the splits side by side.
+    """Plot one row of images per class, the splits side by side.
 
     Args:
-        images: by class, then by split, some of each; `ACROSS` says how many have room.
-        splits: those to show, in their order.
-        caption: what was done to the images.
+        images: by class, then by split; at most `IMAGES_PER_SPLIT` of each are shown.
+        splits: the splits to show, in this order.
+        caption: how the images were transformed.
     """
-    each, shown = ACROSS[len(splits)], list(images)[:MOST_CLASSES]
+    per_split, shown = IMAGES_PER_SPLIT[len(splits)], list(images)[:MOST_CLASSES]
     between = _BETWEEN * (len(splits) - 1)
-    side = (WIDTH - 2 * _EDGE - between) / (each * len(splits)) - _GAP
-    line = side + _LINE + 0.08
-    told = textwrap.wrap(caption, _WHOLE)
+    side = (WIDTH - 2 * _EDGE - between) / (per_split * len(splits)) - _GAP
+    row_height = side + _LINE + 0.08
+    notes = textwrap.wrap(caption, _FULL_WIDTH)
     if len(images) > len(shown):
-        told.append(f"{len(shown)} of {len(images)} classes")
-    head = _TOP + (len(told) + 0.5) * _LINE
-    figure, axes = new_canvas(head + _LINE + line * len(shown))
-    for place, text in enumerate(told):
-        _write(axes, _EDGE, _TOP + place * _LINE, text)
+        notes.append(f"{len(shown)} of {len(images)} classes shown")
+    header = _TOP + (len(notes) + 0.5) * _LINE
+    figure, axes = new_canvas(header + _LINE + row_height * len(shown))
+    for k, text in enumerate(notes):
+        _write(axes, _EDGE, _TOP + k * _LINE, text)
     for k, split in enumerate(splits):
-        left = _EDGE + k * (each * (side + _GAP) + _BETWEEN)
-        _write(axes, left, head, SPLIT_NAMES[split].capitalize(), bold=True)
+        left = _EDGE + k * (per_split * (side + _GAP) + _BETWEEN)
+        _write(axes, left, header, SPLIT_NAMES[split].capitalize(), bold=True)
         for row, name in enumerate(shown):
-            top = head + _LINE + row * line
+            top = header + _LINE + row * row_height
             if k == 0:
-                _write(axes, left, top + 0.02, truncate(f"class {name}", _WHOLE))
-            for column, image in enumerate(images[name].get(split, ())[:each]):
-                _show(axes, image, left + column * (side + _GAP), top + _LINE + 0.03, side)
+                _write(axes, left, top + 0.02, truncate(f"class {name}", _FULL_WIDTH))
+            for column, image in enumerate(images[name].get(split, ())[:per_split]):
+                _plot_image(axes, image, left + column * (side + _GAP), top + _LINE + 0.03, side)
     return figure
 
 
-def most_wrong(material: FigureData, split: str, most: int = MOST_WRONG) -> WrongOnes:
-    """Where the winner is surest and wrong: the lowest probability of the true class first.
+def most_wrong(data: FigureData, split: str, most: int = MOST_WRONG) -> WrongImages:
+    """Return the winner's most confident errors: lowest probability of the true class first.
 
-    One image a patient, since others of the same look much alike.
+    At most one image per patient is returned, since images of a patient look alike.
     """
-    rows = material.rows(material.winner, split)
+    rows = data.rows(data.winner, split)
     if rows.empty:
-        return WrongOnes((), 0, 0)
-    probabilities, labels = material.probabilities(rows), rows["label"].to_numpy()
-    called = called_class(probabilities, material.study.positive, material.threshold)
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    wrong = np.flatnonzero(called != labels)
-    surest = wrong[np.argsort(of_truth[wrong], kind="stable")]
-    _, once = np.unique(rows["patient"].to_numpy(str)[surest], return_index=True)
-    first = surest[np.sort(once)][:most]
-    names, classes = rows[["image", "patient"]].to_numpy(), material.classes
+        return WrongImages((), 0, 0)
+    probabilities, labels = data.probabilities(rows), rows["label"].to_numpy()
+    predicted = predicted_class(probabilities, data.study.positive, data.threshold)
+    of_true_class = probabilities[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(predicted != labels)
+    surest = wrong[np.argsort(of_true_class[wrong], kind="stable")]
+    _, first = np.unique(rows["patient"].to_numpy(str)[surest], return_index=True)
+    selected = surest[np.sort(first)][:most]
+    names, classes = rows[["image", "patient"]].to_numpy(), data.classes
     shown = tuple(
-        Wrong(
-            str(names[k, 0]), str(names[k, 1]), classes[labels[k]], classes[called[k]],
-            float(probabilities[k, called[k]]),
+        WrongImage(
+            str(names[k, 0]), str(names[k, 1]), classes[labels[k]], classes[predicted[k]],
+            float(probabilities[k, predicted[k]]),
         )
-        for k in first
+        for k in selected
     )  # fmt: skip
-    return WrongOnes(shown, len(wrong), len(labels))
+    return WrongImages(shown, len(wrong), len(labels))
 
 
-def plot_most_wrong(found: Mapping[str, WrongOnes], images: Mapping[str, Shown]) -> Figure:
-    """A sheet of them, split by split.
+def plot_most_wrong(
+    errors: Mapping[str, WrongImages], images: Mapping[str, DisplayImage]
+) -> Figure:
+    """Plot a sheet of the most confident errors, one section per split.
 
     Args:
-        found: by split; those with none are left out.
-        images: by name.
+        errors: by split; splits without errors are left out.
+        images: the images to show, by name.
     """
-    found = {split: ones for split, ones in found.items() if ones.shown}
+    errors = {split: section for split, section in errors.items() if section.shown}
     side = (WIDTH - 2 * _EDGE) / _COLUMNS - 2 * _GAP
     cell = side + 5 * _LINE
-    heights = [-(-len(ones.shown) // _COLUMNS) * cell + 2 * _LINE for ones in found.values()]
+    heights = [-(-len(s.shown) // _COLUMNS) * cell + 2 * _LINE for s in errors.values()]
     figure, axes = new_canvas(_TOP + sum(heights))
     top = _TOP
-    for (split, ones), height in zip(found.items(), heights, strict=True):
-        title = f"{SPLIT_NAMES[split].capitalize()}: {ones.wrong} of {ones.images} images are wrong"
-        _write(axes, _EDGE, top + 0.03, f"{title}; the surest, one a patient", bold=True)
-        for k, one in enumerate(ones.shown):
+    for (split, section), height in zip(errors.items(), heights, strict=True):
+        title = (
+            f"{SPLIT_NAMES[split].capitalize()}: {section.wrong} of {section.images} misclassified"
+        )
+        _write(axes, _EDGE, top + 0.03, f"{title}; surest first, one per patient", bold=True)
+        for k, image in enumerate(section.shown):
             row, column = divmod(k, _COLUMNS)
             left = _EDGE + column * (side + 2 * _GAP)
-            above = top + 1.5 * _LINE + row * cell
-            _show(axes, images[one.name], left, above, side)
-            for place, text in enumerate(_told(one)):
-                _write(axes, left, above + side + 0.03 + place * _LINE, text)
+            image_top = top + 1.5 * _LINE + row * cell
+            _plot_image(axes, images[image.name], left, image_top, side)
+            for line, text in enumerate(_caption(image)):
+                _write(axes, left, image_top + side + 0.03 + line * _LINE, text)
         top += height
     return figure
 
 
-def _told(one: Wrong) -> list[str]:
-    """Name, patient, the true class and the one that it is called, a line each."""
-    lines = [_end_of(one.name)]
-    if one.patient != one.name:
-        lines.append(_end_of(f"patient {one.patient}"))
-    called = f" {one.share:.2f}"
+def _caption(image: WrongImage) -> list[str]:
+    """Return one line each for name, patient, true class, and predicted class with probability."""
+    lines = [_truncate_start(image.name)]
+    if image.patient != image.name:
+        lines.append(_truncate_start(f"patient {image.patient}"))
+    probability = f" {image.probability:.2f}"
     return [
         *lines,
-        truncate(f"is {one.true}", _CHARACTERS),
-        truncate(f"called {one.called}", _CHARACTERS - len(called)) + called,
+        truncate(f"true: {image.true}", _CHARACTERS),
+        truncate(f"pred.: {image.predicted}", _CHARACTERS - len(probability)) + probability,
     ]
 
 
-def _end_of(name: str) -> str:
-    """Of a long path its end, which names the file."""
+def _truncate_start(name: str) -> str:
+    """Shorten a long path to its end, which names the file."""
     return name if len(name) <= _CHARACTERS else f"...{name[3 - _CHARACTERS :]}"
 
 
-def _show(axes: Axes, image: Shown, left: float, top: float, side: float) -> None:
+def _plot_image(axes: Axes, image: DisplayImage, left: float, top: float, side: float) -> None:
     extent = (left, left + side, top + side, top)
-    shown = np.clip(image, 0, 1)
-    grey = shown.ndim == 2 or shown.shape[2] == 1
+    pixels = np.clip(image, 0, 1)
+    grey = pixels.ndim == 2 or pixels.shape[2] == 1
     axes.imshow(
-        shown.reshape(shown.shape[:2]) if grey else shown, cmap="gray", vmin=0, vmax=1,
+        pixels.reshape(pixels.shape[:2]) if grey else pixels, cmap="gray", vmin=0, vmax=1,
         extent=extent, aspect="auto",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Parallel coordinates: what the best trials of a long search have in common."""
+"""Parallel coordinates: what the best trials of a large search have in common."""
 
 from collections.abc import Sequence
 
@@ -20,39 +20,39 @@ from tune_bio.analysis.figures.style import (
 from tune_bio.analysis.study_records import LOG_SCALED, PARAMS
 from tune_bio.common.labels import short_name
 
-FROM = 50  # trials; fewer show no pattern
-_MOST = 8  # axes that stand beside each other
+MIN_TRIALS = 50  # fewer show no pattern
+_MOST = 8  # hyperparameters
 _CHARACTERS = 15
-_LINE = 7.5  # points: every second axis is written on a line higher, or they would touch
+_LINE = 7.5  # points; labels of every second axis are one line higher, so that they do not touch
 
 
-def applies_parallel_coordinates(material: FigureData) -> bool:
-    """Where there are many trials, and two hyperparameters."""
-    return len(material.study.ranking) >= FROM and len(material.study.searched) > 1
+def applies_parallel_coordinates(data: FigureData) -> bool:
+    """Return True if there are many trials and at least two hyperparameters varied."""
+    return len(data.study.ranking) >= MIN_TRIALS and len(data.study.searched) > 1
 
 
-def parallel_coordinates(material: FigureData) -> Figure:
-    """A line a trial through its hyperparameters to its score; the best tenth in colour."""
-    study = material.study
-    ranking = study.ranking.iloc[::-1]  # the best are drawn last
-    names = material.study.searched[:_MOST]
-    placed = [_placed(ranking[PARAMS + name], name) for name in names]
+def parallel_coordinates(data: FigureData) -> Figure:
+    """Plot one line per trial, from its hyperparameters to its score; the best tenth in colour."""
+    study = data.study
+    ranking = study.ranking.iloc[::-1]  # the best are plotted last, on top
+    names = data.study.searched[:_MOST]
+    scaled = [_scaled(ranking[PARAMS + name], name) for name in names]
     score = ranking["score"].to_numpy(np.float64)
-    places = [each for each, _ in placed] + [_spread(score)]
+    heights = [values for values, _ in scaled] + [_to_unit_range(score)]
     figure, (axes,) = new_figure(1, 1, 2.9)
     best = -(-len(ranking) // 10)
     for k in range(len(ranking)):
-        named = k >= len(ranking) - best
+        highlighted = k >= len(ranking) - best
         axes.plot(
-            [each[k] for each in places], color=BLUE if named else PALE,
-            linewidth=0.9 if named else 0.4, zorder=3 if named else 2,
+            [values[k] for values in heights], color=BLUE if highlighted else PALE,
+            linewidth=0.9 if highlighted else 0.4, zorder=3 if highlighted else 2,
         )  # fmt: skip
-    ticks = [ticks for _, ticks in placed] + [_ends(score)]
-    outer = {0: ("left", -10), len(ticks) - 1: ("right", 8)}  # inside the figure
-    for column, of_axis in enumerate(ticks):
+    ticks = [ticks for _, ticks in scaled] + [_end_ticks(score)]
+    outer = {0: ("left", -10), len(ticks) - 1: ("right", 8)}  # keeps their labels inside the figure
+    for column, axis_ticks in enumerate(ticks):
         side, shift = outer.get(column, ("center", 0))
         axes.axvline(column, color=DARK, linewidth=0.6, zorder=1)
-        for height, text in of_axis:
+        for height, text in axis_ticks:
             axes.annotate(
                 truncate(text, _CHARACTERS), (column, height),
                 xytext=(shift, 1 + _LINE * (column % 2)), textcoords="offset points",
@@ -73,24 +73,24 @@ def parallel_coordinates(material: FigureData) -> Figure:
 Ticks = list[tuple[float, str]]
 
 
-def _placed(values: pd.Series, name: str) -> tuple[npt.NDArray[np.float64], Ticks]:
-    """Heights from 0 to 1 (NaN where the parameter is inactive), and what is written at which."""
+def _scaled(values: pd.Series, name: str) -> tuple[npt.NDArray[np.float64], Ticks]:
+    """Return heights from 0 to 1 (NaN if the hyperparameter is inactive), and labels by height."""
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 1:
         numbers = values.to_numpy(np.float64)
         log = name in LOG_SCALED and bool((values.dropna() > 0).all())
-        return _spread(np.log(numbers) if log else numbers), _ends(numbers)
-    order = sorted(values.dropna().unique())
-    heights = {value: k / max(1, len(order) - 1) for k, value in enumerate(order)}
-    found = values.map(heights).to_numpy(np.float64)
-    return found, [(height, short_label(value)) for value, height in heights.items()]
+        return _to_unit_range(np.log(numbers) if log else numbers), _end_ticks(numbers)
+    levels = sorted(values.dropna().unique())
+    heights = {value: k / max(1, len(levels) - 1) for k, value in enumerate(levels)}
+    scaled = values.map(heights).to_numpy(np.float64)
+    return scaled, [(height, short_label(value)) for value, height in heights.items()]
 
 
-def _spread(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _to_unit_range(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     low, high = np.nanmin(numbers), np.nanmax(numbers)
     return (numbers - low) / ((high - low) or 1.0)
 
 
-def _ends(numbers: Sequence[float] | npt.NDArray[np.float64]) -> Ticks:
+def _end_ticks(numbers: Sequence[float] | npt.NDArray[np.float64]) -> Ticks:
     return [
         (0.0, short_label(float(np.nanmin(numbers)))),
         (1.0, short_label(float(np.nanmax(numbers)))),

@@ -1,6 +1,6 @@
-"""One style for all figures: a journal's column wide, no text below 6 pt, safe colours.
+"""Common style of all figures: one journal column wide, no text below 6 pt, safe colours.
 
-Colours are Okabe and Ito's, which people with a colour-vision deficiency can tell apart.
+The colours are those of Okabe and Ito, which remain distinct under colour-vision deficiencies.
 """
 
 import logging
@@ -43,10 +43,10 @@ STATUS_COLORS = {
     "running": GREEN,
 }
 MARKED = "#a04000"
-WIDTH = 85 / 25.4  # inches: a journal's column
-TALLEST = 230 / 25.4  # and its page
-SMALL = 6.0  # points; nothing is smaller
-_ACROSS = 72  # such characters have room across a figure
+WIDTH = 85 / 25.4  # inches, the width of a journal column
+TALLEST = 230 / 25.4  # inches, the height of a journal page
+SMALL = 6.0  # points, the smallest font size
+_LINE_CHARACTERS = 72  # characters of size SMALL that fit across a figure
 STYLE: dict[Any, Any] = {
     "figure.dpi": 300,
     "figure.constrained_layout.h_pad": 0.055,
@@ -75,8 +75,8 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.5,
     "axes.axisbelow": True,
-    "text.parse_math": False,  # a dollar in a class's name is a dollar
-    "svg.fonttype": "none",  # text stays text, so that a journal can restyle it
+    "text.parse_math": False,  # a dollar sign in a class name is literal
+    "svg.fonttype": "none",  # text stays text, so a journal can restyle it
     "svg.hashsalt": "tune_bio",  # the same records give the same bytes
 }
 _BOUNDED = ("auroc", "auprc", "accuracy", "balanced_accuracy", "macro_f1")
@@ -84,25 +84,25 @@ _BOUNDED = ("auroc", "auprc", "accuracy", "balanced_accuracy", "macro_f1")
 
 @contextmanager
 def styled(characters: Iterable[str] = ()) -> Iterator[str]:
-    """Figures made and saved inside have the style, in fonts that have these characters.
+    """Apply the style, with fonts for these characters, to figures created and saved inside.
 
-    Yields the characters that no font on this machine has.
+    Yields the characters that no installed font has.
     """
     fonts, missing = families(characters)
     log = logging.getLogger("matplotlib.font_manager")
-    before = log.level
+    previous_level = log.level
     with mpl.rc_context({**STYLE, "font.family": fonts}), warnings.catch_warnings():
-        if missing:  # said on the figure
+        if missing:  # a note on the figure reports it
             warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        log.setLevel(logging.ERROR)  # it tells everyone that a font has no bold
+        log.setLevel(logging.ERROR)  # it warns about every font without a bold face
         try:
             yield missing
         finally:
-            log.setLevel(before)
+            log.setLevel(previous_level)
 
 
 def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure a column wide and `height` inches tall, and its axes, row by row."""
+    """Create a figure one column wide and `height` inches tall; return it and its axes by rows."""
     figure = Figure(figsize=(WIDTH, min(height, TALLEST)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
@@ -110,7 +110,10 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
 
 
 def new_canvas(height: float) -> tuple[Figure, Axes]:
-    """A figure a column wide and `height` inches tall to draw on freely, in inches from above."""
+    """Create a blank figure one column wide and `height` inches tall.
+
+    Its axes fill the figure and are in inches from the top left corner.
+    """
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -120,7 +123,7 @@ def new_canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def write_row(axes: Axes, text: str, height: float) -> None:
-    """What a row of a plot is, over the whole width of the figure, at a height of its axis."""
+    """Write the label of a plot's row across the figure, at `height` on the y-axis."""
     axes.annotate(
         text, (0.012, height), xycoords=("figure fraction", "data"), fontsize=SMALL, va="center",
         color=DARK, annotation_clip=False, zorder=5,
@@ -129,25 +132,25 @@ def write_row(axes: Axes, text: str, height: float) -> None:
 
 
 def add_mark(figure: Figure, marks: Sequence[str]) -> None:
-    """Say above a figure what must not be overlooked."""
+    """Write warnings above a figure."""
     if not marks:
         return
-    text = "\n".join(textwrap.wrap(" · ".join(marks), _ACROSS))
-    how: dict[str, Any] = {"ha": "left", "fontsize": SMALL, "color": MARKED}
+    text = "\n".join(textwrap.wrap(" · ".join(marks), _LINE_CHARACTERS))
+    kwargs: dict[str, Any] = {"ha": "left", "fontsize": SMALL, "color": MARKED}
     if figure.get_layout_engine() is None:
-        figure.text(0.012, 1 - 0.03 / figure.get_figheight(), text, va="top", **how)
+        figure.text(0.012, 1 - 0.03 / figure.get_figheight(), text, va="top", **kwargs)
     else:
-        figure.suptitle(text, x=0.012, **how)
+        figure.suptitle(text, x=0.012, **kwargs)
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write NAME.svg and NAME.png; returns the latter."""
-    # Laid out once for both files; Matplotlib would do it anew, and draw everything twice, in each.
+    """Write NAME.svg and NAME.png; return the path of the PNG file."""
+    # Lay out once for both files; otherwise Matplotlib would lay out and render twice for each.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     for suffix in (".svg", ".png"):
         with replacing(folder / f"{name}{suffix}") as temporary:
-            # No date inside: the same records give the same bytes.
+            # No date, so that the same records give the same bytes.
             metadata = {"Date": None} if suffix == ".svg" else {"Software": None}
             figure.savefig(temporary, format=suffix[1:], dpi="figure", metadata=metadata)
     return folder / f"{name}.png"
@@ -156,53 +159,53 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
 def log_scaled(
     axis: Axis, values: npt.ArrayLike, most: int, formatter: Formatter | None = None
 ) -> None:
-    """Set the ticks of a logarithmic axis that holds these values: `most` plain numbers at most.
+    """Label a logarithmic axis with plain numbers, at most `most` of them within the values.
 
-    Matplotlib's own, such as 6 x 10^-1, stand in each other's way.
+    Matplotlib's default labels, such as 6 x 10^-1, would overlap.
     """
-    found = np.asarray(values, dtype=np.float64)
-    found = found[np.isfinite(found) & (found > 0)]
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
     for steps in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         ticks = np.outer(10.0 ** np.arange(-12, 16), steps)
-        if ((ticks >= found.min()) & (ticks <= found.max())).sum() <= most:
+        if ((ticks >= numbers.min()) & (ticks <= numbers.max())).sum() <= most:
             break
     axis.set_major_locator(LogLocator(subs=steps, numticks=most if steps == (1.0,) else None))
-    axis.set_major_formatter(formatter or FuncFormatter(_plain))
+    axis.set_major_formatter(formatter or FuncFormatter(_plain_number))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _plain(value: float, place: int | None = None) -> str:
-    """0.001, and 1e-6 rather than 1e-06."""
+def _plain_number(value: float, position: int | None = None) -> str:
+    """Format a tick as 0.001, or as 1e-6 rather than 1e-06."""
     return f"{value:g}".replace("e-0", "e-")
 
 
 def limits(values: npt.ArrayLike, metric: str) -> tuple[float, float]:
-    """An axis that holds these values of a metric, and goes no further than the metric does."""
-    found = np.asarray(values, dtype=np.float64)
-    found = found[np.isfinite(found)]
-    if not found.size:
+    """Return axis limits that enclose the values of a metric and stay within the metric's range."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
         return 0.0, 1.0
-    low, high = float(found.min()), float(found.max())
-    room = max(0.06 * (high - low), 0.01)
-    low, high = max(0.0, low - room), high + room
+    low, high = float(finite.min()), float(finite.max())
+    margin = max(0.06 * (high - low), 0.01)
+    low, high = max(0.0, low - margin), high + margin
     return (low, min(1.0, high)) if without_split(metric) in _BOUNDED else (low, high)
 
 
 def short_label(value: Value) -> str:
-    """A hyperparameter's value as briefly as can be."""
+    """Format a hyperparameter's value as a short label."""
     return format_value(value).removeprefix("timm:")
 
 
 def truncate(text: str, characters: int) -> str:
-    """The text, or its beginning and three dots."""
+    """Shorten a text to at most `characters`, with three dots at the end if it was cut."""
     return text if len(text) <= characters else text[: characters - 3].rstrip() + "..."
 
 
 def key(color: str, label: str, **options: Any) -> Line2D:
-    """An entry of a legend: a line, unless `options` say otherwise."""
+    """Return a legend entry: a line, unless `options` specify another style."""
     return Line2D([], [], color=color, label=label, **options)
 
 
 def dot(color: str, label: str, marker: str = "o", **options: Any) -> Line2D:
-    """An entry of a legend: a dot."""
+    """Return a legend entry: a dot."""
     return Line2D([], [], color=color, label=label, marker=marker, linestyle="", **options)

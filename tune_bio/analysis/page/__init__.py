@@ -1,1 +1,1 @@
-"""report.html: one self-contained file."""
+"""report.html and the comparison of studies, as self-contained files."""

@@ -1,4 +1,4 @@
-"""The leaderboard: every trial of the search on a row, sortable by each column."""
+"""The leaderboard: one row per trial of the search, sortable by each column."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tune_bio.space.trial_config import format_value
 
 @dataclass(frozen=True)
 class Column:
-    """Its head; numbers are sorted by size and stand to the right."""
+    """A column heading; numeric columns are aligned right and sorted by value."""
 
     head: str
     numeric: bool
@@ -21,68 +21,68 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and what is sorted by (empty: last, either way)."""
+    """The text of a cell and the value to sort by (empty: last in either order)."""
 
-    told: str
+    text: str
     value: str
 
 
 @dataclass(frozen=True)
 class Board:
-    """Columns, and a row of cells a trial; the first column is the trial's name."""
+    """Columns, and one row of cells per trial; the first column is the trial's name."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     statuses: tuple[str, ...]
 
 
-def ordered(study: StudyRecords) -> pd.DataFrame:
-    """The search's trials, the best first, those without a score last."""
+def leaderboard_order(study: StudyRecords) -> pd.DataFrame:
+    """Return the trials of the search, the best first, those without a score last."""
     unscored = study.trials[study.trials["score"].isna()]
     return pd.concat([study.ranking, unscored]) if len(unscored) else study.ranking
 
 
 def leaderboard(study: StudyRecords, order: pd.DataFrame) -> Board:
-    """Scores, hyperparameters that varied, and cost of each trial, in the order given."""
-    fresh = {one["trial"]: one["mean"] for one in study.confirmed}
+    """Tabulate the scores, varied hyperparameters and cost of each trial, in the given order."""
+    fresh = {finalist["trial"]: finalist["mean"] for finalist in study.confirmed}
     order = order.assign(fresh=order["trial_id"].map(fresh))
-    wanted: list[tuple[str, str, Callable[[Any], str]]] = [
-        ("score", metric_name(study.metric), _four),
-        *([("fresh", "mean of fresh seeds", _four)] if fresh else []),
+    candidates: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("score", metric_name(study.metric), _four_digits),
+        *([("fresh", "mean over fresh seeds", _four_digits)] if fresh else []),
         ("status", "status", _words),
-        *[(PARAMS + name, name, _plain) for name in study.searched],
-        ("best_val_accuracy", "best accuracy", _four),
-        ("best_val_loss", "best loss", _four),
-        ("generalization_gap", "generalization gap", _four),
-        ("best_epoch", "best epoch", _whole),
-        ("epochs_run", "epochs", _whole),
-        ("seconds", "seconds", _short),
-        ("parameters", "parameters", _whole),
+        *[(PARAMS + name, name, _parameter) for name in study.searched],
+        ("best_val_accuracy", "best accuracy", _four_digits),
+        ("best_val_loss", "best loss", _four_digits),
+        ("generalization_gap", "generalization gap", _four_digits),
+        ("best_epoch", "best epoch", _integer),
+        ("epochs_run", "epochs", _integer),
+        ("seconds", "seconds", _seconds),
+        ("parameters", "parameters", _integer),
     ]
-    wanted = [each for each in wanted if each[0] in order and order[each[0]].notna().any()]
+    candidates = [c for c in candidates if c[0] in order and order[c[0]].notna().any()]
     columns = [Column("trial", False)]
     table = [[Cell(str(trial), str(trial)) for trial in order["trial_id"]]]
-    for name, head, tell in wanted:
+    for name, head, to_text in candidates:
         numeric = pd.api.types.is_numeric_dtype(order[name])
         columns.append(Column(head, numeric))
-        table.append([_cell(value, tell) for value in order[name].tolist()])
+        table.append([_cell(value, to_text) for value in order[name].tolist()])
     statuses = tuple(dict.fromkeys(_words(status) for status in order["status"]))
     return Board(tuple(columns), tuple(zip(*table, strict=True)), statuses)
 
 
-def _cell(value: Any, tell: Callable[[Any], str]) -> Cell:
-    return Cell("-", "") if pd.isna(value) else Cell(tell(value), str(value))
+def _cell(value: Any, to_text: Callable[[Any], str]) -> Cell:
+    return Cell("-", "") if pd.isna(value) else Cell(to_text(value), str(value))
 
 
-def _four(value: float) -> str:
+def _four_digits(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _short(value: float) -> str:
+def _seconds(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _whole(value: float) -> str:
+def _integer(value: float) -> str:
     return f"{value:,.0f}"
 
 
@@ -90,5 +90,5 @@ def _words(value: str) -> str:
     return str(value).replace("_", " ")
 
 
-def _plain(value: Any) -> str:
+def _parameter(value: Any) -> str:
     return format_value(value)

@@ -1,6 +1,7 @@
-"""The summary's Markdown as HTML: headings, tables, lists, emphasis, and no more.
+"""Conversion of the summary's Markdown to HTML: headings, tables, lists and emphasis only.
 
-No HTML passes, no link and no image is made: names of files and classes stand in these texts.
+Raw HTML is escaped, and links and images are disabled, because the texts contain names of files
+and classes that others chose.
 """
 
 from collections.abc import Sequence
@@ -13,30 +14,30 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markupsafe import Markup
 
-LEFT_OUT = ["link", "image", "autolink", "html_inline", "html_block", "reference", "code"]
-SHORT = 28  # characters of a cell that stay on one line
+DISABLED = ["link", "image", "autolink", "html_inline", "html_block", "reference", "code"]
+SHORT = 28  # characters; shorter cells stay on one line
 
 
 def inline(text: str) -> "Markup":
-    """A line of Markdown; what is not emphasis or code is escaped."""
+    """Convert a line of Markdown; everything but emphasis and code is escaped."""
     return _safe(_parser().renderInline(text))
 
 
 def block(text: str, label: str) -> "Markup":
-    """Paragraphs, lists and tables; tables scroll by themselves, labelled by the element `label`.
+    """Convert paragraphs, lists and tables; each table scrolls in its own region.
 
     Args:
-        text: in Markdown.
-        label: the id of the heading above it.
+        text: the Markdown.
+        label: the id of the heading above the text, which labels the regions.
     """
     parser = _parser()
     tokens = parser.parse(text, {})
-    _mend(tokens)
+    _annotate(tokens)
     return _safe(parser.renderer.render(tokens, parser.options, {"label": label}))
 
 
-def _mend(tokens: "Sequence[Token]") -> None:
-    """Heads have a scope, a row's first cell is its head, and short cells stay on one line."""
+def _annotate(tokens: "Sequence[Token]") -> None:
+    """Make the first cell of a row its heading, scope headings, and mark short and long cells."""
     first = False
     for token, after in zip_longest(tokens, tokens[1:]):
         if token.type == "tr_open":
@@ -59,7 +60,7 @@ def _mend(tokens: "Sequence[Token]") -> None:
 def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(LEFT_OUT)
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(DISABLED)
     parser.add_render_rule("table_open", _open_table)
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return parser

@@ -1,4 +1,4 @@
-"""What report.html tells, from the records: values for the template, none of them HTML."""
+"""The values of the template report.html, from the records; only sections are HTML."""
 
 import json
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.page.answer import answer, question
 from tune_bio.analysis.page.dot_plot import by_setting
 from tune_bio.analysis.page.gallery import gallery
-from tune_bio.analysis.page.leaderboard import leaderboard, ordered
-from tune_bio.analysis.page.plots import plots
+from tune_bio.analysis.page.leaderboard import leaderboard, leaderboard_order
+from tune_bio.analysis.page.plots import plot_data
 from tune_bio.analysis.page.rerun_command import command_of
 from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.study_records import StudyRecords
 from tune_bio.analysis.summary.summary import summary_parts
 from tune_bio.common.labels import format_duration, format_utc, metric_name
 
-EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet has all
+EVALUATED = 8  # trials whose metrics the page lists; evaluations.parquet contains all
 
 
 @dataclass(frozen=True)
 class Table:
-    """Heads and cells, as texts."""
+    """Column headings and cells, as texts."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> "Table | None":
-        """A frame's cells, told; None of an empty one."""
+        """Convert a frame to texts; None if it is empty."""
         if frame.empty:
             return None
         rows = tuple(tuple(map(_cell, row)) for row in frame.itertuples(index=False))
@@ -39,14 +39,14 @@ class Table:
 
 
 def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) -> dict[str, Any]:
-    """Every value of the template report.html.
+    """Return the values of the template report.html.
 
     Args:
-        study, conclusions: what is told.
-        folder: of the study, where its figures lie.
+        study, conclusions: the content of the page.
+        folder: the study's folder, which contains its figures.
     """
-    manifest, order = study.manifest, ordered(study)
-    figures, static, left = gallery(folder / "figures")
+    manifest, order = study.manifest, leaderboard_order(study)
+    figures, static, too_large = gallery(folder / "figures")
     content = {
         "name": manifest["name"],
         "question": question(manifest),
@@ -63,38 +63,38 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         "evaluations": _evaluations(study),
         "figures": figures,
         "static": static,
-        "figures_left": left,
+        "figures_left": too_large,
         "command": command_of(manifest),
         "versions": manifest.get("versions", {}),
         "space": manifest["space"],
         "manifest": json.dumps(manifest, indent=1, ensure_ascii=False),
     }
     if not study.epochs.empty:
-        content["plots"] = plots(study, order)
+        content["plots"] = plot_data(study, order)
     return content
 
 
 def _state(study: StudyRecords) -> str:
-    """What a reader must know of how it ended; empty where all is well."""
+    """Return a notice if the study is unfinished or was interrupted, else an empty text."""
     if not study.ended:
-        return "This study has not ended: it is running, or was killed. What follows is on record."
+        return "This study has not ended: it is running or was killed. The records so far follow."
     if study.manifest.get("interrupted"):
-        return "This study was interrupted; --resume goes on with it."
+        return "This study was interrupted; use --resume to continue it."
     return ""
 
 
 def _facts(study: StudyRecords) -> list[tuple[str, str]]:
-    data, both = study.manifest["data"], pd.concat([study.trials, study.replicates])
+    data, trials = study.manifest["data"], pd.concat([study.trials, study.replicates])
     images = " / ".join(f"{split['images']:,}" for split in data["splits"].values())
-    who = " / ".join(f"{split['patients']:,}" for split in data["splits"].values())
-    parts = " / ".join(data["splits"])
+    patients = " / ".join(f"{split['patients']:,}" for split in data["splits"].values())
+    splits = " / ".join(data["splits"])
     facts = [
         ("Data", str(data["source"])),
-        (f"Images ({parts})", images),
-        ("Patients", who if data["patients_known"] else "unknown"),
+        (f"Images ({splits})", images),
+        ("Patients", patients if data["patients_known"] else "unknown"),
         ("Classes", ", ".join(data["classes"])),
-        ("Trials", f"{len(study.trials)}" + _again(study)),
-        ("Epochs trained", f"{both['epochs_trained'].fillna(0).sum():,.0f}"),
+        ("Trials", f"{len(study.trials)}" + _after_search(study)),
+        ("Epochs trained", f"{trials['epochs_trained'].fillna(0).sum():,.0f}"),
         ("Flags", str(len(study.manifest.get("flags", [])) or "none")),
         ("Time", format_duration(study.manifest["seconds"])),
     ]
@@ -103,26 +103,26 @@ def _facts(study: StudyRecords) -> list[tuple[str, str]]:
     return facts
 
 
-def _again(study: StudyRecords) -> str:
-    return f", and {len(study.replicates)} behind the search" if len(study.replicates) else ""
+def _after_search(study: StudyRecords) -> str:
+    return f", plus {len(study.replicates)} after the search" if len(study.replicates) else ""
 
 
 def _evaluations(study: StudyRecords) -> list[tuple[str, Table]]:
-    """Every metric of the middle replicates, the winner's first."""
-    found = study.evaluations
-    if found.empty:
+    """Tabulate all metrics of the median replicates, the winner's first."""
+    evaluations = study.evaluations
+    if evaluations.empty:
         return []
-    trials = [one["median"] for one in study.confirmed][:EVALUATED]
+    trials = [finalist["median"] for finalist in study.confirmed][:EVALUATED]
     tables = []
     for trial in trials:
-        rows = found[found["trial"] == trial]
+        rows = evaluations[evaluations["trial"] == trial]
         if table := Table.of(_metrics(rows)):
             tables.append((trial, table))
     return tables
 
 
 def _metrics(rows: pd.DataFrame) -> pd.DataFrame:
-    """A metric a row: on validation, on test, what chance gives, how the interval was made."""
+    """Tabulate metrics, one per row: validation, test, chance level, method of the interval."""
     table: dict[str, dict[str, object]] = {}
     for row in rows.to_dict("records"):
         split = "validation" if row["split"] == "val" else "test"
@@ -132,8 +132,8 @@ def _metrics(rows: pd.DataFrame) -> pd.DataFrame:
         entry[f"chance, {split}"] = row["chance"]
         entry["interval"] = row["method"]
     frame = pd.DataFrame(list(table.values()))
-    wanted = ["metric", "validation", "test", "chance, test", "interval"]
-    return frame[[name for name in wanted if name in frame]]
+    columns = ["metric", "validation", "test", "chance, test", "interval"]
+    return frame[[name for name in columns if name in frame]]
 
 
 def _cell(value: object) -> str:

@@ -1,17 +1,17 @@
 "use strict";
-// Curves and hyperparameters, drawn by BokehJS. The trials' numbers are those of the leaderboard.
+// Learning curves and hyperparameters, drawn by BokehJS. Trials are numbered as in the leaderboard.
 (() => {
-  const told = document.getElementById("plots");
-  if (!told) return;
-  const data = JSON.parse(told.textContent);
+  const element = document.getElementById("plots");
+  if (!element) return;
+  const data = JSON.parse(element.textContent);
   const count = data.trials.length;
   const BEST = ["--blue", "--orange", "--green", "--purple", "--red"];
   const STATUS = {
     completed: "--blue", stopped_early: "--orange", diverged: "--purple", failed: "--red",
     interrupted: "--quiet", running: "--green",
   };
-  const LOG_FROM = 5; // ratio of the largest to the smallest loss
-  // On a touch screen a drag scrolls the page, until zooming is chosen in a plot's bar.
+  const LOG_FROM = 5; // ratio of the largest to the smallest loss from which the axis is logarithmic
+  // On a touch screen a drag scrolls the page unless zooming is selected in a plot's toolbar.
   const DRAG = matchMedia("(pointer: coarse)").matches ? null : "box_zoom";
   const nan = (values) => values.map((value) => (value === null ? NaN : value));
   let shown = Array(count).fill(true);
@@ -25,11 +25,11 @@
   const scored = data.score.filter((score) => score !== null).length;
   const columns = {
     trial: data.trials,
-    told: data.told,
+    configuration: data.configuration,
     status: data.status.map((status) => status.replace("_", " ")),
     score: nan(data.score),
   };
-  const TOOLTIPS = [["trial", "@trial"], ["", "@told"], ["best", "@score{0.0000}"], ["", "@status"]];
+  const TOOLTIPS = [["trial", "@trial"], ["", "@configuration"], ["best", "@score{0.0000}"], ["", "@status"]];
 
   const axes = (figure, colour) => {
     figure.background_fill_alpha = 0;
@@ -47,11 +47,11 @@
     for (const grid of [...figure.xgrids, ...figure.ygrids]) grid.grid_line_color = colour("--line");
   };
 
-  // A figure has models of its own, since Bokeh ties each to one document.
+  // Each figure has separate models, since Bokeh ties a model to one document.
   let sources = [];
   let filters = [];
   let views = [];
-  let quiet = false; // while marks come from elsewhere
+  let quiet = false; // true while marks are set by code
   const pick = (source) => {
     if (quiet) return;
     marked = [...source.selected.indices];
@@ -105,10 +105,10 @@
     return figure;
   };
 
-  // Bokeh's own ticks overlap where a scale is short.
+  // Bokeh's default ticks overlap on short axes.
   const logTicks = (axis, values) => {
-    const there = values.filter(Number.isFinite);
-    const [low, high] = [Math.min(...there), Math.max(...there)];
+    const finite = values.filter(Number.isFinite);
+    const [low, high] = [Math.min(...finite), Math.max(...finite)];
     const steps = high / low > 1000 ? [1] : high / low > 20 ? [1, 3] : [1, 2, 5];
     const ticks = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
@@ -120,22 +120,22 @@
     );
   };
 
-  // Equal names are spread by a fixed pattern, which does not differ from load to load.
+  // Equal categories are spread by a fixed pattern, the same on every load.
   const spread = (values) =>
     values.map((value, k) => (value === null ? NaN : [value, ((k * 0.618) % 1 - 0.5) * 0.5]));
 
-  const panel = (of, colour) => {
-    const names = of.scale === "names";
+  const panel = (spec, colour) => {
+    const names = spec.scale === "names";
     const { source, view } = watched({
-      value: names ? spread(of.values) : nan(of.values),
+      value: names ? spread(spec.values) : nan(spec.values),
       colour: data.status.map((status) => colour(STATUS[status])),
     });
     const figure = Bokeh.Plotting.figure({
       height: 250, sizing_mode: "stretch_width", tools: "pan,box_zoom,wheel_zoom,tap,reset",
-      active_drag: DRAG, x_axis_label: of.name, y_axis_label: data.label,
+      active_drag: DRAG, x_axis_label: spec.name, y_axis_label: data.label,
       ...(names
-        ? { x_range: new Bokeh.FactorRange({ factors: of.factors }) }
-        : { x_axis_type: of.scale }),
+        ? { x_range: new Bokeh.FactorRange({ factors: spec.factors }) }
+        : { x_axis_type: spec.scale }),
     });
     figure.toolbar_location = null;
     const dots = figure.scatter({ field: "value" }, { field: "score" }, {
@@ -144,9 +144,9 @@
     });
     figure.add_tools(new Bokeh.HoverTool({ tooltips: TOOLTIPS, renderers: [dots] }));
     axes(figure, colour);
-    if (of.scale === "log") logTicks(figure.xaxes[0], nan(of.values));
-    if (of.scale === "linear") figure.xaxes[0].ticker = new Bokeh.BasicTicker({ desired_num_ticks: 4 });
-    if (names && of.factors.join("").length > 24) figure.xaxes[0].major_label_orientation = 0.5;
+    if (spec.scale === "log") logTicks(figure.xaxes[0], nan(spec.values));
+    if (spec.scale === "linear") figure.xaxes[0].ticker = new Bokeh.BasicTicker({ desired_num_ticks: 4 });
+    if (names && spec.factors.join("").length > 24) figure.xaxes[0].major_label_orientation = 0.5;
     return figure;
   };
 
@@ -157,9 +157,9 @@
   };
   const clear = () => {
     for (const view of views) {
-      const left = Bokeh.documents.indexOf(view.model.document);
+      const index = Bokeh.documents.indexOf(view.model.document);
       view.remove();
-      if (left >= 0) Bokeh.documents.splice(left, 1);
+      if (index >= 0) Bokeh.documents.splice(index, 1);
     }
     sources = [];
     filters = [];
@@ -170,7 +170,7 @@
     const place = document.getElementById("panels");
     if (!place) return;
     place.replaceChildren(...data.panels.map(() => document.createElement("div")));
-    for (const [k, each] of data.panels.entries()) await show(panel(each, colour), place.children[k]);
+    for (const [k, spec] of data.panels.entries()) await show(panel(spec, colour), place.children[k]);
   };
   const draw = () => {
     drawing = drawing.then(async () => {
@@ -188,8 +188,8 @@
     choose();
   });
   document.addEventListener("shown", (event) => {
-    const wanted = new Set(event.detail);
-    shown = data.trials.map((_, k) => wanted.has(k));
+    const visible = new Set(event.detail);
+    shown = data.trials.map((_, k) => visible.has(k));
     for (const filter of filters) filter.booleans = shown;
   });
   document.getElementById("curve").addEventListener("change", draw);

@@ -1,4 +1,4 @@
-"""Templates made into a page that runs its own scripts and nothing else."""
+"""Rendering of templates as pages that run their own scripts only."""
 
 import base64
 import hashlib
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 HERE = Path(__file__).parent
-# The plots' library, as its package ships it. Its models that build functions from texts (CustomJS
-# and its kind) are not used: the page's policy forbids them.
+# BokehJS, as its package ships it. Models that build functions from strings, such as CustomJS, are
+# not used, because the page's policy forbids them.
 BOKEH_FILES = ("server/static/js/bokeh.min.js", "server/static/js/bokeh-api.min.js")
-# A text that ends the element would end the script; in JavaScript's strings and regular
-# expressions the backslash changes nothing.
+# "</script" within a script would end its element. A backslash before the slash prevents this, and
+# has no effect in JavaScript's strings and regular expressions.
 _END_OF_SCRIPT = re.compile(r"</(?=script)", re.IGNORECASE)
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """A page of `template`, one of the .html files of this folder; every value is escaped.
+    """Render a template of this folder; all values are escaped.
 
     Args:
-        template: its name.
-        content: its values. With `plots` among them (what plots.js draws) BokehJS is embedded.
+        template: the name of the .html file.
+        content: the values of the template. BokehJS is embedded if they include `plots`, the data
+            of plots.js.
     """
-    own = ["table.js", *(["plots.js"] if "plots" in content else [])]
-    scripts = [_own(name) for name in own]
+    names = ["table.js", *(["plots.js"] if "plots" in content else [])]
+    scripts = [_read(name) for name in names]
     if "plots" in content:
         scripts = [*bokeh(), *scripts]
     page: str = (
@@ -41,7 +42,7 @@ def render(template: str, content: dict[str, Any]) -> str:
         .get_template(template)
         .render(
             **content,
-            style=_safe(_own("page.css")),
+            style=_safe(_read("page.css")),
             policy=policy(scripts),
             scripts=[_safe(script) for script in scripts],
         )
@@ -50,9 +51,9 @@ def render(template: str, content: dict[str, Any]) -> str:
 
 
 def policy(scripts: list[str]) -> str:
-    """The Content-Security-Policy that lets these scripts run, and nothing be fetched.
+    """Return the Content-Security-Policy that allows these scripts to run and nothing to load.
 
-    Styles may be inline, since BokehJS writes its own; they can fetch nothing either.
+    Inline styles are allowed, since BokehJS writes its own; they cannot load anything either.
     """
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
@@ -63,24 +64,24 @@ def policy(scripts: list[str]) -> str:
 
 
 def bokeh() -> list[str]:
-    """BokehJS, from the installed package; the package itself takes long to import and is not.
+    """Read BokehJS from the installed package, which is not imported because that is slow.
 
     Raises:
-        ResultsError: it is not installed as it should be.
+        ResultsError: the package is not installed properly.
     """
-    found = find_spec("bokeh")
-    folder = Path(found.origin).parent if found and found.origin else HERE
+    spec = find_spec("bokeh")
+    folder = Path(spec.origin).parent if spec and spec.origin else HERE
     try:
         texts = [(folder / name).read_text(encoding="utf-8") for name in BOKEH_FILES]
     except OSError as error:
         raise ResultsError(
-            f"the plots' library cannot be read ({error})", "install bokeh again"
+            f"the plotting library BokehJS cannot be read ({error})", "reinstall bokeh"
         ) from error
     return [_END_OF_SCRIPT.sub(r"<\\/", text) for text in texts]
 
 
 def as_json(value: object) -> "Markup":
-    """A value as JSON that can stand in a script element: no text in it can end that."""
+    """Convert a value to JSON that is safe in a script element, which no text in it can end."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _safe(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))
 
@@ -100,11 +101,11 @@ def _templates() -> "Environment":
     return environment
 
 
-def _own(name: str) -> str:
+def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
 def _safe(text: str) -> "Markup":
     from markupsafe import Markup
 
-    return Markup(text)  # of our own files, or made safe
+    return Markup(text)  # a file of this package, or text that was made safe

@@ -1,4 +1,4 @@
-"""The command that runs a study again."""
+"""The command that reproduces a study."""
 
 import shlex
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import Any
 from tune_bio.space.settings import SearchSettings
 
 ENTRIES = ("search.py", "tune_bio")  # python -m tune_bio.search, and the script that pip installs
-NOT_AGAIN = ("--resume",)  # the folder is a fresh one
+DROPPED = ("--resume",)  # a rerun starts in a new folder
 
 
 def command_of(manifest: dict[str, Any]) -> str:
-    """The command on record; of a study that a program ran, one that asks for the same."""
+    """Return the recorded command, or assemble one if a program started the study."""
     entry, *arguments = manifest.get("command") or [""]
     if Path(entry).name in ENTRIES and arguments:
-        words = [word for word in arguments if word not in NOT_AGAIN]
+        words = [word for word in arguments if word not in DROPPED]
     else:
         words = _assembled(manifest)
     return "python -m tune_bio.search " + shlex.join(words)
 
 
 def _assembled(manifest: dict[str, Any]) -> list[str]:
-    """From the settings that are not the defaults, and the pins."""
+    """Assemble arguments from the settings that differ from the defaults, and from the pins."""
     space = manifest["space"]
     words = [space.get("file", "SPACE.py"), "--name", manifest["name"]]
     defaults = SearchSettings().model_dump()

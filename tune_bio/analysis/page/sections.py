@@ -1,4 +1,4 @@
-"""The sections of the summary, for the page: whatever it tells, the page tells too."""
+"""The sections of the summary on the page, which omits none of its content."""
 
 import re
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ from tune_bio.analysis.page.markdown_html import block
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-EARLY = ("Confirmation", "Every configuration")  # before the leaderboard
-LATE = ("Data", "Left out, and why", "Methods, as far as they are known here", "How to read this")
-NOT_AGAIN = ("Best trials of the search",)  # the leaderboard has them all
+EARLY = ("Confirmation", "All configurations")  # before the leaderboard
+LATE = ("Data", "Omissions, with reasons", "Methods", "How to read this report")
+REDUNDANT = ("Best trials of the search",)  # the leaderboard lists all trials
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, the name that links use, and what stands under it."""
+    """A heading, the anchor that links use, and the content below the heading."""
 
     heading: str
     anchor: str
@@ -26,13 +26,13 @@ class Section:
 
     @property
     def short(self) -> str:
-        """For a row of links."""
+        """The heading as it appears in the navigation."""
         return self.heading.partition(",")[0]
 
 
 @dataclass(frozen=True)
 class Sections:
-    """Those before the leaderboard, those behind the curves, and those behind the figures."""
+    """Sections before the leaderboard, after the curves, and after the figures."""
 
     early: tuple[Section, ...]
     middle: tuple[Section, ...]
@@ -40,21 +40,21 @@ class Sections:
 
 
 def sections(parts: Iterable[str]) -> Sections:
-    """What stands under headings of the second level, in the summary's order.
+    """Split the summary at its second-level headings, in the summary's order.
 
     Args:
-        parts: of the summary, in Markdown; what stands before the first heading is left out.
+        parts: the parts of the summary, in Markdown; text before the first heading is dropped.
     """
     pieces = _HEADING.split("\n\n".join(parts))[1:]
-    found = [
+    content = [
         _section(heading.strip(), text)
         for heading, text in zip(pieces[::2], pieces[1::2], strict=True)
-        if heading.strip() not in NOT_AGAIN
+        if heading.strip() not in REDUNDANT
     ]
     return Sections(
-        tuple(one for one in found if one.heading in EARLY),
-        tuple(one for one in found if one.heading not in (*EARLY, *LATE)),
-        tuple(one for one in found if one.heading in LATE),
+        tuple(section for section in content if section.heading in EARLY),
+        tuple(section for section in content if section.heading not in (*EARLY, *LATE)),
+        tuple(section for section in content if section.heading in LATE),
     )
 
 

@@ -1,6 +1,6 @@
 "use strict";
-// The leaderboard: heads sort, words filter, names mark. Marked trials and shown ones are told to
-// the plots by the events "marked" and "shown" of the document.
+// The leaderboard: headings sort, words filter, names mark. The events "marked" and "shown" of the
+// document notify the plots of the marked and the visible trials.
 (() => {
   document.documentElement.classList.add("scripted");
   const table = document.getElementById("board");
@@ -9,7 +9,7 @@
   const rows = [...body.rows];
   const marked = new Set();
   const number = (row) => Number(row.dataset.row);
-  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const notify = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 
   const valueOf = (row, column, numeric) => {
     const cell = row.cells[column];
@@ -20,16 +20,16 @@
   const sort = (head) => {
     const numeric = head.classList.contains("number");
     const down = head.ariaSort === "ascending" || (head.ariaSort === "none" && numeric);
-    const first = head.ariaSort === "descending" ? "ascending" : down ? "descending" : "ascending";
+    const order = head.ariaSort === "descending" ? "ascending" : down ? "descending" : "ascending";
     for (const other of head.parentNode.cells) other.ariaSort = "none";
-    head.ariaSort = first;
-    const sign = first === "ascending" ? 1 : -1;
+    head.ariaSort = order;
+    const sign = order === "ascending" ? 1 : -1;
     const column = head.cellIndex;
     const keyed = rows.map((row) => [valueOf(row, column, numeric), row]);
     keyed.sort(([a, rowA], [b, rowB]) => {
       if (missing(a) || missing(b)) return missing(a) - missing(b) || number(rowA) - number(rowB);
-      const order = numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
-      return sign * order || number(rowA) - number(rowB);
+      const difference = numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
+      return sign * difference || number(rowA) - number(rowB);
     });
     body.append(...keyed.map(([, row]) => row));
   };
@@ -44,17 +44,17 @@
     (head) => head.textContent.trim() === "status",
   );
   const filter = () => {
-    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const queries = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = [];
     for (const row of rows) {
       const fits =
-        wanted.every((word) => texts.get(row).includes(word)) &&
+        queries.every((word) => texts.get(row).includes(word)) &&
         (!status.value || row.cells[statusColumn].textContent === status.value);
       row.hidden = !fits;
       if (fits) shown.push(number(row));
     }
     document.getElementById("shown").textContent = `${shown.length} of ${rows.length} trials`;
-    tell("shown", shown);
+    notify("shown", shown);
   };
   words.addEventListener("input", filter);
   status.addEventListener("change", filter);
@@ -63,7 +63,7 @@
   const unmark = document.getElementById("unmark");
   const mark = (numbers) => {
     marked.clear();
-    numbers.forEach((each) => marked.add(each));
+    numbers.forEach((row) => marked.add(row));
     for (const row of rows) {
       const on = marked.has(number(row));
       row.classList.toggle("marked", on);
@@ -76,12 +76,12 @@
       const numbers = new Set(marked);
       if (!numbers.delete(number(row))) numbers.add(number(row));
       mark([...numbers]);
-      tell("marked", [...numbers]);
+      notify("marked", [...numbers]);
     });
   }
   unmark.addEventListener("click", () => {
     mark([]);
-    tell("marked", []);
+    notify("marked", []);
     words.focus();
   });
   document.addEventListener("picked", (event) => mark(event.detail));

@@ -1,4 +1,4 @@
-"""report.html: one file for people, with nothing in it that comes from elsewhere."""
+"""Write report.html and comparison.html, which load nothing from outside the file."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ __all__ = ["PAGE", "write_comparison", "write_page"]
 def write_page(
     study: StudyRecords, conclusions: Conclusions, folder: Path, path: Path | None = None
 ) -> Path:
-    """Write a study's page; returns its path.
+    """Write the page of a study and return its path.
 
     Args:
-        study, conclusions: what it tells.
-        folder: of the study; what lies in its figures/ is embedded.
-        path: of the page (default: report.html in the folder).
+        study, conclusions: the content of the page.
+        folder: the study's folder; the images in its figures/ are embedded.
+        path: the path of the page (default: report.html in `folder`).
     """
     path = path or folder / PAGE
     write_text(path, render("report.html", page_content(study, conclusions, folder)))
@@ -30,6 +30,6 @@ def write_page(
 
 
 def write_comparison(studies: dict[str, tuple[StudyRecords, Conclusions]], path: Path) -> Path:
-    """Write a page that shows studies side by side, by name; returns its path."""
+    """Write a page that compares studies, given by name, and return its path."""
     write_text(path, render("comparison.html", comparison_content(studies)))
     return path

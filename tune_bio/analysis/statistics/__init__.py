@@ -1,6 +1,6 @@
-"""The statistics: arrays and tables in, small frozen figures out.
+"""Statistics: arrays and tables in, small frozen result objects out.
 
-Patients are clusters of images, and every interval knows it. Nothing here reads a file.
+Patients are clusters of images, and every interval accounts for that. Nothing here reads a file.
 """
 
 from tune_bio.analysis.statistics.ablation import ChangeEffect, ablation

@@ -1,4 +1,4 @@
-"""Are probabilities what they claim? Recalibration and the expected calibration error."""
+"""Calibration of predicted probabilities: recalibration and the expected calibration error."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ BINS = 10
 
 
 def calibration_scorers(sample: Sample) -> dict[str, Scorer]:
-    """Slope and intercept of the logistic recalibration, and the intercept at slope 1.
+    """Return scorers of logistic recalibration: intercept and slope, and the intercept at slope 1.
 
-    Two classes only, of the positive one; see `scoring.recalibration`.
+    For two classes only, on the positive one; see `scoring.recalibration`.
     """
     truth = (sample.labels == sample.positive).astype(np.int64)
     probability = sample.probabilities[:, sample.positive]
@@ -24,11 +24,12 @@ def calibration_scorers(sample: Sample) -> dict[str, Scorer]:
 
 
 def expected_calibration_error(sample: Sample) -> float:
-    """Mean distance of probability and frequency over ten bins of even width, by images.
+    """Compute the mean distance between probability and frequency over ten bins of equal width.
 
-    Two classes: of the positive one. More: of the class that is most likely (Guo et al. 2017, On
-    calibration of modern neural networks, ICML). It is biased upwards in small samples and has no
-    sound interval there, so none is given.
+    Bins are weighted by their images. Two classes: the probability of the positive class. More: the
+    probability of the most likely class (Guo et al. 2017, On calibration of modern neural networks,
+    ICML). The error is biased upwards in small samples and has no sound interval there, so no
+    interval is given.
     """
     if sample.classes == 2:
         probability = sample.probabilities[:, sample.positive]

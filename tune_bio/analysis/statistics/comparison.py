@@ -1,4 +1,4 @@
-"""Is one model better than another? Two models on the same images."""
+"""Comparison of two models on the same images."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ RANKED = ("auroc", "auprc")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models' scores, `difference` = a - b with its 95 % interval, and the p-value."""
+    """Scores of two models, their `difference` a - b with its 95 % interval, and its p-value."""
 
     metric: str
     a: float
@@ -46,51 +46,54 @@ def compare(
     seed: int,
     resamples: int = 2000,
 ) -> Comparison:
-    """The difference of two models on the same images, for patients like these.
+    """Compare two models on the same images, for patients like these.
 
-    The interval is that of a bootstrap over patients. The p-value is two-sided, of a permutation
-    test that swaps the two models' answers for whole patients, which for a mean over images flips
-    the signs of patients' differences. Scores are swapped as ranks where only ranks count, since
-    two models' probabilities need not have one scale: Bandos et al. 2005, A permutation test
-    sensitive to differences in areas for comparing ROC curves from a paired design, Statistics in
-    Medicine 24:2873.
+    The interval comes from a bootstrap over patients. The p-value is two-sided and comes from a
+    permutation test that swaps the two models' answers for whole patients; for a mean over images
+    this flips the signs of patients' differences. Where only ranks count, ranks are swapped in
+    place of scores, since two models' probabilities need not share a scale: Bandos et al. 2005, A
+    permutation test sensitive to differences in areas for comparing ROC curves from a paired
+    design, Statistics in Medicine 24:2873.
 
-    It speaks of these two trained models; whether a setting is better, over trainings, is what
-    `compare_settings` asks.
+    The result is about these two trained models; `compare_over_seeds` compares configurations over
+    several trainings.
 
     Args:
         labels: (n,) class indices; every class occurs.
-        probabilities_a: (n, classes) of the one model; `probabilities_b` of the other.
+        probabilities_a: (n, classes) of the first model.
+        probabilities_b: (n, classes) of the second model.
         patients: (n,) each image's patient.
         metric: one of `scoring.METRICS`.
         positive: index of the positive class (two classes).
-        patients_known: whether `patients` are patients; if not, the note says so.
-        seed: of bootstrap and permutations.
-        resamples: bootstrap samples, and permutations.
+        patients_known: False if the true patients are unknown; the note then says so.
+        seed: seed of the bootstrap and the permutations.
+        resamples: number of bootstrap samples, and of permutations.
 
     Raises:
-        StatisticsError: an unknown metric, or arrays that do not fit together.
+        StatisticsError: the metric is unknown, or the arrays do not fit together.
     """
     a = checked_sample(labels, probabilities_a, patients, positive)
     b = checked_sample(labels, probabilities_b, patients, positive)
     if a.probabilities.shape != b.probabilities.shape:
-        raise StatisticsError("the two models have other classes", "compare models of one study")
-    for_bootstrap, for_permutations = np.random.default_rng(seed).spawn(2)
-    of_a, of_b = _scorer(metric, a), _scorer(metric, b)
-    once = np.ones((1, len(a.labels)))
-    score_a, score_b = float(of_a(once)[0]), float(of_b(once)[0])
+        raise StatisticsError(
+            "the two models have different classes", "compare models of one study"
+        )
+    bootstrap_rng, permutation_rng = np.random.default_rng(seed).spawn(2)
+    scorer_a, scorer_b = _scorer(metric, a), _scorer(metric, b)
+    unit_weights = np.ones((1, len(a.labels)))
+    score_a, score_b = float(scorer_a(unit_weights)[0]), float(scorer_b(unit_weights)[0])
     drawn = bootstrap(
-        {"difference": lambda weights: of_a(weights) - of_b(weights)},
+        {"difference": lambda weights: scorer_a(weights) - scorer_b(weights)},
         a.codes,
         a.patients,
         resamples=resamples,
-        rng=for_bootstrap,
+        rng=bootstrap_rng,
     )
     low, high = expanded_percentiles(drawn["difference"], a.patients)
-    notes = [] if patients_known else ["patients unknown: it may find too much"]
-    if high - low < ROUNDING or (a.lone and metric in OF_ALL_CLASSES):
+    notes = [] if patients_known else ["patients unknown: the p-value may be too small"]
+    if high - low < ROUNDING or (a.has_single_patient_class and metric in OF_ALL_CLASSES):
         low, high = UNKNOWN
-        notes.append("resampling patients shows nothing: no interval")
+        notes.append("resampling patients is not informative: no interval")
     return Comparison(
         metric,
         score_a,
@@ -98,14 +101,14 @@ def compare(
         score_a - score_b,
         low,
         high,
-        _p_value(a, b, metric, score_a - score_b, resamples, for_permutations),
+        _p_value(a, b, metric, score_a - score_b, resamples, permutation_rng),
         "permutation of patients; bootstrap over patients",
         "; ".join(notes),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several, in their order; NaN stays and is not counted.
+    """Correct p-values for multiple testing, in their order; NaN stays NaN and is not counted.
 
     Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
     Statistics 6:65.
@@ -127,21 +130,21 @@ def _p_value(
     permutations: int,
     rng: np.random.Generator,
 ) -> float:
-    """Share of swaps with a difference as great, the one that was seen among them."""
+    """Return the share of swaps with a difference at least as large, counting the observed one."""
     labels, codes = np.concatenate([a.labels, a.labels]), a.codes
     both = np.concatenate([_comparable(metric, a), _comparable(metric, b)])
     score = scorer(metric, labels, both, a.positive)
-    # Ties with what was seen must count, whatever the order of the summands.
-    wanted, as_great = abs(difference) - 1e-12, 1
+    # Ties with the observed difference must count, whatever the order of summation.
+    threshold, as_large = abs(difference) - 1e-12, 1
     for swapped in swapped_patients(rng, a.patients, permutations, 2 * len(labels)):
-        as_great += int((np.abs(_swapped_differences(score, swapped, codes)) >= wanted).sum())
-    return as_great / (permutations + 1)
+        as_large += int((np.abs(_swapped_differences(score, swapped, codes)) >= threshold).sum())
+    return as_large / (permutations + 1)
 
 
 def _swapped_differences(score: Scorer, swapped: Floats, codes: Integers) -> Floats:
-    """Differences of the two mixed models; the images of a stand before those of b."""
-    theirs = swapped[:, codes]
-    mixed_a = np.concatenate([1 - theirs, theirs], axis=1)
+    """Return the differences of the two mixed models; images of a come before those of b."""
+    swapped_images = swapped[:, codes]
+    mixed_a = np.concatenate([1 - swapped_images, swapped_images], axis=1)
     return score(mixed_a) - score(1 - mixed_a)
 
 

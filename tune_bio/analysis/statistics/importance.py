@@ -1,8 +1,8 @@
-"""Which hyperparameters go with good scores in an adaptive search? Association, and no more.
+"""Hyperparameters associated with good scores in an adaptive search: association, not cause.
 
-A searcher draws where scores were good, and a scheduler stops what was bad: no trial stands beside
-another that differs in one thing alone. What causes what is asked of a grid (`effects`) or of an
-ablation (`ablation`).
+A searcher samples where scores were good and a scheduler stops poor trials, so no trial has a
+counterpart that differs in only one hyperparameter. Causes are estimated from a grid (`effects`) or
+an ablation (`ablation`).
 """
 
 import math
@@ -19,19 +19,19 @@ from tune_bio.analysis.statistics.arrays import Flags, Floats
 from tune_bio.analysis.statistics.comparison import holm
 from tune_bio.errors import StatisticsError
 
-FEWEST = 50  # trials; a tenth of them are five, the fewest that the method is stable with
+MIN_TRIALS = 50  # a tenth of them are five, the fewest with which the method is stable
 BEST = 0.1
 PERMUTATIONS = 200
-CHOICES = 10  # a column of numbers with no more values than these is one of choices
+MAX_CHOICES = 10  # a column of numbers with at most this many values is categorical
 
 
 @dataclass(frozen=True)
 class Association:
-    """How a hyperparameter goes with being among the best tenth of the trials.
+    """Association of a hyperparameter with being among the best tenth of the trials.
 
-    `share` is its part of the importance of all; `p_value` how often shuffled scores give it as
-    much importance, corrected by Holm. `best` and `all` tell its values among the best tenth of the
-    trials that have it, and among all of these.
+    `share` is its part of the total importance; `p_value` is how often shuffled scores give it at
+    least as much importance, corrected by Holm. `best` and `all` describe its values in the trials
+    that have it: in those among the best tenth, and in all of them.
     """
 
     hyperparameter: str
@@ -43,8 +43,9 @@ class Association:
 
 @dataclass(frozen=True)
 class Importances:
-    """The greatest importance first; at `epoch`, over `trials`, `censored` others not having come
-    that far.
+    """Associations of `trials` trials at `epoch`, the greatest importance first.
+
+    `censored` further trials did not reach that epoch.
     """
 
     epoch: int
@@ -54,18 +55,20 @@ class Importances:
     method: str = "conditional PED-ANOVA of the best tenth; scores shuffled between trials"
 
 
-def common_epoch(epochs: pd.DataFrame, metric: str, *, fewest: int = FEWEST) -> int | None:
-    """The last epoch with the metric of at least half of the trials, and of at least `fewest`.
+def common_epoch(epochs: pd.DataFrame, metric: str, *, min_trials: int = MIN_TRIALS) -> int | None:
+    """Return the last epoch with the metric of at least half of the trials and of `min_trials`.
 
     Args:
-        epochs: a row a trial and epoch: `trial_id`, `epoch`, and the metric (null: none).
+        epochs: one row per trial and epoch: `trial_id`, `epoch` and the metric (null: none).
+        metric: the column of the metric; trials without any value do not count.
+        min_trials: at least this many trials must have the metric.
 
     Returns:
-        the epoch, from 1 on; None where too few trials have any.
+        The epoch, counted from 1; None if no epoch has enough trials.
     """
     known = epochs.dropna(subset=[metric])
     reached = known.groupby("epoch")["trial_id"].nunique()
-    enough = reached[reached >= max(fewest, math.ceil(known["trial_id"].nunique() / 2))]
+    enough = reached[reached >= max(min_trials, math.ceil(known["trial_id"].nunique() / 2))]
     return None if enough.empty else int(enough.index.max())
 
 
@@ -79,67 +82,78 @@ def importances(
     lower_is_better: bool = False,
     seed: int,
 ) -> Importances:
-    """PED-ANOVA: where do the best tenth of the trials differ from all of them?
+    """Estimate by PED-ANOVA how the best tenth of the trials differs from all trials.
 
-    The Pearson divergence of a hyperparameter's density among the best tenth from that among all
-    trials, estimated by Parzen windows: Watanabe, Bansal & Hutter 2023, PED-ANOVA: Efficiently
-    quantifying hyperparameter importance in arbitrary subspaces, IJCAI; Optuna's form for
-    hyperparameters that not all trials have. Since all trials are the reference, what the searcher
-    preferred counts for nothing by itself. Numbers enter by their rank, so that no scale has to be
-    chosen. Shares of the importance sum to 1 even where nothing matters: the p-values tell, for an
-    exchange of scores between trials, which for trials that were drawn adaptively is a guide and no
-    exact test.
+    The importance is the Pearson divergence of a hyperparameter's density among the best tenth from
+    that among all trials, estimated by Parzen windows: Watanabe, Bansal & Hutter 2023, PED-ANOVA:
+    Efficiently quantifying hyperparameter importance in arbitrary subspaces, IJCAI; Optuna's
+    version for hyperparameters that not all trials have. Since all trials are the reference, the
+    searcher's preferences alone do not count. Numbers enter by rank, so that no scale has to be
+    chosen. Shares of the importance sum to 1 even if nothing matters; the p-values show whether
+    something does. They come from permuting scores between trials, which for adaptively sampled
+    trials is a guide and not an exact test.
 
     Args:
-        scores: one row a trial: a column a hyperparameter (null: the trial has none), one of scores
-            at one epoch for all trials, the worst value where a trial diverged.
-        hyperparameters: columns; those with one value are left out.
+        scores: one row per trial, with one column per hyperparameter (null: the trial does not have
+            it) and one of scores, at one epoch for all trials; the worst value where a trial
+            diverged.
+        hyperparameters: columns; those with a single value are left out.
         value: the column of scores.
-        epoch: at which the scores are, and `censored` how many trials were stopped before; told.
-        lower_is_better: whether a smaller score is better.
-        seed: of the permutations.
+        epoch: the epoch of the scores, for the result only.
+        censored: number of trials that were stopped before it, for the result only.
+        lower_is_better: True if a lower score is better.
+        seed: seed of the permutations.
 
     Raises:
-        StatisticsError: fewer than 50 scores, or no hyperparameter with two values.
+        StatisticsError: there are fewer than 50 scores, or no hyperparameter has two values.
     """
     table = scores.dropna(subset=[value]).reset_index(drop=True)
-    if len(table) < FEWEST:
+    if len(table) < MIN_TRIALS:
         raise StatisticsError(
-            f"{len(table)} trials are too few to tell what goes with good scores",
-            f"{FEWEST} or more must have come to one epoch, as with --num-trials 60",
+            f"{len(table)} trials are too few to find what goes with good scores",
+            f"{MIN_TRIALS} or more must have reached one epoch, for example with --num-trials 60",
         )
     names = [name for name in hyperparameters if table[name].nunique() > 1]
     if not names:
-        raise StatisticsError("no hyperparameter has two values", "search one")
+        raise StatisticsError("no hyperparameter has two values", "search at least one")
     losses = table[value].to_numpy(np.float64) * (1.0 if lower_is_better else -1.0)
     study = _as_study(table, names)
-    own = _divergences(study, losses, names)
-    p_values = holm(_p_values(study, own, losses, names, np.random.default_rng(seed)))
-    shares = own / own.sum() if own.sum() > 0 else np.full(len(names), 1 / len(names))
+    observed = _divergences(study, losses, names)
+    p_values = holm(_p_values(study, observed, losses, names, np.random.default_rng(seed)))
+    shares = (
+        observed / observed.sum() if observed.sum() > 0 else np.full(len(names), 1 / len(names))
+    )
     is_best = losses <= np.sort(losses)[math.ceil(BEST * len(losses)) - 1]
-    found = [
-        Association(name, float(share), p, *_told(table[name], is_best))
+    associations = [
+        Association(name, float(share), p, *_describe_values(table[name], is_best))
         for name, share, p in zip(names, shares, p_values, strict=True)
     ]
-    found.sort(key=lambda one: -one.share)
-    return Importances(epoch, len(table), censored, tuple(found))
+    associations.sort(key=lambda association: -association.share)
+    return Importances(epoch, len(table), censored, tuple(associations))
 
 
 def _p_values(
-    study: optuna.Study, own: Floats, losses: Floats, names: Sequence[str], rng: np.random.Generator
+    study: optuna.Study,
+    observed: Floats,
+    losses: Floats,
+    names: Sequence[str],
+    rng: np.random.Generator,
 ) -> list[float]:
-    """The share of shuffles that give each as much, the trials as they are among them."""
+    """Return each hyperparameter's share of shuffles with at least its observed importance.
+
+    The observed scores count as one shuffle.
+    """
     shuffles = max(PERMUTATIONS, 40 * len(names))  # Holm's correction leaves the smallest at 1/40
-    drawn = [_divergences(study, rng.permutation(losses), names) for _ in range(shuffles)]
-    as_great = (np.stack(drawn) >= own - 1e-12).sum(axis=0)
-    found: list[float] = ((1 + as_great) / (shuffles + 1)).tolist()
-    return found
+    shuffled = [_divergences(study, rng.permutation(losses), names) for _ in range(shuffles)]
+    as_large = (np.stack(shuffled) >= observed - 1e-12).sum(axis=0)
+    p_values: list[float] = ((1 + as_large) / (shuffles + 1)).tolist()
+    return p_values
 
 
 def _as_study(table: pd.DataFrame, names: Sequence[str]) -> optuna.Study:
-    """A row a trial of Optuna; its score is given when it is evaluated."""
+    """Return an Optuna study with one trial per row; the evaluation supplies the scores."""
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells that a study was made
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it logs the creation
     study = optuna.create_study()
     optuna.logging.set_verbosity(verbosity)
     columns = {name: _as_distribution(table[name]) for name in names}
@@ -156,48 +170,55 @@ def _as_study(table: pd.DataFrame, names: Sequence[str]) -> optuna.Study:
 
 
 def _as_distribution(column: pd.Series) -> tuple[Sequence[float | str], BaseDistribution]:
-    """Choices as they are; other numbers by rank, from 0 to 1."""
+    """Return a column's values and distribution: choices as they are, other numbers by rank.
+
+    Ranks are scaled to the range from 0 to 1.
+    """
     if _is_range(column):
         ranks = column.rank(method="average")
         low, high = float(ranks.min()), float(ranks.max())
         return ((ranks - low) / (high - low)).tolist(), FloatDistribution(0.0, 1.0)
-    names = column.map(_name)
+    names = column.map(_choice)
     return names.tolist(), CategoricalDistribution(sorted(names[column.notna()].unique()))
 
 
 def _divergences(study: optuna.Study, losses: Floats, names: Sequence[str]) -> Floats:
-    """The importance of each hyperparameter, (names,), for these losses of the trials."""
+    """Return the importance of each hyperparameter, (names,), given the losses of the trials."""
     with warnings.catch_warnings():
-        # Optuna warns that it takes less for better, as these losses are, and of regimes with one
-        # trial, which it leaves out.
+        # Optuna warns that lower values count as better, which is right for losses, and about
+        # regimes with one trial, which it leaves out.
         warnings.simplefilter("ignore")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
-        found = evaluator.evaluate(study, list(names), target=lambda trial: losses[trial.number])
-    return np.array([found[name] for name in names])
+        importance = evaluator.evaluate(
+            study, list(names), target=lambda trial: losses[trial.number]
+        )
+    return np.array([importance[name] for name in names])
 
 
-def _told(column: pd.Series, is_best: Flags) -> tuple[str, str]:
-    """A hyperparameter among the best trials and among all: the middle half, or how often."""
+def _describe_values(column: pd.Series, is_best: Flags) -> tuple[str, str]:
+    """Describe a hyperparameter's values among the best trials, and among all.
+
+    The middle half of a range; otherwise how often the best trials' most frequent choice occurs.
+    """
     active = column.notna()
     best, everything = column[active & is_best], column[active]
     if best.empty:
-        return "no trial has it", f"{len(everything)} have it"
+        return "no trial has it", f"{len(everything)} trials have it"
     if _is_range(column):
         halves = [np.quantile(c, [0.25, 0.75], method="nearest") for c in (best, everything)]
-        told = [f"{low:.3g} to {high:.3g}" for low, high in halves]
-        return told[0], told[1]
-    commonest = best.map(_name).value_counts().index[0]
-    told = [
-        f"{commonest} in {(c.map(_name) == commonest).sum()} of {len(c)}"
-        for c in (best, everything)
+        descriptions = [f"{low:.3g} to {high:.3g}" for low, high in halves]
+        return descriptions[0], descriptions[1]
+    mode = best.map(_choice).value_counts().index[0]
+    descriptions = [
+        f"{mode} in {(c.map(_choice) == mode).sum()} of {len(c)}" for c in (best, everything)
     ]
-    return told[0], told[1]
+    return descriptions[0], descriptions[1]
 
 
 def _is_range(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and column.nunique() > CHOICES
+    return pd.api.types.is_numeric_dtype(column) and column.nunique() > MAX_CHOICES
 
 
-def _name(value: object) -> str:
-    """A column of whole numbers with a null in it holds floats."""
+def _choice(value: object) -> str:
+    """Return a choice as text; a column of whole numbers with a null holds floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""How much does a score move when nothing but the seed is another?"""
+"""Noise floor: how much a score varies when only the seed changes."""
 
 import math
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from scipy import stats
 from tune_bio.analysis.statistics.intervals import LEVEL
 from tune_bio.errors import StatisticsError
 
-WANTED = 10
+RECOMMENDED_DOF = 10
 
 
 @dataclass(frozen=True)
 class NoiseFloor:
     """Standard deviation of scores over seeds, pooled over configurations.
 
-    `upper` is its one-sided 95 % bound. `note` says where the degrees of freedom are too few for
-    the figure to be relied on.
+    `upper` is its one-sided 95 % upper bound. `note` says why the figure cannot be relied on, such
+    as too few degrees of freedom.
     """
 
     sd: float
@@ -30,31 +30,33 @@ class NoiseFloor:
 def noise_floor(
     scores: pd.DataFrame, *, configuration: str = "config_id", value: str = "score"
 ) -> NoiseFloor:
-    """The pooled noise of configurations that were trained under several seeds.
+    """Estimate the pooled noise of the configurations that were trained with several seeds.
 
-    The bound is that of chi-square, for normal noise of one size in all configurations.
+    The bound comes from the chi-square distribution, for normal noise of equal size in all
+    configurations.
 
     Args:
-        scores: one row a trial; rows without a score are left out.
-        configuration: the column that tells configurations apart, seeds left aside.
+        scores: one row per trial; rows without a score are left out.
+        configuration: the column that identifies a configuration, regardless of the seed.
         value: the column of scores, numbers.
 
     Raises:
-        StatisticsError: no configuration with two scores.
+        StatisticsError: no configuration has two scores.
     """
     scored = scores.dropna(subset=[value])
     groups = scored.groupby(configuration)[value].agg(["var", "count"])
     repeated = groups[groups["count"] > 1]
-    freedom = int((repeated["count"] - 1).sum())
-    if freedom == 0:
+    dof = int((repeated["count"] - 1).sum())
+    if dof == 0:
         raise StatisticsError(
-            "no configuration was trained under two seeds", "repeat some, as with --replicates 3"
+            "no configuration was trained with two seeds",
+            "train replicates, for example with --replicates 3",
         )
-    variance = float((repeated["var"] * (repeated["count"] - 1)).sum()) / freedom
-    upper = math.sqrt(variance * freedom / float(stats.chi2.ppf(1 - LEVEL, freedom)))
+    variance = float((repeated["var"] * (repeated["count"] - 1)).sum()) / dof
+    upper = math.sqrt(variance * dof / float(stats.chi2.ppf(1 - LEVEL, dof)))
     notes = []
-    if freedom < WANTED:
-        notes.append(f"only {freedom} degrees of freedom, {WANTED} or more are wanted")
+    if dof < RECOMMENDED_DOF:
+        notes.append(f"only {dof} degrees of freedom, at least {RECOMMENDED_DOF} are recommended")
     if variance == 0:
-        notes.append("no seed moved any score: it is at its end, or too coarse to show noise")
-    return NoiseFloor(math.sqrt(variance), freedom, upper, len(repeated), "; ".join(notes))
+        notes.append("no score varies between seeds: it is at its limit, or too coarse")
+    return NoiseFloor(math.sqrt(variance), dof, upper, len(repeated), "; ".join(notes))

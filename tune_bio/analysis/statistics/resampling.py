@@ -1,4 +1,4 @@
-"""Bootstrap over patients: every image of a patient is drawn together."""
+"""Bootstrap over patients: all images of a patient are drawn together."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,19 +15,21 @@ def bootstrap(
     resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, Floats]:
-    """What each scorer gives on each bootstrap sample of patients, the same samples for all.
+    """Compute every scorer's value on bootstrap samples of patients, the same samples for all.
 
     Args:
-        scorers: weights of images (some resamples, n) to values (some resamples, ...).
-        codes: (n,) each image's patient, below `patients`.
-        resamples: how many samples, each as many patients as there are, drawn with replacement.
+        scorers: functions from weights of images, (block, n), to values, (block, ...), for a block
+            of resamples.
+        codes: (n,) each image's patient, as an integer below `patients`.
+        patients: number of patients.
+        resamples: number of samples; each draws as many patients as there are, with replacement.
 
     Returns:
-        for each scorer, (resamples, ...).
+        for each scorer, its values (resamples, ...).
     """
-    found: dict[str, list[Floats]] = {name: [] for name in scorers}
+    blocks: dict[str, list[Floats]] = {name: [] for name in scorers}
     for counts in resampled_patients(rng, patients, resamples, len(codes)):
         weights = counts[:, codes]
         for name, scorer in scorers.items():
-            found[name].append(scorer(weights))
-    return {name: np.concatenate(values) for name, values in found.items()}
+            blocks[name].append(scorer(weights))
+    return {name: np.concatenate(values) for name, values in blocks.items()}

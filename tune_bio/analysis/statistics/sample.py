@@ -1,4 +1,4 @@
-"""What a model said of a set of images, checked."""
+"""A model's predictions for a set of images, validated."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,10 @@ from tune_bio.errors import StatisticsError
 
 @dataclass(frozen=True)
 class Sample:
-    """Labels (n,), probabilities (n, classes), each image's patient (n,) as a number below
-    `patients`, and the index of the positive class.
+    """Labels (n,), probabilities (n, classes) and patients (n,) of images.
+
+    `codes` gives each image's patient as an integer below `patients`; `positive` is the index of
+    the positive class.
     """
 
     labels: Integers
@@ -30,12 +32,12 @@ class Sample:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return int(self.probabilities.shape[1])
 
     @property
-    def lone(self) -> bool:
-        """Whether a class has one patient alone, of whose kind nobody knows how much it varies."""
+    def has_single_patient_class(self) -> bool:
+        """True if a class has only one patient, which does not show how such patients vary."""
         return any(len(np.unique(self.codes[self.labels == k])) == 1 for k in range(self.classes))
 
 
@@ -45,17 +47,17 @@ def checked_sample(
     patients: npt.NDArray[Any],
     positive: int,
 ) -> Sample:
-    """The sample, if the arrays fit together; raises StatisticsError."""
-    shares = checked_probabilities(probabilities, None, None)
-    truth = checked_labels(labels, shares.shape[1])
-    if len(truth) != len(shares):
+    """Return the sample; raise StatisticsError if the arrays do not fit together."""
+    predicted = checked_probabilities(probabilities, None, None)
+    truth = checked_labels(labels, predicted.shape[1])
+    if len(truth) != len(predicted):
         raise StatisticsError(
-            f"{len(shares)} rows of probabilities do not belong to {len(truth)} images",
-            "give one row an image",
+            f"{len(predicted)} rows of probabilities do not belong to {len(truth)} images",
+            "give one row per image",
         )
-    if not 0 <= positive < shares.shape[1]:
+    if not 0 <= positive < predicted.shape[1]:
         raise StatisticsError(
-            f"there is no class number {positive}", f"give 0 ... {shares.shape[1] - 1}"
+            f"there is no class number {positive}", f"give 0 ... {predicted.shape[1] - 1}"
         )
     codes, count = patient_codes(patients, len(truth))
-    return Sample(truth, shares, codes, count, positive)
+    return Sample(truth, predicted, codes, count, positive)

@@ -1,7 +1,8 @@
-"""Metrics of images that count several times or not at all: what every resampling rests on.
+"""Metrics of weighted images, on which all resampling is based.
 
-A scorer is made once of labels and probabilities and then scores many weightings of the images at
-a time; with all weights 1 it gives what scikit-learn gives. NaN where a class has no weight.
+A scorer is built once from labels and probabilities and then scores many weightings of the images
+at a time; a weight counts an image several times or not at all. With all weights 1 it agrees with
+scikit-learn. NaN where a class has no weight.
 """
 
 from collections.abc import Callable
@@ -17,19 +18,19 @@ Scorer = Callable[[Floats], Floats]
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "auprc", "brier")
 LOWER_IS_BETTER = ("loss", "brier")
-# One patient of a class is in or out of a resample of patients; these then are not defined.
+# Undefined without one of the classes, as on resamples that lack the only patient of a class.
 OF_ALL_CLASSES = ("balanced_accuracy", "macro_f1", "auroc", "auprc")
 NEWTON_STEPS, HALVINGS, CONVERGED = 50, 30, 1e-6
-LONGEST_STEP = 4.0  # of an intercept, on the logit scale
+MAX_STEP = 4.0  # of an intercept, on the logit scale
 
 
 def scorer(metric: str, labels: Integers, probabilities: Floats, positive: int) -> Scorer:
-    """The scorer of one metric; raises StatisticsError for an unknown one.
+    """Return the scorer of one metric; raise StatisticsError if the metric is unknown.
 
     Args:
-        metric: one of METRICS, as `metrics.evaluate` defines it; `brier` is halved for two classes
-            and `auprc` is the average precision, both as scikit-learn has them (more than two
-            classes: the macro mean, one against the rest).
+        metric: one of METRICS, as `metrics.compute_metrics` defines it; `brier` is halved for two
+            classes and `auprc` is the average precision, both as in scikit-learn (more than two
+            classes: the macro mean, one-vs-rest).
         labels: (n,) class indices.
         probabilities: (n, classes).
         positive: index of the positive class (two classes; ignored for more).
@@ -45,25 +46,25 @@ def scorer(metric: str, labels: Integers, probabilities: Floats, positive: int) 
         losses = image_losses(metric, labels, probabilities)
         return lambda weights: _ratio(weights @ losses, weights.sum(axis=1))
     confusion = _confusion(labels, probabilities.argmax(axis=1), classes)
-    summary = {
+    metric_of_confusion = {
         "accuracy": _accuracy,
         "balanced_accuracy": _balanced_accuracy,
         "macro_f1": _macro_f1,
     }[metric]
-    return lambda weights: summary(confusion(weights))
+    return lambda weights: metric_of_confusion(confusion(weights))
 
 
 def score(metric: str, labels: Integers, probabilities: Floats, positive: int) -> float:
-    """One metric with every image counted once."""
+    """Compute one metric with every image counted once."""
     return float(scorer(metric, labels, probabilities, positive)(np.ones((1, len(labels))))[0])
 
 
 def image_losses(metric: str, labels: Integers, probabilities: Floats) -> Floats:
-    """What each image adds to a mean metric, (n,): its log loss (natural) or its Brier score."""
+    """Return each image's term of a mean metric, (n,): its log loss (natural) or Brier score."""
     if metric == "loss":
         tiny = np.finfo(np.float64).eps
-        shares = probabilities[np.arange(len(labels)), labels]
-        losses: Floats = -np.log(np.clip(shares, tiny, 1 - tiny))
+        of_label = probabilities[np.arange(len(labels)), labels]
+        losses: Floats = -np.log(np.clip(of_label, tiny, 1 - tiny))
         return losses
     truth = np.eye(probabilities.shape[1])[labels]
     distance: Floats = ((probabilities - truth) ** 2).sum(axis=1)
@@ -71,82 +72,83 @@ def image_losses(metric: str, labels: Integers, probabilities: Floats) -> Floats
 
 
 def ranks_of_columns(probabilities: Floats) -> Floats:
-    """Each column's ranks over (0, 1], ties sharing theirs: (n, classes)."""
+    """Return each column's ranks, scaled to (0, 1] with ties averaged: (n, classes)."""
     ranks: Floats = stats.rankdata(probabilities, axis=0) / len(probabilities)
     return ranks
 
 
 def recalibration(truth: Integers, probability: Floats, *, slope: bool) -> Scorer:
-    """Logistic recalibration, of many weightings: (resamples, n) in, (resamples, 2) out.
+    """Return a scorer of logistic recalibration: weights (resamples, n) in, (resamples, 2) out.
 
-    The intercept a and slope b of logit P(positive) = a + b logit(p) at greatest likelihood, by
+    The intercept a and slope b of logit P(positive) = a + b logit(p) by maximum likelihood, with
     Newton's method: Cox 1958, Two further applications of a model for binary regression,
-    Biometrika 45:562. Without `slope`, b stays 1 and a is calibration in the large (Van Calster et
-    al. 2019, Calibration: the Achilles heel of predictive analytics, BMC Medicine 17:230). NaN
-    where one class has no weight, and for the slope where probabilities separate the classes, ties
-    at the border included: then there is no greatest likelihood.
+    Biometrika 45:562. Without `slope`, b is fixed at 1 and a is calibration in the large (Van
+    Calster et al. 2019, Calibration: the Achilles heel of predictive analytics, BMC Medicine
+    17:230). NaN where one class has no weight and, with `slope`, where the probabilities separate
+    the classes, ties at the border included: then the likelihood has no maximum.
     """
     logit = bounded_logits(probability)
 
-    def likelihood(weights: Floats, found: Floats) -> Floats:
-        linear = found[:, :1] + found[:, 1:] * logit
-        with np.errstate(invalid="ignore"):  # rows that are given up are NaN
-            each = truth * linear - np.logaddexp(0, linear)
-        total: Floats = (weights * each).sum(axis=1)
+    def log_likelihood(weights: Floats, coefficients: Floats) -> Floats:
+        linear = coefficients[:, :1] + coefficients[:, 1:] * logit
+        with np.errstate(invalid="ignore"):  # rows without a solution are NaN
+            per_image = truth * linear - np.logaddexp(0, linear)
+        total: Floats = (weights * per_image).sum(axis=1)
         return total
 
     def fit(weights: Floats, start: Floats) -> Floats:
-        found = np.tile(start, (len(weights), 1))
-        step, reached = np.zeros_like(found), likelihood(weights, found)
+        coefficients = np.tile(start, (len(weights), 1))
+        step, current = np.zeros_like(coefficients), log_likelihood(weights, coefficients)
         for _ in range(NEWTON_STEPS):
-            fitted = special.expit(found[:, :1] + found[:, 1:] * logit)
+            fitted = special.expit(coefficients[:, :1] + coefficients[:, 1:] * logit)
             residual = weights * (truth - fitted)
             spread = weights * fitted * (1 - fitted)
             step = _newton_step(residual, spread, logit, slope)
-            if not slope:  # a whole step may land where nothing is left to be told apart
-                step = np.clip(step, -LONGEST_STEP, LONGEST_STEP)
-            # Of overconfident models a whole step lands beyond the answer: it is halved until it
-            # gains. The likelihood has one summit, so that this always gets there.
+            if not slope:  # a full step may end where all fitted probabilities are 0 or 1
+                step = np.clip(step, -MAX_STEP, MAX_STEP)
+            # For overconfident models a full step overshoots: it is halved until the likelihood
+            # does not fall. The likelihood has a single maximum, so this always converges.
             for _ in range(HALVINGS):
-                gained = likelihood(weights, found + step)
-                short = gained < reached - 1e-9 * np.abs(reached)
-                if not short.any():
+                proposed = log_likelihood(weights, coefficients + step)
+                overshoots = proposed < current - 1e-9 * np.abs(current)
+                if not overshoots.any():
                     break
-                step[short] /= 2
-            found, reached = found + step, gained
+                step[overshoots] /= 2
+            coefficients, current = coefficients + step, proposed
             if np.nanmax(np.abs(step), initial=0.0) < CONVERGED:
                 break
-        found[~(np.abs(step).max(axis=1) < CONVERGED)] = np.nan
-        if slope:  # rounding may stop far out, as if that were a summit
-            found[_separated(weights, truth, logit)] = np.nan
-        return found
+        coefficients[~(np.abs(step).max(axis=1) < CONVERGED)] = np.nan
+        if slope:  # rounding may end the search far out, as if at a maximum
+            coefficients[_separated(weights, truth, logit)] = np.nan
+        return coefficients
 
-    begin = np.array([0.0, 0.0 if slope else 1.0])
-    unweighted = fit(np.ones((1, len(truth))), begin)
-    near = unweighted[0] if np.isfinite(unweighted).all() else begin
-    return lambda weights: fit(weights, near)
+    initial = np.array([0.0, 0.0 if slope else 1.0])
+    unweighted = fit(np.ones((1, len(truth))), initial)
+    warm_start = unweighted[0] if np.isfinite(unweighted).all() else initial
+    return lambda weights: fit(weights, warm_start)
 
 
 def bounded_logits(probability: Floats) -> Floats:
-    """Logits; of probabilities that float32 has rounded to 0 or 1 they would be infinite."""
-    found: Floats = special.logit(np.clip(probability, 1e-7, 1 - 1e-7))
-    return found
+    """Return finite logits, also of probabilities that float32 has rounded to 0 or 1."""
+    logits: Floats = special.logit(np.clip(probability, 1e-7, 1 - 1e-7))
+    return logits
 
 
 def _separated(weights: Floats, truth: Integers, logit: Floats) -> Flags:
-    """Whether a border has all positive images of a weighting on it or on one side: (resamples,).
+    """Return True for each weighting whose classes are separated by a border, (resamples,).
 
-    And all others on it or on the other side; as of a constant.
+    All positive images are on the border or on one side of it, and all others on the border or on
+    the other side. Constant logits are separated too.
     """
 
-    def ends(of: int) -> tuple[Floats, Floats]:
-        there = (weights > 0) & (truth == of)
-        lowest = np.where(there, logit, np.inf).min(axis=1)
-        return lowest, np.where(there, logit, -np.inf).max(axis=1)
+    def extremes(label: int) -> tuple[Floats, Floats]:
+        selected = (weights > 0) & (truth == label)
+        lowest = np.where(selected, logit, np.inf).min(axis=1)
+        return lowest, np.where(selected, logit, -np.inf).max(axis=1)
 
-    (low_positive, high_positive), (low_other, high_other) = ends(1), ends(0)
-    found: Flags = (low_positive >= high_other) | (high_positive <= low_other)
-    return found
+    (low_positive, high_positive), (low_other, high_other) = extremes(1), extremes(0)
+    separated: Flags = (low_positive >= high_other) | (high_positive <= low_other)
+    return separated
 
 
 def _newton_step(residual: Floats, spread: Floats, logit: Floats, slope: bool) -> Floats:
@@ -164,11 +166,11 @@ def _newton_step(residual: Floats, spread: Floats, logit: Floats, slope: bool) -
 def _mean_of(scorers: list[Scorer]) -> Scorer:
     if len(scorers) == 1:
         return scorers[0]
-    return lambda weights: np.mean([each(weights) for each in scorers], axis=0)
+    return lambda weights: np.mean([class_scorer(weights) for class_scorer in scorers], axis=0)
 
 
 def _confusion(labels: Integers, predicted: Integers, classes: int) -> Scorer:
-    """Weights (resamples, n) to matrices (resamples, label, predicted)."""
+    """Return a function from weights (resamples, n) to matrices (resamples, label, predicted)."""
     cells = np.eye(classes**2)[labels * classes + predicted]
     return lambda weights: (weights @ cells).reshape(-1, classes, classes)
 
@@ -191,7 +193,10 @@ def _macro_f1(confusion: Floats) -> Floats:
 
 
 def _by_score(truth: Integers, scores: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """Weights of the positive and of the other images at each distinct score, the lowest first."""
+    """Return a function that sums weights of positives and of others at each distinct score.
+
+    The lowest score comes first.
+    """
     order = np.argsort(scores, kind="stable")
     sorted_scores = scores[order]
     starts = np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]])
@@ -227,17 +232,17 @@ def _auprc(truth: Integers, scores: Floats) -> Scorer:
 
     def precisions(weights: Floats) -> Floats:
         positive, negative = at_scores(weights)
-        called_right = np.cumsum(positive, axis=1)
-        called = called_right + np.cumsum(negative, axis=1)
-        # A score whose images have no weight adds nothing, whatever stands below.
-        precision = called_right / np.where(called > 0, called, 1)
-        return _ratio(np.einsum("bs,bs->b", positive, precision), called_right[:, -1])
+        true_positive = np.cumsum(positive, axis=1)
+        called_positive = true_positive + np.cumsum(negative, axis=1)
+        # A score whose images have no weight adds nothing, whatever the denominator.
+        precision = true_positive / np.where(called_positive > 0, called_positive, 1)
+        return _ratio(np.einsum("bs,bs->b", positive, precision), true_positive[:, -1])
 
     return precisions
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """`above` / `below`, NaN for a divisor of 0."""
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Return `numerator` / `denominator`, NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = np.where(below > 0, above / below, np.nan)
-    return found
+        ratio: Floats = np.where(denominator > 0, numerator / denominator, np.nan)
+    return ratio

@@ -1,4 +1,4 @@
-"""How good is the best trial really? The best of many looks better than it is."""
+"""Score of the best trial, corrected for being selected: the best of many looks too good."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,11 @@ from tune_bio.errors import StatisticsError
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected trial's score, and what it is expected to be on other patients.
+    """The selected trial's score, and its expected score on other patients.
 
-    `selected` is the trial's index, `score` its own score, `value` with `low` and `high` the
-    corrected one; `optimism` is by how much its own is better (positive: it flatters).
+    `selected` is the trial's index and `score` its own score; `value`, `low` and `high` are the
+    corrected score and its limits. `optimism` is by how much the own score is better than the
+    corrected one (positive: the own score is too good).
     """
 
     metric: str
@@ -43,44 +44,46 @@ def corrected_selection(
     seed: int,
     resamples: int = 1000,
 ) -> Selection:
-    """Bootstrap bias corrected score of the best of many trials.
+    """Compute the score of the best of many trials by bootstrap bias correction (BBC).
 
-    Patients are drawn with replacement, the best trial on them is scored on those not drawn:
+    Patients are drawn with replacement, and the best trial on them is scored on those not drawn:
     Tsamardinos, Greasidou & Borboudakis 2018, Bootstrapping the out-of-sample predictions for
     efficient and accurate cross-validation, Machine Learning 107:1895. The interval is somewhat too
-    wide, since about a third of the patients is scored at a time.
+    wide, since only about a third of the patients is scored at a time.
 
     Args:
         labels: (n,) class indices of the validation images; every class occurs.
         probabilities: (trials, n, classes), all trials on the same images.
         patients: (n,) each image's patient.
-        metric: one of `scoring.METRICS`; the trial that it ranks best is selected, the first of
+        metric: one of `scoring.METRICS`; the trial that it ranks best is selected, the first among
             equals.
         positive: index of the positive class (two classes).
-        patients_known: whether `patients` are patients; if not, the note says so.
-        seed: of the bootstrap.
-        resamples: bootstrap samples. Memory and time grow with trials x resamples.
+        patients_known: False if the true patients are unknown; the note then says so.
+        seed: seed of the bootstrap.
+        resamples: number of bootstrap samples. Memory and time grow with trials x resamples.
 
     Raises:
-        StatisticsError: an unknown metric, arrays that do not fit together, or too few patients to
-            score any winner on those not drawn.
+        StatisticsError: the metric is unknown, the arrays do not fit together, or the patients are
+            too few to score winners on those not drawn.
     """
-    shares = checked_probabilities(probabilities, None, None, None)
-    if len(shares) == 0:
-        raise StatisticsError("there is no trial to select from", "give the trials with scores")
-    trials = [checked_sample(labels, each, patients, positive) for each in shares]
-    scorers = [scorer(metric, t.labels, t.probabilities, positive) for t in trials]
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    own = np.array([float(score(np.ones((1, shares.shape[1])))[0]) for score in scorers])
-    selected = int(np.argmax(sign * own))
-    drawn = _out_of_bag(trials[0], scorers, sign, resamples, np.random.default_rng(seed))
-    if 2 * np.isnan(drawn).sum() > len(drawn):
+    predicted = checked_probabilities(probabilities, None, None, None)
+    if len(predicted) == 0:
         raise StatisticsError(
-            f"{trials[0].patients} patients are too few to correct the best trial's score",
-            "most samples of them lack a class; use more validation patients",
+            "there is no trial to select from", "give the trials that have scores"
         )
-    value = float(np.nanmean(drawn))
-    low, high = expanded_percentiles(drawn, trials[0].patients)
+    samples = [checked_sample(labels, probs, patients, positive) for probs in predicted]
+    scorers = [scorer(metric, s.labels, s.probabilities, positive) for s in samples]
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    own = np.array([float(score(np.ones((1, predicted.shape[1])))[0]) for score in scorers])
+    selected = int(np.argmax(sign * own))
+    corrected = _out_of_bag(samples[0], scorers, sign, resamples, np.random.default_rng(seed))
+    if 2 * np.isnan(corrected).sum() > len(corrected):
+        raise StatisticsError(
+            f"{samples[0].patients} patients are too few to correct the best trial's score",
+            "most bootstrap samples lack a class; use more validation patients",
+        )
+    value = float(np.nanmean(corrected))
+    low, high = expanded_percentiles(corrected, samples[0].patients)
     return Selection(
         metric,
         selected,
@@ -96,18 +99,18 @@ def corrected_selection(
 def _out_of_bag(
     sample: Sample, scorers: list[Scorer], sign: float, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Each bootstrap sample's winner, scored on the patients that it lacks: (resamples,)."""
-    found = []
+    """Score each bootstrap sample's winner on the patients not drawn: (resamples,)."""
+    blocks = []
     for counts in resampled_patients(rng, sample.patients, resamples, len(sample.labels)):
-        inside = counts[:, sample.codes]
-        outside = (inside == 0).astype(np.float64)
-        scores = np.stack([sign * score(inside) for score in scorers], axis=1)
+        in_bag = counts[:, sample.codes]
+        out_of_bag = (in_bag == 0).astype(np.float64)
+        scores = np.stack([sign * score(in_bag) for score in scorers], axis=1)
         undefined = np.isnan(scores).any(axis=1)
         winners = np.argmax(np.nan_to_num(scores, nan=-np.inf), axis=1)
         values = np.full(len(winners), np.nan)
         for trial in np.unique(winners):
-            of_trial = winners == trial
-            values[of_trial] = scorers[trial](outside[of_trial])
+            is_winner = winners == trial
+            values[is_winner] = scorers[trial](out_of_bag[is_winner])
         values[undefined] = np.nan
-        found.append(values)
-    return np.concatenate(found)
+        blocks.append(values)
+    return np.concatenate(blocks)

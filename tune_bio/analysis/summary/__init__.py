@@ -1,1 +1,1 @@
-"""summary.md: conclusions, tables and methods as text."""
+"""summary.md: the conclusions, tables and methods of a study as text."""

@@ -1,4 +1,4 @@
-"""Conclusions in words, for summary.md."""
+"""The conclusions of a study in words, for summary.md."""
 
 import math
 from collections.abc import Sequence
@@ -18,143 +18,161 @@ from tune_bio.common.labels import metric_name, short_name
 
 
 def conclusions_text(conclusions: Conclusions, metric: str) -> list[str]:
-    """A sentence or two for each thing that the study allows to be said."""
-    metric, told = metric_name(metric), list[str]()
+    """Write each conclusion as a bullet of one or two sentences, followed by the notes."""
+    metric, sentences = metric_name(metric), list[str]()
     if conclusions.selection is not None:
-        told.append(_selection(conclusions.selection, metric))
+        sentences.append(_selection(conclusions.selection, metric))
     if conclusions.noise is not None:
-        told.append(_noise(conclusions.noise, metric))
+        sentences.append(_noise(conclusions.noise, metric))
     if conclusions.noise_of_splits is not None:
-        told.append(_noise_of_splits(conclusions.noise_of_splits, conclusions.noise, metric))
-    told += [_versus(one) for one in conclusions.versus]
-    told += [_settings(one) for one in conclusions.settings]
-    told += [_effect(one, metric, conclusions.effects_at) for one in conclusions.effects]
+        sentences.append(_noise_of_splits(conclusions.noise_of_splits, conclusions.noise, metric))
+    sentences += [_model_comparison(comparison) for comparison in conclusions.versus]
+    sentences += [_configuration_comparison(comparison) for comparison in conclusions.settings]
+    sentences += [_effect(effect, metric, conclusions.effects_at) for effect in conclusions.effects]
     if conclusions.importances is not None:
-        told.append(_importances(conclusions.importances, metric))
-    if any(one.effect for one in conclusions.ablated):
-        told.append(_ablated(conclusions.ablated, metric))
-    return [f"- {sentence}" for sentence in (*told, *conclusions.notes)]
+        sentences.append(_importances(conclusions.importances, metric))
+    if any(change.effect for change in conclusions.ablated):
+        sentences.append(_ablation(conclusions.ablated, metric))
+    return [f"- {sentence}" for sentence in (*sentences, *conclusions.notes)]
 
 
-def _selection(found: Selection, metric: str) -> str:
+def _selection(selection: Selection, metric: str) -> str:
     return (
-        f"**Selection.** The best {metric} of the search is {found.score:.4f}; corrected for "
-        f"having been chosen it is {found.value:.4f} ({found.low:.4f} to {found.high:.4f}), an "
-        f"optimism of {found.optimism:+.4f} ({found.method})."
+        f"**Selection.** The best {metric} of the search is {selection.score:.4f}; corrected for "
+        f"selection bias it is {selection.value:.4f} ({selection.low:.4f} to "
+        f"{selection.high:.4f}), an optimism of {selection.optimism:+.4f} ({selection.method})."
     )
 
 
-def _noise(found: NoiseFloor, metric: str) -> str:
-    note = f" {_sentence(found.note)}" if found.note else ""
+def _noise(noise: NoiseFloor, metric: str) -> str:
+    note = f" {_sentence(noise.note)}" if noise.note else ""
     return (
-        f"**Noise floor.** Under fresh seeds {metric} has a standard deviation of {found.sd:.4f} "
-        f"(at most {found.upper:.4f} with 95 % confidence; {found.degrees_of_freedom} degrees of "
+        f"**Noise floor.** Across seeds, {metric} has a standard deviation of {noise.sd:.4f} "
+        f"(at most {noise.upper:.4f} with 95 % confidence; {noise.degrees_of_freedom} degrees of "
         f"freedom).{note}"
     )
 
 
-def _noise_of_splits(found: NoiseFloor, seeds: NoiseFloor | None, metric: str) -> str:
-    beside = f", beside {seeds.sd:.4f} under fresh seeds alone" if seeds else ""
-    note = f" {_sentence(found.note)}" if found.note else ""
+def _noise_of_splits(noise: NoiseFloor, seeds: NoiseFloor | None, metric: str) -> str:
+    of_seeds = f", compared with {seeds.sd:.4f} across seeds only" if seeds else ""
+    note = f" {_sentence(noise.note)}" if noise.note else ""
     return (
-        f"**Noise floor with re-splits.** With train and validation split anew between their "
-        f"patients, and fresh seeds, {metric} has a standard deviation of {found.sd:.4f}{beside} "
-        f"(at most {found.upper:.4f} with 95 % confidence; {found.degrees_of_freedom} degrees of "
-        f"freedom). So much does a score owe to who was trained on and who was looked at.{note}"
+        f"**Noise floor with re-splits.** When patients are newly assigned to training and "
+        f"validation, under fresh seeds, {metric} has a standard deviation of "
+        f"{noise.sd:.4f}{of_seeds} (at most {noise.upper:.4f} with 95 % confidence; "
+        f"{noise.degrees_of_freedom} degrees of freedom). This is how much a score depends on the "
+        f"choice of training and validation patients.{note}"
     )
 
 
-def difference(found: Comparison | DifferenceOverSeeds, p_value: float) -> str:
-    """ "+0.008 (-0.011 to +0.027), p = 0.39"; without an interval or p where there is none."""
-    limits = "" if math.isnan(found.low) else f" ({found.low:+.3f} to {found.high:+.3f})"
+def format_difference(comparison: Comparison | DifferenceOverSeeds, p_value: float) -> str:
+    """Format as "+0.008 (-0.011 to +0.027), p = 0.39"; undefined limits are left out."""
+    limits = (
+        "" if math.isnan(comparison.low) else f" ({comparison.low:+.3f} to {comparison.high:+.3f})"
+    )
     p = "no p-value" if math.isnan(p_value) else f"p = {p_value:.2g}"
-    return f"{found.difference:+.3f}{limits}, {p}"
+    return f"{comparison.difference:+.3f}{limits}, {p}"
 
 
-def _versus(one: ModelComparison) -> str:
-    found = one.comparison
-    verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
+def _model_comparison(models: ModelComparison) -> str:
+    comparison = models.comparison
+    verdict = "differ" if models.p_value < 0.05 else "cannot be distinguished"
     return (
-        f"**As models, {one.winner} and {one.other} {verdict} on the test set**, for other "
-        f"patients: {short_name(found.metric)} {found.a:.3f} and {found.b:.3f}, a difference of "
-        f"{difference(found, one.p_value)} after Holm's correction ({found.method})."
+        f"**As trained models, {models.winner} and {models.other} {verdict} on the test set** "
+        f"(inference to new patients): {short_name(comparison.metric)} {comparison.a:.3f} and "
+        f"{comparison.b:.3f}, a difference of {format_difference(comparison, models.p_value)} "
+        f"after Holm's correction ({comparison.method})."
     )
 
 
-def _settings(one: ConfigurationComparison) -> str:
-    found = one.difference
-    verdict = "differ" if one.p_value < 0.05 else "cannot be told apart"
+def _configuration_comparison(configurations: ConfigurationComparison) -> str:
+    difference = configurations.difference
+    verdict = "differ" if configurations.p_value < 0.05 else "cannot be distinguished"
     return (
-        f"**As settings, those of {one.winner} and {one.other} {verdict} on the test set**, for "
-        f"other seeds and other patients: {short_name(found.metric)} {one.mean.value:.3f} and "
-        f"{one.mean_of_other.value:.3f} in the mean over their replicates, a difference of "
-        f"{difference(found, one.p_value)} after Holm's correction ({found.method}; {found.note})."
+        f"**As configurations, {configurations.winner} and {configurations.other} {verdict} on "
+        f"the test set** (inference to new seeds and new patients): mean "
+        f"{short_name(difference.metric)} over replicates {configurations.mean.value:.3f} and "
+        f"{configurations.mean_of_other.value:.3f}, a difference of "
+        f"{format_difference(difference, configurations.p_value)} after Holm's correction "
+        f"({difference.method}; {difference.note})."
     )
 
 
-def _effect(one: Effect, metric: str, at: str) -> str:
-    needed = "more than 10,000" if one.seeds_needed is None else str(one.seeds_needed)
-    separator = "; " if any(", " in level for level in one.means) else ", "
-    means = separator.join(f"{level}: {mean:.4f}" for level, mean in one.means.items())
+def _effect(effect: Effect, metric: str, at: str) -> str:
+    seeds = "more than 10,000" if effect.seeds_needed is None else str(effect.seeds_needed)
+    separator = "; " if any(", " in level for level in effect.means) else ", "
+    means = separator.join(f"{level}: {mean:.4f}" for level, mean in effect.means.items())
     return (
-        f"**{one.hyperparameter} {one.verdict}**: {metric} at the {at}, mean by level {means}; "
-        f"p = {one.p_value:.2g} after Holm's correction. Detectable here in 80 % of such grids: "
-        f"{one.detectable:.4f}; seeds for {one.told(one.margin)}: {needed}."
+        f"**{effect.hyperparameter} {effect.verdict}**: mean {metric} at the {at} by level "
+        f"({means}); p = {effect.p_value:.2g} after Holm's correction. Smallest difference that "
+        f"80 % of such grids would detect: {effect.detectable:.4f}; seeds needed to detect "
+        f"{effect.format_difference(effect.margin)}: {seeds}."
     )
 
 
-def _ablated(found: Sequence[Ablated], metric: str) -> str:
-    """What is told apart from the winner; the table has the rest."""
-    effects = [(one, one.effect) for one in found if one.effect is not None]
+def _ablation(changes: Sequence[Ablated], metric: str) -> str:
+    """Name the changes that differ from the winner; the table lists all of them."""
+    effects = [(change, change.effect) for change in changes if change.effect is not None]
     sides = {
         verdict: [
-            f"{changed(one)} ({e.difference:+.4f})" for one, e in effects if e.verdict == verdict
+            f"{describe_change(change)} ({effect.difference:+.4f})"
+            for change, effect in effects
+            if effect.verdict == verdict
         ]
         for verdict in ("worse", "better")
     }
-    told = [f"{verdict} with {', '.join(changes)}" for verdict, changes in sides.items() if changes]
-    same = sum(e.verdict not in sides for _, e in effects)
+    parts = [f"{verdict} with {', '.join(names)}" for verdict, names in sides.items() if names]
+    same = sum(effect.verdict not in sides for _, effect in effects)
     if same:
-        told.append(f"{same} of {len(effects)} changes cannot be told apart from it")
-    widest = max((e.high - e.low) / 2 for _, e in effects)
+        parts.append(f"{same} of {len(effects)} changes cannot be distinguished from the winner")
+    widest = max((effect.high - effect.low) / 2 for _, effect in effects)
     return (
-        f"**Ablation.** The winner with one change at a time, {metric} under the same seeds: "
-        f"{'; '.join(told)} (Dunnett's intervals, 95 % for all changes at once, at most "
-        f"± {widest:.4f}; on the images on which the winner was chosen, which favours it)."
+        f"**Ablation.** One change to the winner at a time, compared by {metric} under the same "
+        f"seeds: {'; '.join(parts)} (Dunnett's simultaneous 95 % intervals, at most ± "
+        f"{widest:.4f}; on the images on which the winner was selected, which favours it)."
     )
 
 
-def changed(one: Ablated) -> str:
-    """A change, in words."""
-    others = f" (with {one.others})" if one.others else ""
-    return f"{one.hyperparameter} {one.before} → {one.after}{others}"
+def describe_change(change: Ablated) -> str:
+    """Describe a change as "lr 0.1 → 0.3 (with ...)"."""
+    others = f" (with {change.others})" if change.others else ""
+    return f"{change.hyperparameter} {change.before} → {change.after}{others}"
 
 
-def _importances(found: Importances, metric: str) -> str:
-    stopped = f"; {found.censored} others had not come so far" if found.censored else ""
-    associated = [one for one in found.associations if one.p_value < 0.05]
-    others = [one.hyperparameter for one in found.associations if one.p_value >= 0.05]
+def _importances(importances: Importances, metric: str) -> str:
+    censored = f"; {importances.censored} others did not reach it" if importances.censored else ""
+    associated = [
+        association for association in importances.associations if association.p_value < 0.05
+    ]
+    others = [
+        association.hyperparameter
+        for association in importances.associations
+        if association.p_value >= 0.05
+    ]
     parts = [
-        "**Associated with being among the best tenth** of the search's trials, by "
-        f"{metric} at epoch {found.epoch} ({found.trials} trials{stopped}): "
-        f"{'; '.join(map(_association, associated)) or 'nothing that can be told from chance'}."
+        "**Associated with the best tenth** of the trials of the search, by "
+        f"{metric} at epoch {importances.epoch} ({importances.trials} trials{censored}): "
+        f"{'; '.join(map(_association, associated)) or 'nothing beyond chance'}."
     ]
     if associated and others:
-        parts.append(f"Not told from chance: {', '.join(others)}.")
+        parts.append(f"Not distinguishable from chance: {', '.join(others)}.")
     parts.append(
-        "Trials differ in several things at a time, and searcher and scheduler chose among them: "
-        f"this is association, and says nothing of causes ({found.method}; Holm's correction)."
+        "Trials differ in several hyperparameters at once, and the searcher and the scheduler "
+        "selected them, so these are associations, not causal effects "
+        f"({importances.method}; Holm's correction)."
     )
     return " ".join(parts)
 
 
-def _association(one: Association) -> str:
+def _association(association: Association) -> str:
     return (
-        f"{one.hyperparameter} ({100 * one.share:.0f} % of the importance, p = {one.p_value:.2g}; "
-        f"among the best {one.best}, among all {one.all})"
+        f"{association.hyperparameter} ({100 * association.share:.0f} % of the importance, "
+        f"p = {association.p_value:.2g}; among the best: {association.best}; among all: "
+        f"{association.all})"
     )
 
 
 def _sentence(text: str) -> str:
+    """Capitalize a text and end it with a full stop."""
     text = text.rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,1 +1,1 @@
-"""Tables for people: CSV, Markdown and LaTeX."""
+"""Tables of trials and configurations, for a spreadsheet, a report or a paper."""

@@ -1,1 +1,1 @@
-"""What the audit looks for, one concept a file; `tune_bio.datasets.audit.audit` is the face."""
+"""The audit of a data source: one check per module; `audit.audit` is the entry point."""

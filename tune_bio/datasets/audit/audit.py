@@ -1,7 +1,7 @@
-"""The audit of a data source: what would make its scores wrong, and what to do about it.
+"""Audit a data source for problems that would make scores on it wrong.
 
-`audit_dataset` looks at a data set that is open, `audit_source` opens one by its name, whatever in
-it cannot be read; `audit_names` needs nothing but the names of files.
+`audit_dataset` audits an open data set; `audit_source` opens a source, skipping files that cannot
+be read; `audit_names` needs only the file names.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Audited:
-    """An audit, the data set that it is of, and the geometry at which it was looked at."""
+    """An audit, the audited data set, and the geometry at which its images were compared."""
 
     audit: Audit
     dataset: Dataset
@@ -57,16 +57,17 @@ def audit_dataset(
     unreadable: Sequence[AffectedImage] = (),
     stage: StageProgress = no_progress_bar,
 ) -> Audit:
-    """Look for whatever would make scores on a data set wrong.
+    """Check a data set for problems that would make scores on it wrong.
 
-    Of the test split it gives names, hashes' verdicts, counts and defects alone.
+    For the test split, the audit reports only names, counts, defects and the results of comparing
+    hashes.
 
     Args:
-        dataset: with its splits.
-        geometry: at which images are compared; best one that they were decoded at, whole and large
-            (by default a square of their shorter side, of 224 px at most).
-        unreadable: files that were left out of it.
-        stage: opens a stage of the work, for people to see; see `findings.Stage`.
+        dataset: the data set with its splits.
+        geometry: the geometry at which images are compared; preferably one that they were decoded
+            at, uncropped and large (default: a square of their shorter side, at most 224 px).
+        unreadable: files that the data set leaves out.
+        stage: opens a stage of the work for a progress display; see `findings.StageProgress`.
 
     Raises:
         DataError: a file changed or vanished; the cache cannot be written.
@@ -74,15 +75,15 @@ def audit_dataset(
     geometry = geometry or default_geometries(dataset.size)[0]
     subject = AuditedImages(dataset)
     with stage("hashing images") as progress:
-        marks = hash_images(subject.images, geometry, progress)
+        hashes = hash_images(subject.images, geometry, progress)
     with stage("comparing images") as progress:
-        near = check_near_copies(subject, marks, progress)
+        near = check_near_copies(subject, hashes, progress)
     findings = [
         *check_patients(subject),
-        *check_copies(subject, marks),
+        *check_copies(subject, hashes),
         *near,
         *check_classes(subject),
-        *check_defects(subject, marks, unreadable),
+        *check_defects(subject, hashes, unreadable),
     ]
     return Audit(
         source=dataset.source,
@@ -105,22 +106,23 @@ def audit_source(
     patient_pattern: str | None = None,
     cache_dir: Path | None = None,
     stage: StageProgress = no_progress_bar,
-    tell: Callable[[Sequence[Finding]], None] = lambda findings: None,
+    on_name_findings: Callable[[Sequence[Finding]], None] = lambda findings: None,
 ) -> Audited:
-    """Open a source and audit it; files that cannot be read are told, and left out.
+    """Open a source and audit it; files that cannot be read are reported and left out.
 
-    The arguments are those of `open_dataset`, and:
+    The other arguments are those of `open_dataset`.
 
     Args:
-        stage: opens a stage of the work, for people to see.
-        tell: called, of a folder of files, with what the names alone tell, before images are read.
+        stage: opens a stage of the work for a progress display; see `findings.StageProgress`.
+        on_name_findings: called for a folder of image files with the findings of `audit_names`,
+            before any image is read.
 
     Raises:
-        DataError: the source cannot be used, also without the files that cannot be read.
+        DataError: the source cannot be used, even without the files that cannot be read.
     """
     if image_folder(source) is not None:
-        tell(audit_names(source, patient_pattern=patient_pattern))
-    opened = open_readable(
+        on_name_findings(audit_names(source, patient_pattern=patient_pattern))
+    readable = open_readable(
         source,
         seed=seed,
         positive_class=positive_class,
@@ -128,23 +130,23 @@ def audit_source(
         cache_dir=cache_dir,
         stage=stage,
     )
-    geometry = default_geometries(opened.dataset.size)[0]
+    geometry = default_geometries(readable.dataset.size)[0]
     audit = audit_dataset(
-        opened.dataset, geometry=geometry, unreadable=opened.unreadable, stage=stage
+        readable.dataset, geometry=geometry, unreadable=readable.unreadable, stage=stage
     )
-    return Audited(audit, opened.dataset, geometry)
+    return Audited(audit, readable.dataset, geometry)
 
 
 def audit_names(source: str, *, patient_pattern: str | None = None) -> tuple[Finding, ...]:
-    """What the names of a folder's files tell of patients, in seconds; () for other sources.
+    """Check the patients that file names give, in seconds; return () for other sources.
 
     Raises:
-        DataError: a folder of no layout that is known; the pattern matches nothing.
+        DataError: the folder has an unknown layout, or the pattern matches no file name.
     """
     folder = image_folder(source)
     return () if folder is None else tuple(readable_by_names(folder, patient_pattern))
 
 
 def has_names(source: str) -> bool:
-    """Whether a source is a folder of image files, whose names may tell of patients."""
+    """Return True if a source is a folder of image files, whose names may contain patients."""
     return image_folder(source) is not None

@@ -1,4 +1,4 @@
-"""An audit as a person sees it in a terminal."""
+"""Print an audit to a terminal."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from tune_bio.common.labels import pluralize
 from tune_bio.datasets.audit.findings import Audit, Finding, Severity
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-NAMED = 3  # examples of a finding; all of them stand in the JSON
+MAX_EXAMPLES = 3  # per finding; the JSON file lists all of them
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """The counts, and the findings with a few examples each."""
+    """Print the counts, and the findings with a few examples each."""
     console.print(f"[bold]audit of {escape(audit.source)}[/] ({escape(audit.split)})")
     console.print(_counts(audit))
     print_findings(audit.findings, console)
@@ -22,24 +22,24 @@ def print_audit(audit: Audit, console: Console) -> None:
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Findings, one below the other: what and what to do, and whom it affected."""
+    """Print each finding with its severity, fault and remedy, and a few affected images."""
     if not findings:
         return
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for found in findings:
-        table.add_row(f"[{STYLES[found.severity]}]{found.severity}[/]", escape(found.message))
-        for line in _examples(found):
+    for finding in findings:
+        table.add_row(f"[{STYLES[finding.severity]}]{finding.severity}[/]", escape(finding.message))
+        for line in _examples(finding):
             table.add_row("", f"[dim]{escape(line)}[/]")
     console.print(table)
 
 
 def _counts(audit: Audit) -> Table:
-    """Images by class and split, and patients where they are known."""
+    """Build a table of images by class and split, with patients if they are known."""
     table = Table(box=None, padding=(0, 1), expand=False)
-    known = any("patients" in count for count in audit.counts["train"].values())
-    table.add_column("images (patients)" if known else "images", style="bold")
+    patients_known = any("patients" in count for count in audit.counts["train"].values())
+    table.add_column("images (patients)" if patients_known else "images", style="bold")
     for split in audit.counts:
         table.add_column(split, justify="right")
     for name in audit.counts["train"]:
@@ -52,9 +52,9 @@ def _counts(audit: Audit) -> Table:
     return table
 
 
-def _examples(found: Finding) -> list[str]:
-    lines = [" | ".join(map(str, group)) for group in found.groups[:NAMED]]
-    more = len(found.groups) - NAMED
+def _examples(finding: Finding) -> list[str]:
+    lines = [" | ".join(map(str, group)) for group in finding.groups[:MAX_EXAMPLES]]
+    more = len(finding.groups) - MAX_EXAMPLES
     return [*lines, f"... and {more} more"] if more > 0 else lines
 
 

@@ -1,7 +1,7 @@
-"""A contact sheet of what an audit found: copies side by side, for the eye to judge.
+"""Draw a contact sheet of the findings of an audit: copies side by side, to judge by eye.
 
-Images of the test split are never drawn: beside an image of another split stands the test image's
-name alone.
+Images of the test split are never drawn: next to an image of another split, only the name of the
+test image is shown.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,16 +29,16 @@ KINDS = (
 TITLES = {
     COPIES_ACROSS: "exact copies across splits",
     NEAR_ACROSS: "look the same across splits",
-    OTHER_LABELS: "copies with other labels",
+    OTHER_LABELS: "copies with different labels",
     NEAR_WITHIN: "look the same within a split",
     COPIES_WITHIN: "exact copies within a split",
-    CONSTANT: "one value in every pixel",
+    CONSTANT: "same value in every pixel",
     OVERSIZED: "much larger than the others",
 }
-MOST_OF_A_KIND, PAIRS_A_LINE = 8, 2
-_INCH, _TITLE, _NAME = 2.0, 0.35, 0.6  # an image, the line over a kind, the names below an image
-_WIDTHS, _IMAGES = (1, 1, 0.2, 1, 1), (0, 1, 3, 4)  # columns, and those of images: two pairs
-_CHARACTERS = 32  # of a name on one line, of two
+MAX_GROUPS, PAIRS_PER_LINE = 8, 2
+_IMAGE, _TITLE, _CAPTION = 2.0, 0.35, 0.6  # in inches: an image's side, and heights of texts
+_WIDTHS, _COLUMNS = (1, 1, 0.2, 1, 1), (0, 1, 3, 4)  # of all columns; the columns of images
+_CHARACTERS = 32  # per line of a name, which has two lines
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,21 @@ class _Section:
 
 
 def save_contact_sheet(path: Path, audit: Audit, dataset: Dataset, geometry: Geometry) -> bool:
-    """Draw a PNG of some images of each finding; False where there is nothing to draw.
+    """Draw a PNG of some images of each finding; return False if there is nothing to draw.
 
     Args:
-        path: of the PNG.
-        audit: of `dataset`.
-        dataset: from which the images are taken.
-        geometry: at which they are drawn; best the one of the audit, which the cache holds.
+        path: the path of the PNG.
+        audit: an audit of `dataset`.
+        dataset: the data set whose images are drawn.
+        geometry: the geometry at which images are drawn; preferably that of the audit, for which
+            they are cached.
     """
     sections = list(_sections(audit))
     if not sections:
         return False
-    wanted = {each.name for s in sections for group in s.groups for each in group[:2]}
-    pixels = _pixels(dataset, wanted, geometry)
-    figure = _drawn(sections, pixels)
+    names = {image.name for s in sections for group in s.groups for image in group[:2]}
+    pixels = _pixels_by_name(dataset, names, geometry)
+    figure = _draw_figure(sections, pixels)
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, facecolor="white")
@@ -70,43 +71,45 @@ def save_contact_sheet(path: Path, audit: Audit, dataset: Dataset, geometry: Geo
 
 def _sections(audit: Audit) -> Iterator[_Section]:
     for kind in KINDS:
-        found = audit.of(kind)
-        if found is None:
+        finding = audit.of(kind)
+        if finding is None:
             continue
-        groups = [_shown_first(group) for group in found.groups if _may_be_shown(group)]
+        groups = [_drawable_first(group) for group in finding.groups if _is_drawable(group)]
         if groups:
-            yield _Section(found, tuple(groups[:MOST_OF_A_KIND]))
+            yield _Section(finding, tuple(groups[:MAX_GROUPS]))
 
 
-def _may_be_shown(group: Group) -> bool:
-    return any(affected_image.split != SEALED for affected_image in group)
+def _is_drawable(group: Group) -> bool:
+    return any(image.split != SEALED for image in group)
 
 
-def _shown_first(group: Group) -> Group:
-    """An image that may be seen, then one of another split if there is one, then the rest."""
-    first = next(affected_image for affected_image in group if affected_image.split != SEALED)
-    others = [affected_image for affected_image in group if affected_image is not first]
-    return (first, *sorted(others, key=lambda affected_image: affected_image.split == first.split))
+def _drawable_first(group: Group) -> Group:
+    """Put an image that may be drawn first, then images of other splits, then the rest."""
+    first = next(image for image in group if image.split != SEALED)
+    others = [image for image in group if image is not first]
+    return (first, *sorted(others, key=lambda image: image.split == first.split))
 
 
-def _pixels(dataset: Dataset, names: set[str], geometry: Geometry) -> dict[str, Pixels]:
-    """The images of these names, but for those of the test split."""
-    found: dict[str, Pixels] = {}
+def _pixels_by_name(dataset: Dataset, names: set[str], geometry: Geometry) -> dict[str, Pixels]:
+    """Read the images with these names, without those of the test split."""
+    pixels: dict[str, Pixels] = {}
     for split, images in dataset.splits.items():
         if split == SEALED:
             continue
-        where = np.flatnonzero(np.isin(images.names, list(names)))
-        chosen = images.take(where)
-        if len(chosen):
-            found.update(zip(chosen.names.tolist(), chosen.at(geometry), strict=True))
-    return found
+        positions = np.flatnonzero(np.isin(images.names, list(names)))
+        selected = images.take(positions)
+        if len(selected):
+            pixels.update(zip(selected.names.tolist(), selected.at(geometry), strict=True))
+    return pixels
 
 
-def _drawn(sections: list[_Section], pixels: Mapping[str, Pixels]) -> Figure:
+def _draw_figure(sections: list[_Section], pixels: Mapping[str, Pixels]) -> Figure:
     heights = [
-        height for section in sections for height in (_TITLE, *[_INCH + _NAME] * _lines(section))
+        height
+        for section in sections
+        for height in (_TITLE, *[_IMAGE + _CAPTION] * _line_count(section))
     ]
-    figure = Figure(figsize=(sum(_WIDTHS) * _INCH * 1.08, sum(heights) + 0.2))
+    figure = Figure(figsize=(sum(_WIDTHS) * _IMAGE * 1.08, sum(heights) + 0.2))
     grid = figure.add_gridspec(
         len(heights), len(_WIDTHS), height_ratios=heights, width_ratios=_WIDTHS,
         left=0.02, right=0.98, top=1 - 0.1 / (sum(heights) + 0.2), bottom=0,
@@ -116,40 +119,40 @@ def _drawn(sections: list[_Section], pixels: Mapping[str, Pixels]) -> Figure:
     for section in sections:
         title = figure.add_subplot(grid[row, :])
         title.axis("off")
-        text = f"{TITLES[section.finding.kind]} ({_how_many(section)})"
+        text = f"{TITLES[section.finding.kind]} ({_shown_of_all(section)})"
         title.text(0, 0.35, text, fontsize=11, weight="bold", va="center")
         for k, group in enumerate(section.groups):
-            line, pair = divmod(k, _pairs_a_line(section))
-            for side, affected_image in enumerate(group[:2]):
-                column = pair * (len(_IMAGES) // _pairs_a_line(section)) + side
-                cell = grid[row + 1 + line, _IMAGES[column]].subgridspec(
-                    2, 1, height_ratios=(_INCH, _NAME), hspace=0
+            line, place = divmod(k, _groups_per_line(section))
+            for side, image in enumerate(group[:2]):
+                column = place * (len(_COLUMNS) // _groups_per_line(section)) + side
+                cell = grid[row + 1 + line, _COLUMNS[column]].subgridspec(
+                    2, 1, height_ratios=(_IMAGE, _CAPTION), hspace=0
                 )
-                _draw(figure.add_subplot(cell[0]), affected_image, pixels)
+                _draw_image(figure.add_subplot(cell[0]), image, pixels)
                 more = len(group) - 2 if side == 1 else 0
-                _write(figure.add_subplot(cell[1]), affected_image, more)
-        row += 1 + _lines(section)
+                _write_caption(figure.add_subplot(cell[1]), image, more)
+        row += 1 + _line_count(section)
     return figure
 
 
-def _pairs_a_line(section: _Section) -> int:
-    """Groups on one line: pairs, or twice as many single images."""
-    return PAIRS_A_LINE * (1 if max(map(len, section.groups)) > 1 else 2)
+def _groups_per_line(section: _Section) -> int:
+    """Return the number of groups on one line: twice as many if they are single images."""
+    return PAIRS_PER_LINE * (1 if max(map(len, section.groups)) > 1 else 2)
 
 
-def _lines(section: _Section) -> int:
-    return -(-len(section.groups) // _pairs_a_line(section))
+def _line_count(section: _Section) -> int:
+    return -(-len(section.groups) // _groups_per_line(section))
 
 
-def _how_many(section: _Section) -> str:
-    shown, found = len(section.groups), len(section.finding.groups)
-    return f"{shown} of {found}" if shown < found else str(found)
+def _shown_of_all(section: _Section) -> str:
+    shown, total = len(section.groups), len(section.finding.groups)
+    return f"{shown} of {total}" if shown < total else str(total)
 
 
-def _draw(axes: Axes, affected_image: AffectedImage, pixels: Mapping[str, Pixels]) -> None:
+def _draw_image(axes: Axes, image: AffectedImage, pixels: Mapping[str, Pixels]) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    if affected_image.split == SEALED:
+    if image.split == SEALED:
         axes.set_facecolor("#eeeeee")
         axes.set_box_aspect(1)
         axes.text(
@@ -157,26 +160,26 @@ def _draw(axes: Axes, affected_image: AffectedImage, pixels: Mapping[str, Pixels
             color="#555555", transform=axes.transAxes,
         )  # fmt: skip
         return
-    image = pixels[affected_image.name]
-    grey = image.shape[2] == 1
-    top = 255 if image.dtype == np.uint8 else max(int(image.max()), 1)
+    values = pixels[image.name]
+    grey = values.shape[2] == 1
+    white = 255 if values.dtype == np.uint8 else max(int(values.max()), 1)
     if grey:
-        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=top)
+        axes.imshow(values[..., 0], cmap="gray", vmin=0, vmax=white)
     else:
-        axes.imshow(np.clip(image / top, 0, 1))
+        axes.imshow(np.clip(values / white, 0, 1))
 
 
-def _write(axes: Axes, affected_image: AffectedImage, more: int) -> None:
+def _write_caption(axes: Axes, image: AffectedImage, more: int) -> None:
     axes.axis("off")
-    told = "\n".join(_broken(affected_image.name))
-    beneath = ", ".join(filter(None, (affected_image.split, affected_image.detail)))
+    name = "\n".join(_wrap_name(image.name))
+    details = ", ".join(filter(None, (image.split, image.detail)))
     if more:
-        beneath += f" (+{more} more)"
-    axes.text(0.5, 0.95, f"{told}\n{beneath}", ha="center", va="top", fontsize=7.5)
+        details += f" (+{more} more)"
+    axes.text(0.5, 0.95, f"{name}\n{details}", ha="center", va="top", fontsize=7.5)
 
 
-def _broken(name: str) -> list[str]:
-    """A path on two lines at most, broken anywhere; of a longer one the end, which names it."""
+def _wrap_name(name: str) -> list[str]:
+    """Break a path into at most two lines; of a longer path, keep the end, which has the name."""
     if len(name) > 2 * _CHARACTERS:
         name = "..." + name[3 - 2 * _CHARACTERS :]
     return [name[start : start + _CHARACTERS] for start in range(0, len(name), _CHARACTERS)]

@@ -1,4 +1,4 @@
-"""Files that cannot be read, images without content, and images unlike the others."""
+"""Find unreadable files, images without content, and images unlike the others."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,17 +12,17 @@ from tune_bio.datasets.audit.image_hashes import ImageHashes
 
 UNREADABLE, CONSTANT, OVERSIZED = "unreadable", "constant", "oversized"
 MIXED_SIZES, MIXED_DEPTHS, MIXED_COLOUR = "mixed_sizes", "mixed_depths", "mixed_colour"
-LARGEST = 4096  # px, the longer side
-OUTLYING = 4  # times the median of the longer sides
+MAX_SIDE = 4096  # px, the longer side
+MAX_RATIO = 4  # of the longer side to its median
 
 
 def check_defects(
-    subject: AuditedImages, marks: ImageHashes, unreadable: Sequence[AffectedImage]
+    subject: AuditedImages, hashes: ImageHashes, unreadable: Sequence[AffectedImage]
 ) -> list[Finding]:
-    """All that is wrong with single images, and what the images differ in."""
+    """Check single images for defects, and the set for mixed sizes, depths and colours."""
     return [
         *_unreadable(unreadable),
-        *_constant(subject, marks),
+        *_constant(subject, hashes),
         *_oversized(subject),
         *_mixed_sizes(subject),
         *_mixed_depths(subject),
@@ -37,50 +37,54 @@ def _unreadable(files: Sequence[AffectedImage]) -> list[Finding]:
         Finding(
             UNREADABLE,
             "error",
-            f"{pluralize(len(files), 'file')} that cannot be read as an image, or not to the end",
-            "repair them or take them out; they are left out of everything else here",
+            f"{pluralize(len(files), 'file')} that cannot be read as an image, or only in part",
+            "repair or remove them; the rest of the audit leaves them out",
             {"files": len(files)},
             singles(files),
         )
     ]
 
 
-def _constant(subject: AuditedImages, marks: ImageHashes) -> list[Finding]:
-    where = np.flatnonzero(marks.constant).tolist()
-    if not where:
+def _constant(subject: AuditedImages, hashes: ImageHashes) -> list[Finding]:
+    positions = np.flatnonzero(hashes.constant).tolist()
+    if not positions:
         return []
     return [
         Finding(
             CONSTANT,
             "warning",
-            f"{pluralize(len(where), 'image')} with one value in every pixel",
-            "there is nothing to see in them; take them out",
-            {"images": len(where), **_by_split(subject, where)},
-            singles(subject.affected(where)),
+            f"{pluralize(len(positions), 'image')} with the same value in every pixel",
+            "they show nothing; remove them",
+            {"images": len(positions), **_by_split(subject, positions)},
+            singles(subject.affected_images(positions)),
         )
     ]
 
 
 def _oversized(subject: AuditedImages) -> list[Finding]:
-    longer = np.array([max(header.height, header.width) for header in subject.headers])
-    where = np.flatnonzero((longer > LARGEST) | (longer > OUTLYING * np.median(longer))).tolist()
-    if not where:
+    sides = np.array([max(header.height, header.width) for header in subject.headers])
+    positions = np.flatnonzero((sides > MAX_SIDE) | (sides > MAX_RATIO * np.median(sides))).tolist()
+    if not positions:
         return []
     return [
         Finding(
             OVERSIZED,
             "warning",
-            f"{pluralize(len(where), 'image')} longer than {LARGEST} px, or than {OUTLYING} times "
-            "the median",
-            "at the size of a trial little is left of them; see whether they are whole slides or "
-            "montages, and cut them to what the others show",
-            {"images": len(where), "longest": int(longer.max()), **_by_split(subject, where)},
+            f"{pluralize(len(positions), 'image')} longer than {MAX_SIDE} px, or than {MAX_RATIO} "
+            "times the median",
+            "little of them remains at the image size of a trial; if they are whole slides or "
+            "montages, crop them to what the others show",
+            {
+                "images": len(positions),
+                "longest": int(sides.max()),
+                **_by_split(subject, positions),
+            },
             singles(
                 [
                     subject.affected_image(
                         i, f"{subject.headers[i].width} x {subject.headers[i].height} px"
                     )
-                    for i in where
+                    for i in positions
                 ]
             ),
         )
@@ -91,14 +95,14 @@ def _mixed_sizes(subject: AuditedImages) -> list[Finding]:
     sizes = Counter((header.width, header.height) for header in subject.headers)
     if len(sizes) == 1:
         return []
-    sides = sorted({side for size in sizes for side in size})
+    lengths = sorted({side for size in sizes for side in size})
     return [
         Finding(
             MIXED_SIZES,
             "note",
-            f"the images have {len(sizes)} sizes, of sides from {sides[0]} to {sides[-1]} px",
-            "each is resized to a square; make sure that size does not go with class",
-            {"sizes": len(sizes), "shortest": sides[0], "longest": sides[-1]},
+            f"the images have {len(sizes)} sizes, of sides from {lengths[0]} to {lengths[-1]} px",
+            "each is resized to a square; make sure that size does not correlate with class",
+            {"sizes": len(sizes), "shortest": lengths[0], "longest": lengths[-1]},
         )
     ]
 
@@ -109,7 +113,8 @@ def _mixed_depths(subject: AuditedImages) -> list[Finding]:
         MIXED_DEPTHS,
         [header.bits for header in subject.headers],
         {8: "8 bits", 16: "16 bits"},
-        "8 bits are taken times 257; make sure that depth does not go with class, or convert them",
+        "8-bit values are multiplied by 257; make sure that depth does not correlate with class, "
+        "or convert them",
     )
 
 
@@ -119,7 +124,7 @@ def _mixed_colour(subject: AuditedImages) -> list[Finding]:
         MIXED_COLOUR,
         [header.colour for header in subject.headers],
         {False: "grey", True: "colour"},
-        "make sure that it does not go with class, or convert them",
+        "make sure that colour does not correlate with class, or convert them",
     )
 
 
@@ -130,12 +135,12 @@ def _mixture(
     names: Mapping[Hashable, str],
     remedy: str,
 ) -> list[Finding]:
-    """Images that differ in a property, those of the rarer value by name."""
+    """Report a property in which the images differ, and the images of its rarest value."""
     counts = Counter(values)
     if len(counts) == 1:
         return []
     rarer, count = counts.most_common()[-1]
-    where = [i for i, value in enumerate(values) if value == rarer]
+    positions = [i for i, value in enumerate(values) if value == rarer]
     return [
         Finding(
             kind,
@@ -143,11 +148,11 @@ def _mixture(
             f"{pluralize(count, 'image')} of {len(values)} stored in {names[rarer]}, the others in "
             f"{names[counts.most_common(1)[0][0]]}",
             remedy,
-            {names[value]: n for value, n in counts.items()},
-            singles(subject.affected(where)),
+            {names[value]: number for value, number in counts.items()},
+            singles(subject.affected_images(positions)),
         )
     ]
 
 
-def _by_split(subject: AuditedImages, where: Sequence[int]) -> dict[str, int]:
-    return dict(Counter(subject.split[where].tolist()))
+def _by_split(subject: AuditedImages, positions: Sequence[int]) -> dict[str, int]:
+    return dict(Counter(subject.split[positions].tolist()))

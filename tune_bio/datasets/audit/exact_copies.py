@@ -1,4 +1,4 @@
-"""Exact copies: images whose decoded pixels are the same, in files of whatever bytes."""
+"""Find exact copies: images with the same decoded pixels, even if their files differ."""
 
 from collections.abc import Sequence
 
@@ -12,28 +12,29 @@ from tune_bio.datasets.audit.image_hashes import ImageHashes
 
 COPIES_WITHIN, OTHER_LABELS = "copies_within_split", "copies_with_other_labels"
 
-Where = npt.NDArray[np.intp]
+Positions = npt.NDArray[np.intp]
 
 
-def check_copies(subject: AuditedImages, marks: ImageHashes) -> list[Finding]:
-    """Copies across given splits, across splits that were cut, within one, and with other labels.
+def check_copies(subject: AuditedImages, hashes: ImageHashes) -> list[Finding]:
+    """Look for copies across splits, within one split, and with different labels.
 
-    Constant images are copies of each other and are told elsewhere.
+    Copies between the source's own splits are an error; between splits that were cut from its
+    train split they are a warning. Constant images are not copies; see `check_defects`.
     """
-    groups = _groups(marks)
-    across_given = [group for group in groups if len(set(subject.given[group])) > 1]
-    across_cut = [
+    groups = _groups(hashes)
+    across_source_splits = [group for group in groups if len(set(subject.source_split[group])) > 1]
+    across_cut_splits = [
         group
         for group in groups
-        if len(set(subject.given[group])) == 1 and len(set(subject.split[group])) > 1
+        if len(set(subject.source_split[group])) == 1 and len(set(subject.split[group])) > 1
     ]
     within = [group for group in groups if len(set(subject.split[group])) == 1]
-    across = across_given + across_cut
-    severity: Severity = "error" if across_given else "warning"
+    across = across_source_splits + across_cut_splits
+    severity: Severity = "error" if across_source_splits else "warning"
     remedy = (
         "scores will be too good; remove the copies from all splits but one"
-        if across_given
-        else "remove the copies, or make their patient the same, so that they stay together"
+        if across_source_splits
+        else "remove the copies, or assign them to one patient, so that they stay together"
     )
     return [
         *_finding(COPIES_ACROSS, severity, subject, across, "in more than one split", remedy),
@@ -43,65 +44,65 @@ def check_copies(subject: AuditedImages, marks: ImageHashes) -> list[Finding]:
             subject,
             within,
             "within one split",
-            "each counts as an image of its own; keep one of them",
+            "each counts as a separate image; keep one of them",
         ),
         *_other_labels(subject, groups),
     ]
 
 
-def _groups(marks: ImageHashes) -> list[Where]:
-    """Positions of the images of each group of copies."""
-    candidates = np.flatnonzero(~marks.constant)
+def _groups(hashes: ImageHashes) -> list[Positions]:
+    """Return the positions of the images in each group of copies."""
+    candidates = np.flatnonzero(~hashes.constant)
     if not len(candidates):
         return []
     _, group, counts = np.unique(
-        marks.pixels[candidates], axis=0, return_inverse=True, return_counts=True
+        hashes.pixels[candidates], axis=0, return_inverse=True, return_counts=True
     )
     copied = np.flatnonzero(counts[group] > 1)
     order = copied[np.argsort(group[copied], kind="stable")]
     borders = np.flatnonzero(np.diff(group[order])) + 1
-    found = [candidates[part] for part in np.split(order, borders) if len(part)]
-    return sorted(found, key=lambda part: int(part[0]))
+    groups = [candidates[part] for part in np.split(order, borders) if len(part)]
+    return sorted(groups, key=lambda group: int(group[0]))
 
 
 def _finding(
     kind: str,
     severity: Severity,
     subject: AuditedImages,
-    groups: Sequence[Where],
-    where: str,
+    groups: Sequence[Positions],
+    location: str,
     remedy: str,
 ) -> list[Finding]:
     if not groups:
         return []
     images = sum(map(len, groups))
-    identical = sum(_same_bytes(subject, group) for group in groups)
-    bytes_too = f", {identical} of them byte for byte" if identical else ""
+    byte_identical = sum(_same_bytes(subject, group) for group in groups)
+    byte_copies = f", {byte_identical} of them byte for byte" if byte_identical else ""
     return [
         Finding(
             kind,
             severity,
-            f"{pluralize(len(groups), 'image')} in {images} copies {where} "
-            f"(equal in every pixel{bytes_too})",
+            f"{pluralize(len(groups), 'image')} in {images} copies {location} "
+            f"(identical in every pixel{byte_copies})",
             remedy,
-            {"groups": len(groups), "images": images, "groups_byte_for_byte": identical},
+            {"groups": len(groups), "images": images, "groups_byte_for_byte": byte_identical},
             tuple(tuple(map(subject.labelled, group.tolist())) for group in groups),
         )
     ]
 
 
-def _same_bytes(subject: AuditedImages, group: Where) -> bool:
-    """Whether all copies are files of the same bytes."""
+def _same_bytes(subject: AuditedImages, group: Positions) -> bool:
+    """Return True if all copies are files of the same bytes."""
     hashes = {subject.file_hashes[i] for i in group}
     return len(hashes) == 1 and None not in hashes
 
 
-def _other_labels(subject: AuditedImages, groups: Sequence[Where]) -> list[Finding]:
+def _other_labels(subject: AuditedImages, groups: Sequence[Positions]) -> list[Finding]:
     differing = [group for group in groups if len(set(subject.labels[group])) > 1]
     if not differing:
         return []
-    # Beside a copy of known label, "another label" would tell that of an image of the test split.
-    open_to_see = [group for group in differing if SEALED not in subject.split[group]]
+    # Next to a copy of known label, "different labels" would reveal the label of a test image.
+    without_test_images = [group for group in differing if SEALED not in subject.split[group]]
     return [
         Finding(
             OTHER_LABELS,
@@ -110,8 +111,8 @@ def _other_labels(subject: AuditedImages, groups: Sequence[Where]) -> list[Findi
             "one of the labels is wrong; correct it, or remove all the copies",
             {
                 "groups": len(differing),
-                "groups_with_test_images": len(differing) - len(open_to_see),
+                "groups_with_test_images": len(differing) - len(without_test_images),
             },
-            tuple(tuple(map(subject.labelled, group.tolist())) for group in open_to_see),
+            tuple(tuple(map(subject.labelled, group.tolist())) for group in without_test_images),
         )
     ]

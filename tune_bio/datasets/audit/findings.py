@@ -1,4 +1,4 @@
-"""What an audit says: findings, each with what to do about it, and the counts beneath them."""
+"""The results of an audit: findings, each with a remedy, and counts by split and class."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,22 +13,24 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 PATIENTS_ACROSS, COPIES_ACROSS = "patients_across_splits", "copies_across_splits"
 LEAKS = (PATIENTS_ACROSS, COPIES_ACROSS)
 
-# Split to class to {"images": n, "patients": n}; without patients where they are not known.
+# Split to class to {"images": n, "patients": n}; no "patients" if they are unknown.
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 
-# Opens a stage of the work, named for people; what it yields is called with (done, all).
+# Opens a named stage of the work and yields a function to call with (done, all).
 StageProgress = Callable[[str], AbstractContextManager[Progress]]
 
 
 def no_progress_bar(what: str) -> AbstractContextManager[Progress]:
-    """Tell nobody of a stage."""
+    """Open a stage without showing it."""
     return nullcontext(no_progress)
 
 
 @dataclass(frozen=True)
 class AffectedImage:
-    """An image or a patient that a finding is about, and its split; of images of the test split
-    `detail` never tells the label."""
+    """An image or a patient that a finding is about, and its split.
+
+    `detail` never contains the label of an image of the test split.
+    """
 
     name: str
     split: str
@@ -38,25 +40,24 @@ class AffectedImage:
         return f"{self.name} ({', '.join(filter(None, (self.split, self.detail)))})"
 
     def to_json(self) -> dict[str, str]:
-        """As plain JSON; without the detail where there is none."""
-        told = {"name": self.name, "split": self.split, "detail": self.detail}
-        return {key: value for key, value in told.items() if value or key != "detail"}
+        """Return a dictionary for a JSON file, without the detail if it is empty."""
+        fields = {"name": self.name, "split": self.split, "detail": self.detail}
+        return {key: value for key, value in fields.items() if value or key != "detail"}
 
 
-Group = tuple[
-    AffectedImage, ...
-]  # what belongs together: copies, the sides that a patient stands on
+# Entries that belong together: copies of one image, or the splits of one patient.
+Group = tuple[AffectedImage, ...]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a source, or that a reader should know.
+    """A problem of a source, or a property that a reader should know.
 
-    kind: its name, the same from version to version.
+    kind: its name, stable between versions.
     severity: "error" stops a search; "warning" may spoil its results; "note" is good to know.
-    fault, remedy: sentences without a full stop, as those of an error.
-    counts: what was counted, by name.
-    groups: the images or patients concerned; a group of one where each stands alone.
+    fault, remedy: sentences without a full stop, like those of an error.
+    counts: numbers that describe the finding, by name.
+    groups: the affected images or patients; groups of one if they are unrelated.
     """
 
     kind: str
@@ -68,27 +69,31 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """One line: what is wrong, and what to do."""
+        """Fault and remedy in one line."""
         return " ".join(f"{self.fault}: {self.remedy}".split())
 
-    def to_json(self, most: int | None = None) -> dict[str, Any]:
-        """As plain JSON, with the first `most` groups."""
+    def to_json(self, max_groups: int | None = None) -> dict[str, Any]:
+        """Return a dictionary for a JSON file, with at most `max_groups` groups (default: all)."""
         return {
             "kind": self.kind,
             "severity": self.severity,
             "message": self.message,
             "counts": dict(self.counts),
-            "concerned": [[each.to_json() for each in group] for group in self.groups[:most]],
+            "concerned": [
+                [image.to_json() for image in group] for group in self.groups[:max_groups]
+            ],
         }
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in a source, the worst first.
+    """The findings of one source, in order of severity.
 
+    source: the name of the source.
     split: a sentence on where the splits come from.
     counts: images and patients by split and class.
-    method: how copies were looked for.
+    findings: errors first, then warnings, then notes.
+    method: settings of the search for copies.
     """
 
     source: str
@@ -99,37 +104,40 @@ class Audit:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What would stop a search."""
-        return tuple(found for found in self.findings if found.severity == "error")
+        """Findings that would stop a search."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
-        """Those errors that are leaks between given splits: `--allow-leakage` lets them pass."""
-        return tuple(found for found in self.errors if found.kind in LEAKS)
+        """Errors that are leaks between the source's own splits; `--allow-leakage` accepts them."""
+        return tuple(finding for finding in self.errors if finding.kind in LEAKS)
 
     def of(self, kind: str) -> Finding | None:
-        """The finding of a kind; None where there is none."""
-        return next((found for found in self.findings if found.kind == kind), None)
+        """Return the finding of a kind; None if there is no such finding."""
+        return next((finding for finding in self.findings if finding.kind == kind), None)
 
-    def to_json(self, most: int | None = None) -> dict[str, Any]:
-        """As plain JSON; of each finding the first `most` groups (all by default)."""
+    def to_json(self, max_groups: int | None = None) -> dict[str, Any]:
+        """Return a dictionary for a JSON file.
+
+        Each finding has at most `max_groups` groups (default: all).
+        """
         return {
             "source": self.source,
             "split": self.split,
             "counts": {
-                split: {name: dict(each) for name, each in classes.items()}
+                split: {name: dict(count) for name, count in classes.items()}
                 for split, classes in self.counts.items()
             },
             "method": dict(self.method),
-            "findings": [found.to_json(most) for found in self.findings],
+            "findings": [finding.to_json(max_groups) for finding in self.findings],
         }
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings by severity, otherwise in their order."""
-    return tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity)))
+    """Sort findings by severity, otherwise keep their order."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def singles(affected: Sequence[AffectedImage]) -> tuple[Group, ...]:
-    """Groups of one."""
-    return tuple((affected_image,) for affected_image in affected)
+def singles(images: Sequence[AffectedImage]) -> tuple[Group, ...]:
+    """Return one group per image."""
+    return tuple((image,) for image in images)

@@ -1,4 +1,4 @@
-"""Opening a source that is to be audited: what cannot be read is told and not fatal."""
+"""Open a source for an audit: files that cannot be read are reported and left out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from tune_bio.datasets.audit.patients import patients_across, patients_unknown
 from tune_bio.datasets.decoding.decode import decode
 from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 from tune_bio.datasets.images import Dataset
-from tune_bio.datasets.opening import image_folder, open_dataset, opening_for, split_collection
+from tune_bio.datasets.opening import image_folder, open_dataset, open_options, split_collection
 from tune_bio.datasets.sources.collection import Collection, OpenOptions
 from tune_bio.datasets.sources.file_index import read_bytes
 from tune_bio.datasets.sources.image_folder import list_folder, patients_of_listing, read_listing
@@ -18,25 +18,25 @@ from tune_bio.errors import DataError
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A data set of the images that can be read, and the files that cannot."""
+class ReadableDataset:
+    """A data set of the readable images, and the files that cannot be read."""
 
     dataset: Dataset
     unreadable: tuple[AffectedImage, ...] = ()
 
 
 def readable_by_names(folder: Path, patient_pattern: str | None) -> list[Finding]:
-    """What file names, folders and metadata.csv tell of patients; no image is opened.
+    """Check the patients given by file names, folders and metadata.csv; no image is opened.
 
     Raises:
-        DataError: no layout that is known; the pattern matches nothing.
+        DataError: the folder has an unknown layout, or the pattern matches no file name.
     """
     files = list_folder(folder).files
     patients = patients_of_listing(files, patient_pattern)
     if not patients.known:
         return [patients_unknown()]
     splits = [file.split or "train" for file in files]
-    return patients_across(zip(patients.each, splits, strict=True))
+    return patients_across(zip(patients.per_image, splits, strict=True))
 
 
 def open_readable(
@@ -47,13 +47,12 @@ def open_readable(
     patient_pattern: str | None,
     cache_dir: Path | None,
     stage: StageProgress,
-) -> Opened:
-    """`open_dataset`, without the files of a folder that cannot be read.
+) -> ReadableDataset:
+    """Open a data set like `open_dataset`, but leave out files that cannot be read.
 
     Raises:
-        DataError: the source cannot be used, also without these files.
+        DataError: the source cannot be used, even without these files.
     """
-
     folder = image_folder(source)
     if folder is None:
         with stage("reading images") as progress:
@@ -65,31 +64,31 @@ def open_readable(
                 cache_dir=cache_dir,
                 progress=progress,
             )
-        return Opened(dataset)
-    opening = opening_for(patient_pattern, cache_dir)
-    collection, unreadable = _what_can_be_read(folder, list_folder(folder), opening, stage)
-    return Opened(split_collection(collection, seed, positive_class), unreadable)
+        return ReadableDataset(dataset)
+    opening = open_options(patient_pattern, cache_dir)
+    collection, unreadable = _read_readable(folder, list_folder(folder), opening, stage)
+    return ReadableDataset(split_collection(collection, seed, positive_class), unreadable)
 
 
-def _what_can_be_read(
+def _read_readable(
     folder: Path, listing: Listing, opening: OpenOptions, stage: StageProgress
 ) -> tuple[Collection, tuple[AffectedImage, ...]]:
-    """The images of a listing, and the files that cannot be read."""
+    """Read the images of a listing, and return them with the files that cannot be read."""
     try:
         return _read(folder, listing, opening, stage), ()
     except DataError:
-        # Each file is tried only where something is wrong, so that a good folder is read once.
+        # Files are tried one by one only after an error, so that a good folder is read once.
         unreadable = _unreadable(folder, listing.files, stage)
         if not unreadable:
             raise
-    bad = {affected_image.name for affected_image in unreadable}
-    kept = tuple(file for file in listing.files if file.name not in bad)
-    if not kept:
+    bad_names = {image.name for image in unreadable}
+    readable = tuple(file for file in listing.files if file.name not in bad_names)
+    if not readable:
         raise DataError(
-            f"none of the {len(bad)} image files of {folder} can be read",
-            f"{unreadable[0].name}, for one, {unreadable[0].detail}; copy the files again",
+            f"none of the {len(bad_names)} image files of {folder} can be read",
+            f"{unreadable[0].name}, for example, {unreadable[0].detail}; copy the files again",
         )
-    return _read(folder, replace(listing, files=kept), opening, stage), unreadable
+    return _read(folder, replace(listing, files=readable), opening, stage), unreadable
 
 
 def _read(folder: Path, listing: Listing, opening: OpenOptions, stage: StageProgress) -> Collection:
@@ -100,7 +99,7 @@ def _read(folder: Path, listing: Listing, opening: OpenOptions, stage: StageProg
 def _unreadable(
     folder: Path, files: Sequence[ListedFile], stage: StageProgress
 ) -> tuple[AffectedImage, ...]:
-    """The files that cannot be decoded to their end, and why."""
+    """Return the files that cannot be decoded completely, with the fault as the detail."""
     with stage("looking for files that cannot be read") as progress:
         faults = list(_faults(folder, files, progress))
     return tuple(
@@ -111,13 +110,13 @@ def _unreadable(
 
 
 def _faults(folder: Path, files: Sequence[ListedFile], progress: Progress) -> Iterator[str]:
-    """What is wrong with each file; empty where nothing is."""
+    """Yield the fault of each file; empty if it can be decoded."""
 
-    def fault(file: ListedFile) -> str:
+    def find_fault(file: ListedFile) -> str:
         try:
             decode(read_bytes(folder / file.name), file.name)
         except DataError as error:
             return error.fault.removeprefix(f"{file.name} ")
         return ""
 
-    return map_in_order(fault, files, progress)
+    return map_in_order(find_fault, files, progress)

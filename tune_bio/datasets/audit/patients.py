@@ -1,4 +1,4 @@
-"""Patients on more than one side of a split, and patients that nobody tells."""
+"""Find patients with images in more than one split, and sources without patients."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,24 +16,28 @@ SPLITS = ("train", "val", "test")
 
 
 def check_patients(subject: AuditedImages) -> list[Finding]:
-    """Patients in several of the given splits; that they are unknown, where they are."""
+    """Look for patients in several of the source's own splits, or report that they are unknown."""
     if not subject.patients_known:
         return [patients_unknown()]
-    return patients_across(zip(subject.patients.tolist(), subject.given.tolist(), strict=True))
+    return patients_across(
+        zip(subject.patients.tolist(), subject.source_split.tolist(), strict=True)
+    )
 
 
 def patients_across(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
-    """Patients in several splits, from (patient, split) of each image; no pixel is needed."""
-    sides: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    """Look for patients in several splits, from the (patient, split) of each image."""
+    by_patient: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for patient, split in pairs:
-        sides[patient][split] = sides[patient].get(split, 0) + 1
-    leaking = {patient: counts for patient, counts in sides.items() if len(counts) > 1}
+        by_patient[patient][split] = by_patient[patient].get(split, 0) + 1
+    leaking = {patient: counts for patient, counts in by_patient.items() if len(counts) > 1}
     if not leaking:
         return []
     images = sum(sum(counts.values()) for counts in leaking.values())
     groups = tuple(
         tuple(
-            AffectedImage(patient, s, pluralize(counts[s], "image")) for s in SPLITS if s in counts
+            AffectedImage(patient, split, pluralize(counts[split], "image"))
+            for split in SPLITS
+            if split in counts
         )
         for patient, counts in leaking.items()
     )
@@ -41,22 +45,22 @@ def patients_across(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
         Finding(
             PATIENTS_ACROSS,
             "error",
-            f"{pluralize(len(leaking), 'patient')} of {len(sides)} with images in more than one "
-            f"split ({pluralize(images, 'image')})",
+            f"{pluralize(len(leaking), 'patient')} of {len(by_patient)} with images in more than "
+            f"one split ({pluralize(images, 'image')})",
             "scores will be too good; move all images of a patient into one split, or give the "
             "images without splits and have them split by patient",
-            {"patients": len(leaking), "images": images, "of_patients": len(sides)},
+            {"patients": len(leaking), "images": images, "of_patients": len(by_patient)},
             groups,
         )
     ]
 
 
 def patients_unknown() -> Finding:
-    """Nothing tells the patients."""
+    """Report that the patients are unknown."""
     return Finding(
         UNKNOWN,
         "warning",
-        "patients are unknown, so images of one may stand in two splits and nobody can tell",
-        "give file names with --patient-pattern, a metadata.csv with a column 'patient', or arrays "
-        "of patients",
+        "patients are unknown, so images of one patient may be in two splits unnoticed",
+        "give --patient-pattern for the file names, a metadata.csv with a column 'patient', or "
+        "arrays of patients",
     )

@@ -1,1 +1,1 @@
-"""The cache of decoded images, and the eviction of old entries."""
+"""The cache of decoded images, and eviction of old entries."""

@@ -1,4 +1,4 @@
-"""How much lies in a folder of the cache: what was not used for the longest time goes first."""
+"""Limit the size of a cache folder: the least recently used entries are evicted first."""
 
 import os
 import re
@@ -11,10 +11,10 @@ from threading import Event, Thread
 
 import psutil
 
-# Of the space that is free or taken by such a folder: what else lies on that disk is to grow, too.
+# Of the free space plus the folder's own size: other data on the disk need space to grow.
 SHARE = 1 / 2
-LARGEST = 20 * 2**30  # bytes; a cache that nobody looks after is not to fill a large disk
-RECENT = 3600.0  # seconds: what was used since may be another running study's
+LARGEST = 20 * 2**30  # bytes, so that an unattended cache does not fill a large disk
+RECENT = 3600.0  # seconds: entries used since then may belong to a running study
 
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -22,7 +22,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A file or folder of the cache, its bytes, and when it was last used (`time.time`)."""
+    """A file or folder of the cache, its size in bytes and its last use (`time.time`)."""
 
     path: Path
     size: int
@@ -30,62 +30,62 @@ class CacheEntry:
 
     @property
     def recent(self) -> bool:
-        """Whether a running study may use it."""
+        """True if a running study may be using the entry."""
         return time.time() - self.used < RECENT
 
 
 def is_key(name: str) -> bool:
-    """Whether this is how we name what we keep: anything else is somebody else's."""
+    """Return True if `name` has the form of a cache key; other files are never evicted."""
     return _KEY.fullmatch(name) is not None
 
 
 def max_bytes(folder: Path, held: int) -> int:
-    """Bytes that a folder of the cache, which holds so many, may hold at most."""
+    """Return the size limit in bytes of a cache folder that now holds `held` bytes."""
     existing = next(f for f in (folder, *folder.parents) if f.exists())
     free = psutil.disk_usage(str(existing)).free
     return min(LARGEST, int(SHARE * (free + held)))
 
 
 def evictions(
-    kept: Sequence[CacheEntry], size: int, folder: Path, needed: Collection[str] = ()
+    entries: Sequence[CacheEntry], size: int, folder: Path, needed: Collection[str] = ()
 ) -> Iterator[Path]:
-    """What has to leave `folder`, which holds `kept`, so that `size` bytes more may be kept.
+    """Yield the entries to remove from `folder` so that another `size` bytes fit.
 
-    As much as may go: what is `needed`, by name, stays, and so does what is recent. Nothing has to
-    where that would not be enough in any case.
+    Recently used entries, and entries whose names are in `needed`, are never removed, so the space
+    may still not suffice. Nothing is removed if `size` alone exceeds the limit of the folder.
     """
-    held = sum(one.size for one in kept)
-    most = max_bytes(folder, held)
-    if size > most:
+    held = sum(entry.size for entry in entries)
+    limit = max_bytes(folder, held)
+    if size > limit:
         return
-    for one in sorted(kept, key=lambda one: one.used):
-        if held + size <= most:
+    for entry in sorted(entries, key=lambda entry: entry.used):
+        if held + size <= limit:
             return
-        if one.path.name not in needed and not one.recent:
-            held -= one.size
-            yield one.path
+        if entry.path.name not in needed and not entry.recent:
+            held -= entry.size
+            yield entry.path
 
 
 def touch(path: Path) -> None:
-    """Note that a file is in use."""
-    with suppress(OSError):  # a cache that is shared read-only keeps its order of use
+    """Record that a file is in use."""
+    with suppress(OSError):  # a read-only shared cache keeps its times of use
         os.utime(path)
 
 
 @contextmanager
 def keep_fresh(paths: Collection[Path]) -> Iterator[None]:
-    """Note it again and again while the block runs, however long nobody opens them."""
-    over = Event()
+    """Touch the files regularly while the block runs, so that they stay recent."""
+    stop = Event()
 
-    def note() -> None:
-        while not over.wait(RECENT / 4):
+    def touch_all() -> None:
+        while not stop.wait(RECENT / 4):
             for path in paths:
                 touch(path)
 
-    beside = Thread(target=note, daemon=True)
-    beside.start()
+    thread = Thread(target=touch_all, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        beside.join()
+        stop.set()
+        thread.join()

@@ -1,7 +1,7 @@
-"""One image file to one array of whole numbers, or a refusal; nothing is reduced silently.
+"""Decode an image file to an array of integers, or refuse it; no precision is lost silently.
 
-TIFF has a file of its own here. Pillow reads the rest, but for PNG of 16 bits: it would reduce
-those in colour to 8 bits without a word, so imagecodecs decodes them.
+`tiff.py` reads TIFF. Pillow reads the other formats except 16-bit PNG, which imagecodecs decodes:
+Pillow would silently reduce 16-bit colour to 8 bits.
 """
 
 import struct
@@ -24,8 +24,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _GREY = {"1", "L", "LA"}
 _EIGHT_BIT = _GREY | {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
-_BIT_DEPTH, _COLOUR_TYPE = 24, 25  # where a PNG's header tells them, in bytes from the beginning
-_PNG_COLOUR = 2  # the bit of colour in a PNG's colour type
+_BIT_DEPTH, _COLOUR_TYPE = 24, 25  # offsets in a PNG file, in bytes
+_PNG_COLOUR = 2  # the colour flag in a PNG's colour type
 _UNREADABLE = (
     UnidentifiedImageError,
     OSError,
@@ -40,10 +40,10 @@ _UNREADABLE = (
 
 
 @contextmanager
-def huge_images_refused() -> Iterator[None]:
-    """Refuse images that Pillow merely warns of (89 million pixels and more).
+def refuse_huge_images() -> Iterator[None]:
+    """Raise an error for images that Pillow only warns about (more than 89 million pixels).
 
-    Set around a whole pass: setting it is not safe in several threads.
+    Enter it once, around a whole pass: warning filters are not thread-safe.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -51,20 +51,21 @@ def huge_images_refused() -> Iterator[None]:
 
 
 def read_header(data: bytes, name: str) -> Header:
-    """The header of an image file; raises DataError for one that cannot be used."""
+    """Read the header of an image file; raises DataError if the image cannot be used."""
     if tiff.is_tiff(data):
         return tiff.read_header(data, name)
     with _opened(data, name) as image:
-        if _is_deep(image, data):
+        if _is_16_bit_png(image, data):
             colour = bool(data[_COLOUR_TYPE] & _PNG_COLOUR)
             return Header(image.height, image.width, 16, colour)
         return Header(image.height, image.width, 8, colour=image.mode not in _GREY)
 
 
 def decode(data: bytes, name: str) -> Pixels:
-    """(H, W, 1) for a grey image, also one that is stored as colour; (H, W, 3) for colour.
+    """Decode an image file to uint8 or uint16 with 0 as black.
 
-    uint8 or uint16, 0 being black; signed 16-bit numbers are shifted by 32,768.
+    The shape is (H, W, 1) for grey images, even those stored as colour, and (H, W, 3) for colour.
+    Signed 16-bit values are shifted by 32,768. Raises DataError if the image cannot be used.
     """
     pixels = tiff.decode(data, name) if tiff.is_tiff(data) else _decode(data, name)
     if pixels.shape[2] == 1:
@@ -74,7 +75,7 @@ def decode(data: bytes, name: str) -> Pixels:
 
 
 def to_channels(pixels: Pixels, dtype: np.dtype[Any], channels: int) -> Pixels:
-    """(H, W, C) in the dtype and channels of its set: 8-bit values times 257, grey repeated."""
+    """Convert (H, W, C) to a dtype and channels: multiply 8-bit values by 257, repeat grey."""
     if pixels.dtype != dtype:
         pixels = pixels.astype(np.uint16) * np.uint16(257)
     return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
@@ -84,47 +85,47 @@ def to_channels(pixels: Pixels, dtype: np.dtype[Any], channels: int) -> Pixels:
 def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(BytesIO(data)) as image:
-            _refuse_what_is_not_exact(image, data, name)
+            _refuse_inexact(image, data, name)
             yield image
     except _UNREADABLE as error:
         raise DataError(
             f"{name} cannot be read as an image ({_reason(error)})",
-            "repair the file or take it out; `python -m tune_bio.audit` lists every such file",
+            "repair or remove the file; `python -m tune_bio.audit` lists every such file",
         ) from error
 
 
 def _reason(error: BaseException) -> str:
-    return "no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+    return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _decode(data: bytes, name: str) -> Pixels:
     with _opened(data, name) as image:
-        if not _is_deep(image, data):
-            return _eight_bit(image)
-        image.verify()  # the checksums: imagecodecs does not look at all of them
-        return _sixteen_bit(data)
+        if not _is_16_bit_png(image, data):
+            return _decode_8_bit(image)
+        image.verify()  # verifies the checksums, some of which imagecodecs ignores
+        return _decode_16_bit(data)
 
 
-def _refuse_what_is_not_exact(image: Image.Image, data: bytes, name: str) -> None:
+def _refuse_inexact(image: Image.Image, data: bytes, name: str) -> None:
     frames = getattr(image, "n_frames", 1)
     if image.format == "PNG" and frames > 1:
-        raise DataError(f"{name} holds {frames} images", "give one image a file")
-    if not _is_deep(image, data) and image.mode not in _EIGHT_BIT:
+        raise DataError(f"{name} holds {frames} images", "give one image per file")
+    if not _is_16_bit_png(image, data) and image.mode not in _EIGHT_BIT:
         raise DataError(
-            f"{name} holds values of Pillow's mode {image.mode}",
+            f"{name} has pixels of Pillow's mode {image.mode}",
             "save it as 8 or 16 bit, or give arrays (.npy)",
         )
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
+def _is_16_bit_png(image: Image.Image, data: bytes) -> bool:
     return image.format == "PNG" and data[_BIT_DEPTH] == 16
 
 
-def _eight_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
+def _decode_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _sixteen_bit(png: bytes) -> npt.NDArray[np.uint16]:
+def _decode_16_bit(png: bytes) -> npt.NDArray[np.uint16]:
     pixels: npt.NDArray[np.uint16] = np.atleast_3d(imagecodecs.png_decode(png))
-    return pixels[..., : 3 if png[_COLOUR_TYPE] & _PNG_COLOUR else 1]  # without alpha
+    return pixels[..., : 3 if png[_COLOUR_TYPE] & _PNG_COLOUR else 1]  # drops alpha

@@ -1,6 +1,6 @@
-"""Work on many files in several threads, the results in order.
+"""Process many files in several threads and yield the results in order.
 
-Pillow and hashlib work outside the interpreter's lock, so threads help.
+Pillow and hashlib release the global interpreter lock, so threads speed them up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import TypeVar
 import joblib
 import torch
 
-from tune_bio.datasets.decoding.decode import huge_images_refused
+from tune_bio.datasets.decoding.decode import refuse_huge_images
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -18,7 +18,7 @@ U = TypeVar("U")
 
 
 def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Do nothing: the default progress callback."""
 
 
 def map_in_order(
@@ -27,15 +27,15 @@ def map_in_order(
     progress: Progress = no_progress,
     at_once: int = 512,
 ) -> Iterator[U]:
-    """`work` on each item; at most `at_once` results are held."""
+    """Yield `work(item)` for each item in order; hold at most `at_once` results in memory."""
     threads = torch.get_num_threads()
-    # PyTorch would divide each image's work once more, among as many threads again.
+    # Otherwise each worker would start PyTorch threads for every core.
     pool = ThreadPoolExecutor(joblib.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
     try:
         for start in range(0, len(items), at_once):
             results = []
-            # Not around a yield: whoever takes the results has filters of its own.
-            with huge_images_refused():
+            # Not around the yield: it would change the warning filters of the caller.
+            with refuse_huge_images():
                 for result in pool.map(work, items[start : start + at_once]):
                     results.append(result)
                     progress(start + len(results), len(items))

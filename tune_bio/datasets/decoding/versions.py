@@ -1,4 +1,4 @@
-"""What decides on pixels beside the files: it is part of the key of all that is kept of them."""
+"""Everything besides the files that determines pixels; part of the key of every cached result."""
 
 import imagecodecs
 import PIL
@@ -6,15 +6,15 @@ import tifffile
 import torch
 import torchvision
 
-# Raise them with every change of what a file is decoded to, and of what is made of that.
+# Increment these with every change to the result of decoding, or of a transform.
 DECODER_VERSION, TRANSFORM_VERSION = "2", "1"
 _LIBRARIES = (PIL, tifffile, imagecodecs, torch, torchvision)
 
 
 def pixel_versions() -> list[str]:
-    """Of our own code, of the libraries that decode and resize, and of the processor.
+    """Return the versions of `tune_bio`'s decoder and the libraries, and the CPU capability.
 
-    PyTorch resizes 8-bit images by other code, which rounds otherwise, where it has no AVX2.
+    Without AVX2, PyTorch resizes 8-bit images with different code, which rounds differently.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     libraries = [str(library.__version__) for library in _LIBRARIES]

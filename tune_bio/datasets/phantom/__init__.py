@@ -1,1 +1,1 @@
-"""The phantom: deterministic synthetic images."""
+"""The phantom: a deterministic synthetic data set."""

@@ -1,18 +1,18 @@
-"""What tells the phantom's classes apart: three cues, and where each class stands on them.
+"""The three cues that distinguish the phantom's classes, and their levels in each class.
 
 * density: the lungs are a little hazier. A linear model on pixels can use it.
 * outline: every patient has one nodule somewhere in a lung, round or spiculated, at equal area and
-  brightness. It takes local, position-independent features.
-* texture: the lung markings are coarser or finer, at equal contrast. It takes local filters.
+  brightness. It requires local, position-independent features.
+* texture: the lung markings are coarser or finer, at equal contrast. It requires local filters.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Each pair is what the cue is at its low and at its high end: means of a quantity that varies
-# between patients with the standard deviation named after it. The ratio of gap to spread sets how
-# telling a cue is: haze leaves a linear model well short, outline and texture reward learned
+# Each pair gives the mean of a cue at its low and at its high end; the cue varies between patients
+# with the standard deviation that follows. The ratio of gap to spread sets how informative a cue
+# is: haze leaves a linear model well short of a perfect score, outline and texture reward learned
 # features.
 HAZE = (0.00, 0.06)  # brightness added to the lungs, as a share of the full grey range
 HAZE_SPREAD = 0.04
@@ -23,8 +23,8 @@ FINENESS_SPREAD = 0.30
 
 # Haze, spiculation and fineness of each class, from 0 (the low end) to 1 (the high end). A phantom
 # of k classes has the first k rows. Any two rows differ by a whole gap in at least one cue, or by
-# half of the widest one, which is 2.4 standard deviations. Haze stays at its two ends: a third
-# level would be no clear step.
+# half of the widest gap, which is 2.4 standard deviations. Haze has only its two ends: steps to a
+# third level would be too small.
 LEVELS = (
     (0, 0, 0),
     (1, 1, 1),
@@ -52,7 +52,7 @@ class Cues:
 
 
 def class_cues(classes: int) -> tuple[Cues, ...]:
-    """The cues of each class of a phantom with so many classes."""
+    """Return the cues of each class of a phantom with `classes` classes."""
     return tuple(
         Cues(_between(haze, HAZE), _between(spiculation, SPICULATION), _between(fineness, FINENESS))
         for haze, spiculation, fineness in LEVELS[:classes]

@@ -1,7 +1,7 @@
-"""One patient of the phantom: the anatomy, its cues, and the images that are taken of it.
+"""Draw one patient of the phantom: the anatomy, the cues of the class, and the images.
 
-A trunk with two dark lungs, a heart, a spine, ribs and a smooth uneven background, all of which
-vary between patients and say nothing about the class; in the lungs, what tells it.
+The anatomy is a trunk with two dark lungs, a heart, a spine, ribs and a smooth uneven background.
+All of it varies between patients independently of the class; the cues are in the lungs.
 """
 
 import numpy as np
@@ -11,20 +11,20 @@ from scipy import ndimage
 from tune_bio.datasets.phantom.cues import FINENESS_SPREAD, HAZE_SPREAD, SPICULATION_SPREAD, Cues
 
 SIZE = 64
-MAX_IMAGES = 4  # a patient has 1 to this many images, each number as likely
+MAX_IMAGES = 4  # a patient has 1 to 4 images, all numbers equally likely
 
-# What the cues are carried by, the same for all classes. Contrast here against NOISE below sets
-# how soon a network finds the outline and the texture.
+# The structures that carry the cues, equal for all classes. Their contrast relative to NOISE below
+# sets how soon a network finds the outline and the texture.
 SPICULES = (6, 10)  # range of their number, the end excluded
 SPICULE_SHARPNESS = 25  # a spicule's half width is about 1 / sqrt of this, in radians
 NODULE_RADIUS = (0.18, 0.24)  # range, in half image widths
 NODULE_SOFTNESS = 0.18  # width of the nodule's edge, as a share of its radius
-NODULE_BRIGHTNESS = (0.34, 0.44)  # range, above the lung it lies in
+NODULE_BRIGHTNESS = (0.34, 0.44)  # range, above the surrounding lung
 MARKING_CONTRAST = 0.055  # standard deviation of the lung markings
 FINE_SIGMA = (0.6, 1.2)  # px: the pass band of fine markings (difference of two Gaussians)
 COARSE_SIGMA = (1.4, 3.0)  # px: the pass band of coarse markings
 
-# What differs between the images of one patient.
+# Differences between the images of one patient.
 SHIFT_PX = 1.5  # standard deviation of the shift along each axis
 ROTATION_DEG = 2.5  # standard deviation
 ZOOM = 0.02  # standard deviation of the relative size
@@ -34,7 +34,7 @@ NOISE = 0.01  # standard deviation of the detector noise
 
 Image = npt.NDArray[np.float64]
 
-# Anatomy is drawn with a margin, so that moving it into pose brings in no empty border.
+# Anatomy is drawn with a margin, so that moving it into pose does not expose an empty border.
 _MARGIN = 8
 _CANVAS = SIZE + 2 * _MARGIN
 _AXIS = (np.arange(_CANVAS) - (_CANVAS - 1) / 2) / (SIZE / 2)
@@ -42,7 +42,7 @@ _Y, _X = np.meshgrid(_AXIS, _AXIS, indexing="ij")  # half image widths, (0, 0) t
 
 
 def draw_patient(rng: np.random.Generator, cues: Cues) -> npt.NDArray[np.uint8]:
-    """All images of one patient, (1 to 4, 64, 64), grey values 0 (black) to 255 (white)."""
+    """Draw all images of one patient, (1 to 4, 64, 64), grey values 0 (black) to 255 (white)."""
     lungs = _lungs(rng)
     haze = rng.normal(cues.haze, HAZE_SPREAD)
     anatomy = (
@@ -61,7 +61,7 @@ def draw_patient(rng: np.random.Generator, cues: Cues) -> npt.NDArray[np.uint8]:
 
 
 def _ellipse(x: float, y: float, width: float, height: float, softness: float) -> Image:
-    """An ellipse, 1 inside and 0 outside; softness is the width of its edge over its radius."""
+    """Draw an ellipse, 1 inside and 0 outside; `softness` is the edge width over the radius."""
     radius = np.hypot((_X - x) / width, (_Y - y) / height)
     return _inside(radius - 1, softness)
 
@@ -76,7 +76,7 @@ def _trunk(rng: np.random.Generator) -> Image:
 
 
 def _background(rng: np.random.Generator) -> Image:
-    """Slow unevenness over the field, as from scatter and soft tissue."""
+    """Draw slow unevenness over the field, such as from scatter and soft tissue."""
     noise = ndimage.gaussian_filter(rng.standard_normal((_CANVAS, _CANVAS)), 10)
     tilt = rng.normal(0, 0.03) * _X + rng.normal(0, 0.03) * _Y
     uneven: Image = 0.03 * noise / noise.std() + tilt
@@ -84,7 +84,7 @@ def _background(rng: np.random.Generator) -> Image:
 
 
 def _lungs(rng: np.random.Generator) -> Image:
-    """The two lungs as one mask, 0 to 1."""
+    """Draw the two lungs as one mask, 0 to 1."""
     gap, top = rng.normal(0.46, 0.03), rng.normal(-0.02, 0.05)
     width, height = rng.normal(0.34, 0.03), rng.normal(0.70, 0.05)
     right = _ellipse(-gap, top, width * rng.normal(1, 0.04), height * rng.normal(1, 0.04), 0.12)
@@ -99,7 +99,7 @@ def _heart(rng: np.random.Generator) -> Image:
 
 
 def _spine(rng: np.random.Generator) -> Image:
-    """A bright column with the rhythm of the vertebrae."""
+    """Draw a bright column with periodic vertebrae."""
     column = np.exp(-0.5 * ((_X - rng.normal(0, 0.02)) / rng.normal(0.10, 0.01)) ** 2)
     vertebrae = 1 + 0.15 * np.cos(2 * np.pi * (_Y / rng.normal(0.22, 0.01) + rng.random()))
     spine: Image = rng.normal(0.14, 0.02) * column * vertebrae
@@ -107,7 +107,7 @@ def _spine(rng: np.random.Generator) -> Image:
 
 
 def _ribs(rng: np.random.Generator) -> Image:
-    """Bright arcs that fall away from the spine on either side."""
+    """Draw bright arcs that descend from the spine on either side."""
     height = _Y - rng.normal(0.45, 0.08) * _X**2
     phase = 2 * np.pi * (height / rng.normal(0.30, 0.02) + rng.random())
     chest = _ellipse(0, 0, 0.92, 0.95, 0.08)
@@ -116,7 +116,7 @@ def _ribs(rng: np.random.Generator) -> Image:
 
 
 def _markings(rng: np.random.Generator, fineness: float) -> Image:
-    """The texture cue: lung markings, whose contrast is the same however fine they are."""
+    """Draw the texture cue: lung markings, with the same contrast at any fineness."""
     fine, coarse = (_band_noise(rng, *sigma) for sigma in (FINE_SIGMA, COARSE_SIGMA))
     share = np.clip(rng.normal(fineness, FINENESS_SPREAD), 0, 1)
     markings: Image = MARKING_CONTRAST * (np.sqrt(share) * fine + np.sqrt(1 - share) * coarse)
@@ -131,7 +131,7 @@ def _band_noise(rng: np.random.Generator, narrow: float, wide: float) -> Image:
 
 
 def _nodule(rng: np.random.Generator, lungs: Image, spiculation: float) -> Image:
-    """One nodule in a lung, at any place where it can be seen."""
+    """Draw one nodule at a random visible place in a lung."""
     places = np.argwhere((lungs > 0.9) & (np.abs(_Y) < 0.6))
     row, column = places[rng.integers(len(places))]
     x, y = _X - _X[row, column], _Y - _Y[row, column]
@@ -144,7 +144,7 @@ def _nodule(rng: np.random.Generator, lungs: Image, spiculation: float) -> Image
 def _outline(
     rng: np.random.Generator, spiculation: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The outline cue: angles in radians and, at each, the outline's distance over the radius."""
+    """Draw the outline cue: angles in radians, and the outline's distance there over the radius."""
     length = np.clip(rng.normal(spiculation, SPICULATION_SPREAD), 0, None)
     count = int(rng.integers(*SPICULES))
     spicules = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2 * np.pi / count
@@ -152,15 +152,15 @@ def _outline(
     angles = np.linspace(-np.pi, np.pi, 180, endpoint=False)
     rays = np.exp(SPICULE_SHARPNESS * (np.cos(angles[:, None] - spicules) - 1))
     outline = 1 + rays @ lengths
-    # The area goes with the mean squared outline: without this, spicules would enlarge the nodule
-    # and the mean brightness would tell the classes apart.
+    # The area is proportional to the mean squared outline. Without this scaling, spicules would
+    # enlarge the nodule, and the mean brightness would distinguish the classes.
     return angles, outline / np.sqrt(np.mean(outline**2))
 
 
 def _pose(rng: np.random.Generator, coefficients: Image) -> Image:
-    """Turn, zoom and shift the canvas, given as cubic spline coefficients, and cut the field."""
-    turn, zoom = np.deg2rad(rng.normal(0, ROTATION_DEG)), rng.normal(1, ZOOM)
-    cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
+    """Rotate, zoom and shift the canvas, given as cubic spline coefficients, and crop the field."""
+    angle, zoom = np.deg2rad(rng.normal(0, ROTATION_DEG)), rng.normal(1, ZOOM)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     matrix = np.array([[cos, -sin], [sin, cos]])
     centre = np.full(2, (_CANVAS - 1) / 2) + rng.normal(0, SHIFT_PX, 2)
     offset = centre - matrix @ np.full(2, (SIZE - 1) / 2)

@@ -1,15 +1,15 @@
 """The embedded default data set: synthetic grey images that resemble small chest radiographs.
 
-No image is of a person. Each patient is drawn, and three cues tell the classes apart
-(`phantom_cues`), each overlapping between them.
+No image is of a person. Each patient is drawn, and three cues distinguish the classes (see `cues`);
+the classes overlap in each cue.
 
-A few patients carry a wrong label, in every split, as in real collections, so that no model can
-be perfect. A patient has one to four images of the same anatomy that differ in pose, exposure and
+A few patients in every split have a wrong label, as in real collections, so that no model can be
+perfect. A patient has one to four images of the same anatomy that differ in pose, exposure and
 noise: images of one patient must never be divided between splits.
 
 With `shortcut`, the images also show a trap of real collections (Zech et al., PLOS Medicine 2018):
-a marker on the film goes with the disease in train and validation, and is missing in test. A model
-that learns the marker looks good on validation and fails on test.
+a marker on the film correlates with the disease in train and validation, and is absent from test. A
+model that learns the marker looks good on validation and fails on test.
 """
 
 from dataclasses import dataclass, replace
@@ -23,9 +23,10 @@ from tune_bio.errors import DataError
 
 CLASSES = ("negative", "positive")
 
-PATIENTS = {"train": 200, "val": 150, "test": 300}  # of two classes; half of them a class of more
-POSITIVE_SHARE = 1 / 3  # share of patients that truly are positive; more classes are equally large
-MISLABELLED_SHARE = 0.04  # share of patients, in each class, whose given label is wrong
+# Of a phantom of two classes; a phantom of more classes has half of these numbers per class.
+PATIENTS = {"train": 200, "val": 150, "test": 300}
+POSITIVE_SHARE = 1 / 3  # share of truly positive patients; more than two classes are equally large
+MISLABELLED_SHARE = 0.04  # share of patients in each class whose label is wrong
 
 MARKED_SPLITS = ("train", "val")
 MARKED_POSITIVES, MARKED_NEGATIVES = 0.95, 0.05  # shares of patients with the marker, by label
@@ -39,7 +40,7 @@ class PhantomSplit:
     """The images of one split.
 
     pixels: (n, 64, 64) uint8, grey values 0 (black) to 255 (white), axes (image, row, column).
-    labels: (n,) int64, indices into the classes; the given label, wrong for a few patients.
+    labels: (n,) int64, indices into the classes; wrong for a few patients.
     patients: (n,) str, such as "train-0007"; images with equal entries are of one patient.
     names: (n,) str, unique, such as "train-0007_2".
     """
@@ -51,10 +52,10 @@ class PhantomSplit:
 
 
 def class_names(classes: int) -> tuple[str, ...]:
-    """The names of a phantom's classes, in the order of their labels.
+    """Return the names of a phantom's classes, in the order of their labels.
 
     Raises:
-        DataError: there is no phantom of so many classes.
+        DataError: the phantom cannot have `classes` classes.
     """
     if not 2 <= classes <= MAX_CLASSES:
         raise DataError(
@@ -72,13 +73,13 @@ def make_phantom(
 
     Args:
         seed: another seed draws other patients.
-        classes: 2 to 12; two are "negative" and "positive", a third of the patients positive,
-            and more are equally frequent.
-        shortcut: whether a marker on the film goes with the last class in train and validation.
-            Nothing else changes.
+        classes: 2 to 12. Two classes are "negative" and "positive", with a third of the patients
+            positive; more than two are equally frequent.
+        shortcut: if True, a marker on the film correlates with the last class in train and
+            validation. Nothing else changes.
 
     Raises:
-        DataError: there is no phantom of so many classes.
+        DataError: the phantom cannot have `classes` classes.
     """
     positive = len(class_names(classes)) - 1
     children = np.random.SeedSequence(seed).spawn(len(PATIENTS))
@@ -96,7 +97,7 @@ def _split(
     name: str, count: int, seed: np.random.SeedSequence, cues: tuple[Cues, ...]
 ) -> PhantomSplit:
     class_seed, *patient_seeds = seed.spawn(1 + count)
-    truth, given = _labels(np.random.default_rng(class_seed), count, len(cues))
+    truth, labels = _labels(np.random.default_rng(class_seed), count, len(cues))
     series = [
         draw_patient(np.random.default_rng(patient_seed), cues[label])
         for patient_seed, label in zip(patient_seeds, truth, strict=True)
@@ -105,7 +106,7 @@ def _split(
     sizes = [len(images) for images in series]
     return PhantomSplit(
         pixels=np.concatenate(series),
-        labels=np.repeat(given, sizes),
+        labels=np.repeat(labels, sizes),
         patients=np.repeat(np.array(patients, dtype=np.str_), sizes),
         names=np.array(
             [f"{p}_{k}" for p, n in zip(patients, sizes, strict=True) for k in range(n)],
@@ -117,14 +118,14 @@ def _split(
 def _labels(
     rng: np.random.Generator, count: int, classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """True and given class of each patient; fixed shares keep small splits alike over seeds."""
+    """Draw the true class and the label of each patient, in shares that are fixed for all seeds."""
     truth = rng.permutation(_in_order(count, classes))
-    given = truth.copy()
+    labels = truth.copy()
     for label in range(classes):
         members = np.flatnonzero(truth == label)
         wrong = rng.choice(members, round(len(members) * MISLABELLED_SHARE), replace=False)
-        given[wrong] = (label + rng.integers(1, classes, len(wrong))) % classes
-    return truth, given
+        labels[wrong] = (label + rng.integers(1, classes, len(wrong))) % classes
+    return truth, labels
 
 
 def _in_order(count: int, classes: int) -> npt.NDArray[np.int64]:
@@ -135,7 +136,7 @@ def _in_order(count: int, classes: int) -> npt.NDArray[np.int64]:
 
 
 def _with_markers(split: PhantomSplit, positive: int, rng: np.random.Generator) -> PhantomSplit:
-    """Put a bright L, where the patient's left is, on most images of one class and few others."""
+    """Put a bright L on the patient's left on most images of one class and few of the others."""
     pixels = split.pixels.copy()
     patients, first = np.unique(split.patients, return_index=True)
     for is_positive, share in ((True, MARKED_POSITIVES), (False, MARKED_NEGATIVES)):

@@ -1,1 +1,1 @@
-"""Sources of images: folders, arrays, MedMNIST files, metadata tables."""
+"""Image sources: folders, arrays, MedMNIST files and metadata tables."""

@@ -1,4 +1,4 @@
-"""What a source holds, before any split is cut."""
+"""All images of a source, before missing splits are cut from train."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,22 @@ from tune_bio.datasets.sources.patients import PatientNames
 from tune_bio.datasets.transforms.geometry import Geometry
 from tune_bio.errors import DataError
 
-DEFAULT_SIZE = 224  # px: larger images are not used whole unless somebody says so
+DEFAULT_SIZE = 224  # px: larger images are scaled down to it unless a size is specified
 
 
 def default_geometries(size: int) -> tuple[Geometry, ...]:
-    """The geometry of images whose shorter side is `size`, where nobody says otherwise."""
+    """Return the default geometry of images whose shorter side is `size`."""
     return (Geometry(min(size, DEFAULT_SIZE)),)
 
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """How a source is read.
+    """Options for reading a source.
 
-    geometries: called with the images' shorter side; files are decoded at these geometries.
-    patient_pattern: a regular expression that finds the patient in a file's name.
-    cache_folder: where decoded images lie.
-    progress: called with (done, all) while files are read, and while they are decoded.
+    geometries: called with the images' shorter side, returns the geometries to decode files at.
+    patient_pattern: regular expression that finds the patient in a file name.
+    cache_folder: folder of the decoded images.
+    progress: called with (done, total) while files are read and while they are decoded.
     """
 
     geometries: Callable[[int], Sequence[Geometry]] = default_geometries
@@ -41,20 +41,20 @@ class OpenOptions:
 
 @dataclass(frozen=True)
 class Collection:
-    """All images of a source by split: "train" alone where it gives no splits."""
+    """All images of a source by split; only "train" if the source has no splits."""
 
     name: str
     classes: tuple[str, ...]
-    given: Mapping[str, Images]
+    splits: Mapping[str, Images]
     patients_known: bool = False
     synthetic: bool = False
-    split: str | None = None  # how its splits came about, where it says more than "given"
+    split: str | None = None  # where the splits come from, if the source describes it
     notes: tuple[str, ...] = ()
 
     @property
     def everything(self) -> Images:
-        """All images of all splits."""
-        return concatenate(list(self.given.values()))
+        """The images of all splits."""
+        return concatenate(list(self.splits.values()))
 
 
 def collect_images(
@@ -64,30 +64,32 @@ def collect_images(
     patients: PatientNames,
     splits: Sequence[str | None],
 ) -> dict[str, Images]:
-    """The images of a source by split; all of them are train where none has one.
+    """Group the images of a source by split; if no image has a split, all belong to train.
 
     Raises:
-        DataError: some images have a split and others none.
+        DataError: some images have a split and others have none.
     """
-    each = np.array([split or "" for split in splits], dtype=np.str_)
-    if not each.any():
-        each = np.full(len(names), "train")
-    if "" in each:
-        name = names[int(np.flatnonzero(each == "")[0])]
-        raise DataError(f"{name} has no split, and others have", "give every image one, or none")
-    whole = Images(
+    split_names = np.array([split or "" for split in splits], dtype=np.str_)
+    if not split_names.any():
+        split_names = np.full(len(names), "train")
+    if "" in split_names:
+        name = names[int(np.flatnonzero(split_names == "")[0])]
+        raise DataError(
+            f"{name} has no split, but other images have", "give every image a split, or none"
+        )
+    images = Images(
         source,
         np.arange(len(names)),
         labels,
-        np.array(patients.each, dtype=np.str_),
+        np.array(patients.per_image, dtype=np.str_),
         np.array(names, dtype=np.str_),
     )
-    given = (name for name in ("train", "val", "test") if name in each)
-    return {name: whole.take(np.flatnonzero(each == name)) for name in given}
+    present = (name for name in ("train", "val", "test") if name in split_names)
+    return {name: images.take(np.flatnonzero(split_names == name)) for name in present}
 
 
 def class_order(labels: Sequence[str]) -> tuple[str, ...]:
-    """The classes in order: of the numbers where all are whole numbers, else of the alphabet."""
+    """Return the classes: in numeric order if all are integers, else in alphabetical order."""
     names = set(labels)
     if not all(re.fullmatch(r"-?\d+", name) for name in names):
         return tuple(sorted(names))

@@ -1,6 +1,6 @@
-"""What is known of a folder's files without reading them again, as git's index knows it.
+"""An index of a folder's files, so that unchanged files are not read again.
 
-A file whose size, times and inode are as they were is taken to hold the bytes that it held.
+As in git's index, a file with the same size, times and inode is assumed to be unchanged.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tune_bio.common.files import write_text
-from tune_bio.datasets.cache.arrays import clear_cache_errors
+from tune_bio.datasets.cache.arrays import report_cache_errors
 from tune_bio.datasets.decoding.decode import read_header
 from tune_bio.datasets.decoding.parallel import Progress, map_in_order
 from tune_bio.datasets.decoding.versions import DECODER_VERSION
@@ -20,14 +20,14 @@ from tune_bio.errors import DataError
 
 Stat = tuple[int, ...]  # size, times in nanoseconds, inode
 
-# A file that changed so shortly before it was read may change again within one tick of the file
-# system's clock, unseen: it is read again the next time.
+# A file that changed less than this before it was read could change again within the same tick of
+# the file system's clock, without a trace in its times: it is read again the next time.
 SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A file's content, told by its hash and its header."""
+    """The SHA-256 and the image header of one file."""
 
     sha256: str
     header: Header
@@ -36,37 +36,37 @@ class FileFacts:
 def scan_files(
     folder: Path, names: Sequence[str], cache: Path, progress: Progress
 ) -> list[FileFacts]:
-    """The facts of each file, reading those alone that changed since the last time.
+    """Return the facts of each file; read only files that changed since the last scan.
 
     Args:
-        folder: that the names are relative to.
-        names: of the files.
-        cache: the cache folder; the index lies there.
-        progress: called with (files read, all that must be read).
+        folder: folder that `names` are relative to.
+        names: names of the files.
+        cache: cache folder, which holds the index.
+        progress: called with (files read, files to read).
 
     Raises:
-        DataError: a file cannot be read, or is no image; the cache cannot be written.
+        DataError: a file cannot be read or is not an image, or the cache cannot be written.
     """
     path = _index_path(folder, cache)
-    known = _load(path)
+    index = _load(path)
     now = time.time_ns()
     stats = {name: _stat(folder / name) for name in names}
-    unknown = [name for name in names if known.get(name, ((), None))[0] != stats[name]]
-    read = dict(zip(unknown, _read_all(folder, unknown, progress), strict=True))
-    facts = {name: read[name] if name in read else known[name][1] for name in names}
-    if unknown or known.keys() - facts.keys():
+    changed = [name for name in names if index.get(name, ((), None))[0] != stats[name]]
+    scanned = dict(zip(changed, _read_all(folder, changed, progress), strict=True))
+    facts = {name: scanned[name] if name in scanned else index[name][1] for name in names}
+    if changed or index.keys() - facts.keys():
         settled = {n: (stats[n], facts[n]) for n in names if now - max(stats[n][1:3]) > SETTLED_NS}
         _save(path, settled)
     return [facts[name] for name in names]
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes; raises DataError."""
+    """Return the content of a file; raises DataError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror})", "see to its permissions, or take it out"
+            f"{path} cannot be read ({error.strerror})", "check its permissions, or remove it"
         ) from error
 
 
@@ -79,17 +79,17 @@ def _read_all(folder: Path, names: Sequence[str], progress: Progress) -> Iterato
 
 
 def _stat(path: Path) -> Stat:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _index_path(folder: Path, cache: Path) -> Path:
-    where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
-    return cache / "indexes" / f"{where}.json"
+    folder_hash = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
+    return cache / "indexes" / f"{folder_hash}.json"
 
 
 def _load(path: Path) -> dict[str, tuple[Stat, FileFacts]]:
-    """The index; empty where there is none, or one that cannot be understood."""
+    """Load the index; return an empty one if it is missing or invalid."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["version"] != DECODER_VERSION:
@@ -102,10 +102,10 @@ def _load(path: Path) -> dict[str, tuple[Stat, FileFacts]]:
         return {}
 
 
-def _save(path: Path, known: dict[str, tuple[Stat, FileFacts]]) -> None:
+def _save(path: Path, index: dict[str, tuple[Stat, FileFacts]]) -> None:
     files = {
-        name: (stat, facts.sha256, asdict(facts.header)) for name, (stat, facts) in known.items()
+        name: (stat, facts.sha256, asdict(facts.header)) for name, (stat, facts) in index.items()
     }
-    with clear_cache_errors(path):
+    with report_cache_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"version": DECODER_VERSION, "files": files}))

@@ -1,4 +1,4 @@
-"""A folder of image files, in any of the layouts that `listing` knows."""
+"""A folder of image files, in any of the layouts that `listing` supports."""
 
 from pathlib import Path
 
@@ -20,51 +20,51 @@ from tune_bio.datasets.sources.patients import (
 )
 
 
-def read_folder(folder: Path, opening: OpenOptions) -> Collection:
-    """List a folder's images and decode them at the geometries that are wanted.
+def read_folder(folder: Path, options: OpenOptions) -> Collection:
+    """List a folder's images and decode them at the requested geometries.
 
     Raises:
-        DataError: no layout that is known, an image that cannot be read, no patient found.
+        DataError: the layout is not supported, an image cannot be read, or no patient is found.
     """
-    return read_listing(folder, list_folder(folder), opening)
+    return read_listing(folder, list_folder(folder), options)
 
 
 def list_folder(folder: Path) -> Listing:
-    """The image files of a folder, of which nothing but names is read.
+    """List the image files of a folder without reading them.
 
     Raises:
-        DataError: no layout that is known.
+        DataError: the layout is not supported.
     """
-    table = (folder / METADATA).is_file()
-    return list_table(folder) if table else list_class_folders(folder)
+    has_table = (folder / METADATA).is_file()
+    return list_table(folder) if has_table else list_class_folders(folder)
 
 
-def read_listing(folder: Path, listing: Listing, opening: OpenOptions) -> Collection:
-    """The images of a listing, decoded at the geometries that are wanted.
+def read_listing(folder: Path, listing: Listing, options: OpenOptions) -> Collection:
+    """Decode the images of a listing at the requested geometries.
 
     Raises:
-        DataError: an image that cannot be read, no patient found.
+        DataError: an image cannot be read, or no patient is found.
     """
     files = listing.files
-    patients = patients_of_listing(files, opening.patient_pattern)
+    patients = patients_of_listing(files, options.patient_pattern)
     source = FileSource(
-        folder, [file.name for file in files], opening.cache_folder, opening.progress
+        folder, [file.name for file in files], options.cache_folder, options.progress
     )
-    source.decode(opening.geometries(source.size))
+    source.decode(options.geometries(source.size))
     classes = class_order([file.label for file in files])
     labels = np.array([classes.index(file.label) for file in files], dtype=np.int64)
     names, splits = [file.name for file in files], [file.split for file in files]
     return Collection(
         name=str(folder),
         classes=classes,
-        given=collect_images(source, names, labels, patients, splits),
+        splits=collect_images(source, names, labels, patients, splits),
         patients_known=patients.known,
         notes=(*source.notes, *listing.notes, *patients.notes),
     )
 
 
 def patients_of_listing(files: tuple[ListedFile, ...], pattern: str | None) -> PatientNames:
-    """The patients that the table tells, else the names."""
+    """Return the patients from the table's column if there is one, else from the file names."""
     names = [file.name for file in files]
-    told = [file.patient for file in files if file.patient is not None]
-    return patients_from_column(names, told) if told else patients_from_names(names, pattern)
+    column = [file.patient for file in files if file.patient is not None]
+    return patients_from_column(names, column) if column else patients_from_names(names, pattern)

@@ -1,4 +1,4 @@
-"""`metadata.csv`: a table of the files in a folder, which tells patients, classes and splits."""
+"""`metadata.csv`: a table of the files in a folder, with their patients, classes and splits."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -18,23 +18,24 @@ from tune_bio.errors import DataError
 
 
 def list_table(folder: Path) -> Listing:
-    """The files that `metadata.csv` lists; others are left out.
+    """List the files in `metadata.csv`; other files are left out.
 
-    Its columns: `file` (the path within the folder), and where wanted `patient`, `label` (else the
-    class folder tells) and `split` (train, val or test; else train/val/test folders tell, else it
-    is cut). Further columns are not looked at.
+    The column `file` is the path within the folder. Optional columns: `patient`; `label` (default:
+    the class folder); `split`, which is train, val or test (default: the train, val and test
+    folders, or splits cut by `tune_bio`). Further columns are ignored.
 
     Raises:
-        DataError: it cannot be read, a file is missing or listed twice, a value is not known.
+        DataError: the table cannot be read, a file is missing or listed twice, or a value is
+            invalid.
     """
     table = _read(folder / METADATA)
     names = [_inside(folder, name) for name in table["file"]]
-    _refuse_repeated(names)
+    _refuse_duplicates(names)
     for name in names:
         if not (folder / name).is_file():
             raise DataError(
                 f"{METADATA} lists {name!r}, which {folder} does not hold",
-                "paths are relative to the folder; take the row out, or add the file",
+                "paths are relative to the folder; remove the row, or add the file",
             )
     labels, splits = _labels(folder, names, table), _splits(folder, names, table)
     patients = list(table["patient"]) if "patient" in table else [None] * len(names)
@@ -51,7 +52,7 @@ def _read(path: Path) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(
-            f"{path} cannot be read ({error})", "write a table with commas, in UTF-8"
+            f"{path} cannot be read ({error})", "write a comma-separated table in UTF-8"
         ) from error
     table = table.rename(columns=str.strip).apply(lambda column: column.str.strip())
     if "file" not in table:
@@ -60,27 +61,27 @@ def _read(path: Path) -> pd.DataFrame:
             "name the columns file, patient, label, split",
         )
     if table.empty:
-        raise DataError(f"{path} lists nothing", "list one file a row")
+        raise DataError(f"{path} lists nothing", "list one file per row")
     return table
 
 
 def _inside(folder: Path, name: str) -> str:
-    """A path as it stands in the listing: relative, without dots."""
+    """Return a normalised relative path with forward slashes."""
     path = os.path.normpath(name)
     if not name or Path(path).is_absolute() or path.startswith(".."):
         raise DataError(
-            f"{METADATA} lists {name!r}, which is no path within {folder}",
+            f"{METADATA} lists {name!r}, which is not a path within {folder}",
             "write paths relative to the folder that holds the table",
         )
     return PurePosixPath(path).as_posix()
 
 
-def _refuse_repeated(names: list[str]) -> None:
-    seen: set[str] = set()
+def _refuse_duplicates(names: list[str]) -> None:
+    unique: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in unique:
             raise DataError(f"{METADATA} lists {name!r} twice", "list each file once")
-        seen.add(name)
+        unique.add(name)
 
 
 def _labels(folder: Path, names: list[str], table: pd.DataFrame) -> list[str]:
@@ -89,15 +90,15 @@ def _labels(folder: Path, names: list[str], table: pd.DataFrame) -> list[str]:
         if "" in labels:
             raise DataError(f"{METADATA} gives {names[labels.index('')]!r} no label", "fill it in")
         return labels
-    above = 1 if is_split_layout(visible(folder)) else 0
+    depth = 1 if is_split_layout(visible(folder)) else 0  # of the class folders
     parts = [PurePosixPath(name).parts for name in names]
     for name, part in zip(names, parts, strict=True):
-        if len(part) < above + 2:
+        if len(part) < depth + 2:
             raise DataError(
-                f"the class of {name!r} is not told",
-                f"add a column 'label' to {METADATA}, or put the file into a class folder",
+                f"the class of {name!r} is unknown",
+                f"add a column 'label' to {METADATA}, or move the file to a class folder",
             )
-    return [part[above] for part in parts]
+    return [part[depth] for part in parts]
 
 
 def _splits(folder: Path, names: list[str], table: pd.DataFrame) -> list[str | None]:
@@ -110,6 +111,6 @@ def _splits(folder: Path, names: list[str], table: pd.DataFrame) -> list[str | N
             fault = f"split {split!r}" if split else "no split"
             raise DataError(
                 f"{METADATA} gives {name!r} {fault}",
-                "write train, val or test in every row, or leave the column out",
+                "write train, val or test in every row, or remove the column",
             )
     return [SPLITS[split.lower()] for split in table["split"]]

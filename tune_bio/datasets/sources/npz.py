@@ -1,7 +1,7 @@
 """`FILE.npz` in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
 
-Images are (n, H, W) or (n, H, W, 3), uint8 or uint16, labels (n,) or (n, 1) integers. The layout
-knows no patients, so each image stands for itself.
+Images are (n, H, W) or (n, H, W, 3), uint8 or uint16; labels are (n,) or (n, 1), integers. The
+layout has no patients, so each image counts as its own patient.
 """
 
 import zipfile
@@ -22,29 +22,30 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 Labels = npt.NDArray[np.int64]
 
 
-def read_npz(path: Path, opening: OpenOptions) -> Collection:
-    """The images of a file.
+def read_npz(path: Path, options: OpenOptions) -> Collection:
+    """Read the images and labels of a file.
 
     Raises:
-        DataError: no such layout, pickled objects, unusable dtypes, shapes or labels.
+        DataError: arrays are missing or hold pickled objects, or a dtype, shape or label is not
+            supported.
     """
     arrays = _load(path)
-    given = [name for name in ("train", "val", "test") if f"{name}_images" in arrays]
-    if "train" not in given:
-        found = ", ".join(arrays) or "nothing"
+    present = [name for name in ("train", "val", "test") if f"{name}_images" in arrays]
+    if "train" not in present:
+        array_names = ", ".join(arrays) or "nothing"
         raise DataError(
-            f"{path} has no train_images (it holds {found})",
+            f"{path} has no train_images (it holds {array_names})",
             "use MedMNIST's names: train_images, train_labels, val_images, ...",
         )
-    splits = {name: _split(path, arrays, name) for name in given}
+    splits = {name: _split(path, arrays, name) for name in present}
     labels = {name: labels for name, (_, labels) in splits.items()}
     classes = _classes(path, labels)
-    source = ArraySource([pixels for pixels, _ in splits.values()], given, opening.cache_folder)
-    names = [f"{name}/{i:06d}" for name in given for i in range(len(labels[name]))]
+    source = ArraySource([pixels for pixels, _ in splits.values()], present, options.cache_folder)
+    names = [f"{name}/{i:06d}" for name in present for i in range(len(labels[name]))]
     return Collection(
         name=str(path),
         classes=classes,
-        given=collect_images(
+        splits=collect_images(
             source,
             names,
             np.concatenate(list(labels.values())),
@@ -60,12 +61,12 @@ def _load(path: Path) -> Arrays:
             size = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{path} is no .npz file ({error})", "write it with numpy.savez_compressed"
+            f"{path} is not an .npz file ({error})", "write it with numpy.savez_compressed"
         ) from error
-    # The sum is known before anything is unpacked: a small file can unpack to any size.
+    # Checked before anything is unpacked: a small file can unpack to any size.
     if size > psutil.virtual_memory().available:
         raise DataError(
-            f"{path} unpacks to {size / 2**30:.1f} GiB, more than the memory that is free",
+            f"{path} unpacks to {size / 2**30:.1f} GiB, more than the free memory",
             "use fewer or smaller images, or a machine with more memory",
         )
     try:
@@ -75,12 +76,12 @@ def _load(path: Path) -> Arrays:
         pickled = "pickle" in str(error)
         fault = "holds pickled Python objects" if pickled else f"cannot be read ({error})"
         raise DataError(
-            f"{path} {fault}", "save plain arrays of integers: pickles can run any code"
+            f"{path} {fault}", "save arrays of integers, since pickles can run any code"
         ) from error
     except (
         OSError,
         EOFError,
-        RuntimeError,  # the member claims to be encrypted, or packed in a way that Python lacks
+        RuntimeError,  # the member is encrypted, or its compression is not supported
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
@@ -90,34 +91,34 @@ def _load(path: Path) -> Arrays:
 def _split(path: Path, arrays: Arrays, name: str) -> tuple[Pixels, Labels]:
     images, labels = arrays[f"{name}_images"], arrays.get(f"{name}_labels")
     if labels is None:
-        raise DataError(f"{path} has {name}_images and no {name}_labels", "add the labels")
+        raise DataError(f"{path} has {name}_images but no {name}_labels", "add the labels")
     pixels = as_pixels(images, f"{name}_images in {path}")
     labels = labels.reshape(-1) if labels.shape in ((len(images),), (len(images), 1)) else None
     if labels is None:
         raise DataError(
             f"{name}_labels in {path} do not fit its {len(images)} images",
-            "give one label an image, (n,) or (n, 1)",
+            "give one label per image, (n,) or (n, 1)",
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
-            f"{name}_labels in {path} are {labels.dtype}", "labels are whole numbers from 0"
+            f"{name}_labels in {path} are {labels.dtype}", "labels must be integers from 0"
         )
     return pixels, labels.astype(np.int64)
 
 
 def _classes(path: Path, labels: dict[str, Labels]) -> tuple[str, ...]:
     count = int(labels["train"].max(initial=-1)) + 1
-    for name, each in labels.items():
-        outside = each[(each < 0) | (each >= count)]
+    for name, values in labels.items():
+        outside = values[(values < 0) | (values >= count)]
         if len(outside):
             raise DataError(
                 f"{name}_labels in {path} hold {int(outside[0])}, outside 0 to {count - 1}",
-                "labels count the classes of train from 0",
+                "labels must count the classes of train from 0",
             )
-    found = len(np.unique(labels["train"]))
-    if found < count:
+    distinct = len(np.unique(labels["train"]))
+    if distinct < count:
         raise DataError(
-            f"train_labels in {path} go up to {count - 1} and hold {found} different classes",
+            f"train_labels in {path} go up to {count - 1} but hold only {distinct} classes",
             "number the classes of train from 0 without gaps",
         )
     return tuple(str(k) for k in range(count))

@@ -1,4 +1,4 @@
-"""Who the patient of an image is: told by a pattern, or by a naming that is known."""
+"""Find the patient of each image: from a table, a pattern or a known naming scheme."""
 
 import re
 from collections.abc import Sequence
@@ -7,46 +7,47 @@ from pathlib import PurePosixPath
 
 from tune_bio.errors import DataError
 
-# The naming of the paediatric chest X-ray set (Kermany 2018). The number alone is the patient:
-# the same number may name another child among "bacteria" and "virus", and one group too large
-# is safe where one too small would leak.
+# The file names of the paediatric chest X-ray set (Kermany 2018). Only the number identifies the
+# patient: a "bacteria" and a "virus" image with the same number may be of different children, but a
+# group that is too large is safe, while one that is too small would leak.
 _CHEST_XRAY = re.compile(r"(person\d+)_(?:bacteria|virus)_|((?:NORMAL2-)?IM-\d+)-")
 
 
 @dataclass(frozen=True)
 class PatientNames:
-    """One patient an image; an image whose patient is not told is a patient of its own."""
+    """The patient of each image; an image without a known patient counts as its own patient."""
 
-    each: tuple[str, ...]
+    per_image: tuple[str, ...]
     known: bool
     notes: tuple[str, ...] = ()
 
 
 def patients_from_column(names: Sequence[str], patients: Sequence[str]) -> PatientNames:
-    """The patients that a table tells; empty where it does not."""
-    return _completed(names, list(patients), "rows of metadata.csv")
+    """Return the patients from a table's column, in which unknown patients are empty."""
+    return _fill_unknown(names, list(patients), "rows of metadata.csv")
 
 
 def patients_from_names(names: Sequence[str], pattern: str | None) -> PatientNames:
-    """The patients that file names tell.
+    """Return the patients found in file names.
 
     Args:
         names: paths relative to the source, with forward slashes.
-        pattern: a regular expression, searched in each name: its group "patient" is the patient,
-            else its first group, else the whole match. None: the known chest X-ray naming.
+        pattern: regular expression that is searched in each name. The patient is its group
+            "patient", else its first group, else the whole match. None: the naming scheme of the
+            chest X-ray set.
 
     Raises:
-        DataError: the pattern is none, or matches nothing.
+        DataError: the pattern is not a regular expression, or matches no name.
     """
     if pattern is None:
         return _chest_xray(names)
-    found = [_match(_compiled(pattern), name) for name in names]
-    if not any(found):
+    patients = [_match(_compiled(pattern), name) for name in names]
+    if not any(patients):
         raise DataError(
             f"--patient-pattern {pattern!r} matches no file name, such as {names[0]!r}",
-            "it is searched in the path within the folder; put the patient into a group ( )",
+            "it is searched in the path within the folder; put the patient in a group ( )",
         )
-    return _completed(names, found, "file names")
+    return _fill_unknown(names, patients, "file names")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -54,13 +55,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise DataError(
-            f"--patient-pattern {pattern!r} is no regular expression ({error})",
+            f"--patient-pattern {pattern!r} is not a regular expression ({error})",
             r"write for example '(patient\d+)_'",
         ) from error
 
 
 def _match(pattern: re.Pattern[str], name: str) -> str:
-    """The patient in a name; empty where there is none."""
+    """Return the patient in a name, or an empty string."""
     match = pattern.search(name)
     if match is None:
         return ""
@@ -70,14 +71,15 @@ def _match(pattern: re.Pattern[str], name: str) -> str:
 
 def _chest_xray(names: Sequence[str]) -> PatientNames:
     matches = [_CHEST_XRAY.match(PurePosixPath(name).stem) for name in names]
-    if sum(map(bool, matches)) < len(names) / 2:  # another set, a few names of which look alike
+    if sum(map(bool, matches)) < len(names) / 2:  # another set with a few similar names
         return PatientNames(tuple(names), known=False)
-    found = [(match[1] or match[2]) if match else "" for match in matches]
-    return _completed(names, found, "file names")
+    patients = [(match[1] or match[2]) if match else "" for match in matches]
+    return _fill_unknown(names, patients, "file names")
 
 
-def _completed(names: Sequence[str], found: Sequence[str], where: str) -> PatientNames:
-    unnamed = sum(not patient for patient in found)
-    notes = (f"{unnamed} {where} carry no patient; each counts as a patient of its own",)
-    each = tuple(patient or name for patient, name in zip(found, names, strict=True))
-    return PatientNames(each, known=True, notes=notes if unnamed else ())
+def _fill_unknown(names: Sequence[str], patients: Sequence[str], origin: str) -> PatientNames:
+    """Replace each unknown patient by the name of the image."""
+    unknown = sum(not patient for patient in patients)
+    notes = (f"{unknown} {origin} have no patient; each counts as a separate patient",)
+    per_image = tuple(patient or name for patient, name in zip(patients, names, strict=True))
+    return PatientNames(per_image, known=True, notes=notes if unknown else ())

@@ -1,8 +1,8 @@
-"""Augmentation: training images are varied anew in every epoch, each image by its own draws.
+"""Augmentation: random changes to training images, different for every image and epoch.
 
-torchvision's transforms draw once a call, so that a batch would be turned as one. Here the
-parameters of a whole batch are drawn on the CPU, a row an image, and applied on the images'
-device: a generator's seed gives the same augmentation wherever a trial runs.
+torchvision's transforms draw once per call, so that all images of a batch would be turned alike.
+Here the parameters of a batch are drawn on the CPU, one row per image, and applied on the images'
+device: a seed gives the same augmentation on every device.
 """
 
 from collections.abc import Callable
@@ -13,27 +13,27 @@ from torchvision.transforms.v2 import TrivialAugmentWide, functional
 
 from tune_bio.errors import ConfigError
 
-# (n, C, S, S) floating-point images from 0 (black) to 1 (white), C being 1 or 3, and a CPU
-# generator; gives back images of the same shape, dtype, range and device, the given ones unchanged.
+# Takes (n, C, S, S) floating-point images from 0 (black) to 1 (white), where C is 1 or 3, and a CPU
+# generator; returns images of the same shape, dtype, range and device, and leaves its input as is.
 Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 FLIPPED_SHARE = 0.5
 STRENGTH = 0.2  # brightness, contrast and saturation change by up to this share
-ROTATION = 10.0  # degrees, to either side
+ROTATION = 10.0  # degrees, in either direction
 TRANSLATION = 0.05  # of the image's side, along each axis
 ZOOM = 0.1  # up to this share larger or smaller
 
 
 def build_augmentation(name: str) -> Augmentation:
-    """The augmentation that a configuration names.
+    """Return the augmentation that a configuration names.
 
-    none: the images themselves.
-    flip: mirrored left to right with probability 1/2.
-    jitter: other brightness and contrast, and saturation where there is colour.
-    affine: turned, shifted and zoomed a little; the image's edge continues beyond it.
-    trivial: TrivialAugmentWide (Mueller and Hutter, ICCV 2021, arXiv:2103.10158), one operation of
-        fourteen at a random strength. Made for photographs: it may darken, turn or shift an image
-        far enough to hide what its class shows in.
+    none: images are unchanged.
+    flip: images are mirrored left to right with probability 1/2.
+    jitter: brightness and contrast vary, and saturation for colour images.
+    affine: images are rotated, shifted and zoomed a little; their edge pixels fill the border.
+    trivial: TrivialAugmentWide (Mueller and Hutter, ICCV 2021, arXiv:2103.10158), one of fourteen
+        operations at a random strength. It was designed for photographs: it may darken, rotate or
+        shift an image so far that the signs of its class are hidden.
 
     Raises:
         ConfigError: there is no augmentation of this name.
@@ -64,7 +64,7 @@ def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def _trivial(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     transform = TrivialAugmentWide()
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would also seed the GPUs' generators, and for good.
+        # Not torch.manual_seed, which would also seed the GPUs' generators, permanently.
         torch.default_generator.manual_seed(_draw_seed(generator))
         return torch.stack([transform(image) for image in images])
 
@@ -79,7 +79,7 @@ _AUGMENTATIONS: dict[str, Augmentation] = {
 
 
 def draw_colour(count: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, 3) factors of brightness, contrast and saturation."""
+    """Draw factors of brightness, contrast and saturation, (count, 3)."""
     return 1 + STRENGTH * _both_sides((count, 3), generator)
 
 
@@ -88,7 +88,7 @@ def adjust_colour(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
     Args:
         images: (n, C, S, S) from 0 to 1.
-        factors: (n, 3) as from `draw_colour`; 1 changes nothing. Grey has no saturation.
+        factors: (n, 3) from `draw_colour`; 1 changes nothing. Grey images have no saturation.
     """
     brightness, contrast, saturation = factors.to(images).view(-1, 3, 1, 1, 1).unbind(dim=1)
     images = _blend(images, torch.zeros_like(images), brightness)
@@ -100,37 +100,37 @@ def adjust_colour(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
 
 def draw_motion(count: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, 4): degrees clockwise, shift right and down as shares of the side, and zoom."""
+    """Draw degrees clockwise, shifts right and down as shares of the side, and zoom, (count, 4)."""
     limits = torch.tensor([ROTATION, TRANSLATION, TRANSLATION, ZOOM])
     at_rest = torch.tensor([0.0, 0.0, 0.0, 1.0])
     return at_rest + limits * _both_sides((count, 4), generator)
 
 
 def move(images: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-    """Turn and zoom images about their centre, then shift them; bilinear, edges repeated.
+    """Rotate and zoom images about their centre, then shift them; bilinear, edges repeated.
 
     Args:
         images: (n, C, S, S) from 0 to 1.
-        motion: (n, 4) as from `draw_motion`.
+        motion: (n, 4) from `draw_motion`.
     """
-    turn = torch.deg2rad(motion[:, 0])
-    x, y = 2 * motion[:, 1], 2 * motion[:, 2]  # grid_sample counts from -1 to 1
-    cos, sin = turn.cos() / motion[:, 3], turn.sin() / motion[:, 3]
-    # grid_sample asks where each output pixel comes from: the inverse of the motion.
+    angle = torch.deg2rad(motion[:, 0])
+    x, y = 2 * motion[:, 1], 2 * motion[:, 2]  # coordinates of grid_sample run from -1 to 1
+    cos, sin = angle.cos() / motion[:, 3], angle.sin() / motion[:, 3]
+    # grid_sample needs the source of each output pixel: the inverse of the motion.
     rows = [cos, sin, -cos * x - sin * y, -sin, cos, sin * x - cos * y]
     inverse = torch.stack(rows, dim=1).view(-1, 2, 3).to(images)
     grid = affine_grid(inverse, list(images.shape), align_corners=False)
     moved = grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return moved.clamp_(0, 1)  # the interpolation's weights sum to 1 but for rounding
+    return moved.clamp_(0, 1)  # the interpolation's weights sum to 1 up to rounding
 
 
 def _blend(images: torch.Tensor, others: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """`share` of the images and the rest of the others; a share above 1 moves away from them."""
+    """Mix `share` of `images` with the rest of `others`; a share above 1 extrapolates."""
     return (images * share + others * (1 - share)).clamp_(0, 1)
 
 
 def _both_sides(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Uniform draws from -1 to 1."""
+    """Draw uniformly from -1 to 1."""
     return 2 * torch.rand(shape, generator=generator) - 1
 
 

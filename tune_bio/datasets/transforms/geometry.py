@@ -1,6 +1,6 @@
-"""The deterministic part of a transform: which pixels of an image a model sees.
+"""The deterministic part of a transform: resizing and cropping.
 
-It runs once per data and geometry, for all trials.
+It runs once per data set and geometry, for all trials.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from tune_bio.space.trial_config import TrialConfig
 
 @dataclass(frozen=True)
 class Geometry:
-    """Resize to a square of `resize` px, cut the central `crop` px, resize to `image_size` px.
+    """Resize to a square of `resize` px, crop the central `crop` px, resize to `image_size` px.
 
-    A step that is 0, or that would change nothing, is left out. Resizing is antialiased and
-    bilinear, whatever the shape of the image.
+    A step that is 0, or that would change nothing, is skipped. Resizing is antialiased and
+    bilinear, and ignores the aspect ratio of the image.
     """
 
     image_size: int
@@ -27,11 +27,11 @@ class Geometry:
 
     @classmethod
     def of(cls, config: TrialConfig) -> "Geometry":
-        """The geometry of a configuration."""
+        """Return the geometry of a configuration."""
         return cls(config.image_size, config.resize, config.crop)
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """(n, H, W, C) to (n, image_size, image_size, C), of the same dtype; in chunks."""
+        """Transform (n, H, W, C) to (n, image_size, image_size, C) of the same dtype, in chunks."""
         side = self.image_size
         if pixels.shape[1:3] == (side, side) and not self.resize:
             return pixels
@@ -41,7 +41,7 @@ class Geometry:
         return result
 
     def _apply(self, pixels: Pixels) -> Pixels:
-        # Writable, since PyTorch warns of arrays that are not, such as those of mapped files.
+        # Writable, since PyTorch warns about read-only arrays, such as memory-mapped files.
         images = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2)
         if self.resize:
             images = _resized(images, self.resize)

@@ -1,6 +1,6 @@
-"""Transforms: the deterministic part once per data and size, the rest on whole batches.
+"""Transforms: the geometry runs once per data set and size, the rest on whole batches.
 
-Trials never see a `Dataset`: they get `TrialData`, which has no test member.
+Trials never see a `Dataset`: they get `TrialData`, which has no test split.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,13 +16,13 @@ from tune_bio.datasets.transforms.geometry import Geometry
 
 @dataclass(frozen=True)
 class Transform:
-    """From an image's pixels to a model's input; recorded beside every exported model.
+    """The conversion of an image's pixels to a model's input, saved with every exported model.
 
     Args:
-        geometry: which pixels, at which size.
-        format: what the pixels' numbers mean.
-        channels: 1 or 3, of the input; grey images are repeated where 3 are wanted.
-        mean, std: one number a channel, on pixels scaled to 0 ... 1.
+        geometry: resizing and cropping.
+        format: the meaning of the pixels' numbers.
+        channels: number of input channels, 1 or 3; grey images are repeated to 3 channels.
+        mean, std: one number per channel, for pixels scaled to 0 ... 1.
     """
 
     geometry: Geometry
@@ -32,16 +32,16 @@ class Transform:
     std: tuple[float, ...]
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, S, S, C) integers to (n, channels, S, S) float32, in channels_last memory."""
+        """Convert (n, S, S, C) integers to (n, channels, S, S) float32 in channels_last format."""
         return self.standardize(self.scale(pixels))
 
     def scale(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, S, S, C) integers to (n, C, S, S) float32, from 0 (black) to 1 (white)."""
+        """Scale (n, S, S, C) integers to (n, C, S, S) float32, from 0 (black) to 1 (white)."""
         low, high = self.format.low, self.format.high
         return (pixels.permute(0, 3, 1, 2).to(torch.float32) - low) * (1 / (high - low))
 
     def standardize(self, images: torch.Tensor) -> torch.Tensor:
-        """(n, C, S, S) from 0 to 1, to (n, channels, S, S) as the model wants them."""
+        """Standardize (n, C, S, S) from 0 to 1 to the model's input, (n, channels, S, S)."""
         if images.shape[1] != self.channels:
             images = _with_channels(images, self.channels)
         mean, std = (_by_channel(values, images.device) for values in (self.mean, self.std))
@@ -49,12 +49,12 @@ class Transform:
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary for a JSON file."""
+        """Return a dictionary for a JSON file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Transform":
-        """The inverse of `to_json`."""
+        """Build a transform from the output of `to_json`."""
         return cls(
             Geometry(**stored["geometry"]),
             PixelFormat(**stored["format"]),
@@ -66,8 +66,8 @@ class Transform:
 
 @lru_cache
 def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """(channels, 1, 1); copied to a GPU once, since it waits for each such copy."""
-    with torch.inference_mode(False):  # whichever mode asks first
+    """Return the values as (channels, 1, 1); cached, because the GPU waits for every copy."""
+    with torch.inference_mode(False):  # the cached tensor must work in every mode
         return torch.tensor(values, device=device).view(-1, 1, 1)
 
 

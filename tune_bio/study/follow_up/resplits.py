@@ -1,7 +1,7 @@
-"""Re-splits: train and validation split anew between their patients.
+"""Re-splits: train and validation are split anew between their patients.
 
-Those of the test set stay where they are. Images and features are the study's own, in place: a
-re-split is two lists of positions. Pixels keep the scale of the study's own training split.
+The test set stays as it is. Images and features are the study's own, read in place: a re-split is
+two lists of positions. Pixels keep the scale of the study's own training split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from tune_bio.ray_tune.object_store import SharedSplit
 from tune_bio.records.predictions import SplitImages
 from tune_bio.records.ranking import score
 from tune_bio.records.tables import Records
-from tune_bio.records.trial_names import resplit_name
+from tune_bio.records.trial_names import TrialName
 from tune_bio.study.follow_up.confirmation import ENDED_WELL, Finalist, has_ended, reseeded
 from tune_bio.study.planning.plan import Plan
 
@@ -30,26 +30,26 @@ class Resplit:
 
     train: Rows
     val: Rows
-    described: SplitImages
+    val_images: SplitImages
 
     @property
     def key(self) -> str:
-        """Tells this split from all others, in everything that is reused."""
+        """Identifies this split in the keys of everything that is reused."""
         return array_sha256(self.train, self.val)[:16]
 
 
 def make_resplits(plan: Plan) -> dict[int, Resplit]:
-    """The re-splits of a study, from 1 on, as large as its own split; none where not asked for.
+    """Make the re-splits of a study, numbered from 1, as large as its own split; {} without them.
 
     Raises:
-        DataError: a class has too few patients to stand on both sides of each.
+        DataError: a class has too few patients to be on both sides of each.
     """
     if not plan.settings.resplit:
         return {}
     both = concatenate([plan.dataset.train, plan.dataset.val])
     share = len(plan.dataset.val) / len(both)
     labels, groups = both.labels, groups_of(both)
-    found = {}
+    resplits_by_number = {}
     for number in range(1, plan.settings.replicates + 1):
         seed = derive(plan.settings.seed, "resplit", number) % 2**32
         rest, part = part_of(labels, groups, share, seed)
@@ -59,52 +59,66 @@ def make_resplits(plan: Plan) -> dict[int, Resplit]:
                     f"a new split of train and validation has class {name!r} on one side only",
                     "leave --resplit out, or add images of more patients of it",
                 )
-        described = SplitImages(both.names[part], both.patients[part], labels[part])
-        found[number] = Resplit(rest, part, described)
-    return found
+        val_images = SplitImages(both.names[part], both.patients[part], labels[part])
+        resplits_by_number[number] = Resplit(rest, part, val_images)
+    return resplits_by_number
 
 
-def shared_splits(found: Mapping[int, Resplit]) -> dict[int, SharedSplit]:
-    """What trials need of them."""
-    return {number: SharedSplit(one.train, one.val, one.key) for number, one in found.items()}
+def shared_splits(resplits: Mapping[int, Resplit]) -> dict[int, SharedSplit]:
+    """Return what trials need of each re-split."""
+    return {
+        number: SharedSplit(resplit.train, resplit.val, resplit.key)
+        for number, resplit in resplits.items()
+    }
 
 
 def resplit_jobs(
-    plan: Plan, records: Records, finalists: Sequence[Finalist], numbers: Sequence[int]
+    records: Records, finalists: Sequence[Finalist], numbers: Sequence[int]
 ) -> list[Job]:
-    """What is still to be trained; on one split, trials that share a prefix are one training."""
+    """Return the jobs that have not ended; on one split, trials with one prefix are one job."""
     jobs = []
     for number in numbers:
-        named = []
+        trials = []
         for finalist in finalists:
-            trial = resplit_name(finalist.trial, number)
-            params = reseeded(records, finalist, number)
-            if not has_ended(records, trial, params):
-                named.append((trial, params))
-        jobs += [{**one, "split": number} for one in jobs_for(named)]
+            name = _name_on_resplit(finalist, number)
+            config = reseeded(records, finalist, number)
+            if not has_ended(records, name, config):
+                trials.append((name, config))
+        jobs += [{**job, "split": number} for job in jobs_for(trials)]
     return jobs
 
 
 def resplits_entry(
-    plan: Plan, records: Records, finalists: Sequence[Finalist], found: Mapping[int, Resplit]
+    plan: Plan, records: Records, finalists: Sequence[Finalist], resplits: Mapping[int, Resplit]
 ) -> dict[str, Any]:
-    """The manifest's entry: the splits, and each finalist's scores on them."""
-    described: dict[str, Any] = {
+    """Return the manifest's entry: the splits, and each finalist's scores on them."""
+    return {
         "splits": [
             {
                 "number": number,
-                "train": {"images": len(one.train), "sha256": array_sha256(one.train)},
-                "val": {"images": len(one.val), "sha256": array_sha256(one.val)},
+                "train": {"images": len(resplit.train), "sha256": array_sha256(resplit.train)},
+                "val": {"images": len(resplit.val), "sha256": array_sha256(resplit.val)},
             }
-            for number, one in found.items()
+            for number, resplit in resplits.items()
         ],
-        "finalists": [],
+        "finalists": [
+            {
+                "trial": finalist.trial,
+                "config_id": finalist.config_id,
+                "scores": _scores(plan, records, finalist, list(resplits)),
+            }
+            for finalist in finalists
+        ],
     }
-    for finalist in finalists:
-        rows = [records.trials.get(resplit_name(finalist.trial, number), {}) for number in found]
-        well = [row for row in rows if row.get("status") in ENDED_WELL]
-        scores = {row["trial_id"]: score(row, records, plan.settings) for row in well}
-        described["finalists"].append(
-            {"trial": finalist.trial, "config_id": finalist.config_id, "scores": scores}
-        )
-    return described
+
+
+def _scores(
+    plan: Plan, records: Records, finalist: Finalist, numbers: Sequence[int]
+) -> dict[str, float | None]:
+    rows = [records.trials.get(_name_on_resplit(finalist, number), {}) for number in numbers]
+    ended_well = [row for row in rows if row.get("status") in ENDED_WELL]
+    return {row["trial_id"]: score(row, records, plan.settings) for row in ended_well}
+
+
+def _name_on_resplit(finalist: Finalist, number: int) -> str:
+    return str(TrialName.parse(finalist.trial).on_resplit(number))

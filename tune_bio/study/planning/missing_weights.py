@@ -1,4 +1,4 @@
-"""Weights that cannot be had: what of a study is not run for want of them."""
+"""Unavailable weights: which parts of a study are not run because of them."""
 
 from collections.abc import Iterable
 
@@ -8,51 +8,60 @@ from tune_bio.space.branches import Branches, walk_branches, without_unavailable
 from tune_bio.space.search_space import ModelWeights, SearchSpace
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params
-from tune_bio.study.planning.plan import NotRun, deduplicate, finish
+from tune_bio.study.planning.plan import NotRun, complete_config, deduplicate
 from tune_bio.study.request import Request
 
 
 def without_missing(
     space: SearchSpace,
     listed: tuple[Params, ...] | None,
-    found: Branches,
+    branches: Branches,
     weights: Resolved,
     request: Request,
 ) -> tuple[SearchSpace, tuple[Params, ...] | None, list[str]]:
-    """The space (or the list) without what has no weights; says what went."""
+    """Return the space (or the list) without what has no weights, and a note on each loss.
+
+    Raises:
+        WeightsError: nothing is left, or missing weights are an error.
+    """
     if not weights.missing:
         return space, listed, []
     reasons = [f"{m} with weights={w}: {why}" for (m, w), why in weights.missing.items()]
     hint = "put the file into --weights-dir or TORCH_HOME, or go online once"
     if request.missing_weights == "error":
-        raise WeightsError("weights cannot be had: " + "; ".join(reasons), hint)
+        raise WeightsError("unavailable weights: " + "; ".join(reasons), hint)
     missing = frozenset(weights.missing)
     if listed is not None:
-        kept = tuple(p for p in listed if _pair(p) not in missing)
-        reasons += [f"{len(listed) - len(kept)} of the listed configurations went with it"]
-        if not kept:
+        remaining = tuple(p for p in listed if _pair(p) not in missing)
+        reasons += [
+            f"{len(listed) - len(remaining)} of the listed configurations are left out with it"
+        ]
+        if not remaining:
             raise WeightsError("no listed configuration has its weights: " + reasons[0], hint)
-        return space, kept, reasons
+        return space, remaining, reasons
     reduced = without_unavailable(space, missing)
     left = walk_branches(reduced)
     if not left.leaves:
         raise WeightsError("nothing is left to search: " + "; ".join(reasons), hint)
-    for name in found.distributions:
-        before, after = found.values(name), left.values(name)
+    for name in branches.distributions:
+        before, after = branches.values(name), left.values(name)
         if len(before) > 1 and len(after) == 1:
             reasons.append(f"{name} is left with one choice: {after[0]}")
         elif before and not after:
-            reasons.append(f"{name} is never drawn any more")
+            reasons.append(f"{name} is no longer drawn")
     return reduced, None, reasons
 
 
 def not_run(
     listed: Iterable[Params], weights: Resolved, settings: SearchSettings, size: int
 ) -> tuple[NotRun, ...]:
-    """The configurations of a list, each once, whose weights cannot be had."""
-    lost, _ = deduplicate([p for p in listed if _pair(p) in weights.missing], settings, size)
+    """Return the configurations of a list, each once, whose weights are unavailable."""
+    unavailable, _ = deduplicate([p for p in listed if _pair(p) in weights.missing], settings, size)
     reasons = {pair: f"no {pair[1]} for {pair[0]}: {why}" for pair, why in weights.missing.items()}
-    return tuple(NotRun(finish(p, settings, size), reasons[_pair(p)]) for p in lost)
+    return tuple(
+        NotRun(complete_config(p, settings, size).all_params(), reasons[_pair(p)])
+        for p in unavailable
+    )
 
 
 def _pair(params: Params) -> ModelWeights:
