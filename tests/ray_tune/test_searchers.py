@@ -12,10 +12,12 @@ import pytest
 import torch
 from ray.tune.search import Searcher
 
+from tests.data_factory import config
 from tune_bio.errors import SpaceError
 from tune_bio.ray_tune.jobs import Job, job
 from tune_bio.ray_tune.optuna_searcher import GaussianProcessSearcher, OptunaSearcher
 from tune_bio.ray_tune.searchers import FollowUpSearcher, ListSearcher, build_searcher
+from tune_bio.ray_tune.trial_report import TrialReport
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.branches import without_unavailable
 from tune_bio.space.search_space import SearchSpace, Trial
@@ -45,13 +47,30 @@ def space_of(function: Any) -> SearchSpace:
     return SearchSpace(Path("space.py"), "", function, SearchSettings())
 
 
+def complete(params: dict[str, Any]) -> TrialConfig:
+    """Complete drawn hyperparameters with defaults."""
+    return TrialConfig.of(params)
+
+
+def result_of(
+    epoch: int, value: float, best: float, *, finished: bool, diverged: bool = False
+) -> dict[str, Any]:
+    """Return what Tune hands to a searcher."""
+    report = TrialReport(
+        epoch=epoch, value=value, best=best, finished=finished, diverged=diverged, rows=[],
+        reused_from=None, reused_epochs=0, node="here", gpu=None, parameters=1,
+        trainable_parameters=1,
+    )  # fmt: skip
+    return report.to_result("val_auroc")
+
+
 def draws(searcher: Any, count: int) -> list[dict[str, Any]]:
     return [searcher.suggest(f"tune{i}")["params"] for i in range(count)]
 
 
 def searcher_of(function: Any, name: str, seed: int = 0, **settings: Any) -> Any:
     chosen = SearchSettings(searcher=name, seed=seed, **settings)
-    return build_searcher(space_of(function), chosen, None, dict)
+    return build_searcher(space_of(function), chosen, None, complete)
 
 
 def play(
@@ -68,8 +87,8 @@ def play(
         running.append(number)
         if len(running) == side_by_side:
             first = running.popleft()
-            found = value(drawn[first])
-            result = {"epoch": 1, "val_auroc": found, "best": found, "finished": first % 3 > 0}
+            reached = value(drawn[first])
+            result = result_of(1, reached, reached, finished=first % 3 > 0)
             searcher.on_trial_complete(f"tune{first}", result)
     return drawn
 
@@ -88,7 +107,7 @@ def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
     assert first == draw(0) != draw(1)
     for params in first:
         TrialConfig.of(params)
-        assert ("freeze" in params) == (params["weights"] == "imagenet")
+        assert params["weights"] == "imagenet" or params["freeze"] == "none"
         assert params["patience"] in (1, 3, 5, 7, 9)
 
 
@@ -96,7 +115,7 @@ def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
 def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "imagenet")})
     space = without_unavailable(space_of(transfer), missing)
-    searcher = build_searcher(space, SearchSettings(searcher=name), None, dict)
+    searcher = build_searcher(space, SearchSettings(searcher=name), None, complete)
     drawn = draws(searcher, 40) + play(searcher, goodness, 20)
     pairs = {(params["model"], params["weights"]) for params in drawn}
     assert pairs == {
@@ -106,20 +125,20 @@ def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
 
 def test_a_model_that_nothing_is_left_for_is_never_drawn() -> None:
     space = without_unavailable(space_of(weights_first), frozenset({("resnet18", "imagenet")}))
-    drawn = draws(OptunaSearcher(space, SearchSettings(), dict), 30)
+    drawn = draws(OptunaSearcher(space, SearchSettings(), complete), 30)
     assert {params["model"] for params in drawn} == {LITE, "ann"}
 
 
 def test_a_dead_end_is_drawn_again_and_an_endless_one_refused() -> None:
     everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
     space = without_unavailable(space_of(weights_first), everything)
-    drawn = draws(OptunaSearcher(space, SearchSettings(), dict), 10)
+    drawn = draws(OptunaSearcher(space, SearchSettings(), complete), 10)
     assert {params["model"] for params in drawn} == {"ann"}
     pinned = SearchSpace(
         Path("s.py"), "", weights_first, SearchSettings(), {"weights": "imagenet"}, everything
     )
     with pytest.raises(SpaceError, match="weights are missing"):
-        OptunaSearcher(pinned, SearchSettings(), dict).suggest("tune0")
+        OptunaSearcher(pinned, SearchSettings(), complete).suggest("tune0")
 
 
 def test_one_name_may_have_other_choices_on_another_branch() -> None:
@@ -129,21 +148,17 @@ def test_one_name_may_have_other_choices_on_another_branch() -> None:
         else:
             trial.suggest_categorical("dropout", [0.0, 0.2])
 
-    drawn = draws(OptunaSearcher(space_of(branched), SearchSettings(), dict), 40)
+    drawn = draws(OptunaSearcher(space_of(branched), SearchSettings(), complete), 40)
     assert all(p["dropout"] >= 0.5 for p in drawn if p["model"] == "ann")
     assert {p["dropout"] for p in drawn if p["model"] == "cnn"} == {0.0, 0.2}
 
 
 def test_optuna_is_told_complete_pruned_and_failed_trials_as_such() -> None:
-    searcher = OptunaSearcher(space_of(transfer), SearchSettings(), dict)
+    searcher = OptunaSearcher(space_of(transfer), SearchSettings(), complete)
     draws(searcher, 4)
-    searcher.on_trial_result("tune0", {"epoch": 1, "val_auroc": 0.7})
-    searcher.on_trial_complete(
-        "tune0", {"epoch": 2, "val_auroc": 0.7, "best": 0.8, "finished": True}
-    )
-    searcher.on_trial_complete(
-        "tune1", {"epoch": 2, "val_auroc": 0.6, "best": 0.6, "finished": False}
-    )
+    searcher.on_trial_result("tune0", result_of(1, 0.7, 0.7, finished=False))
+    searcher.on_trial_complete("tune0", result_of(2, 0.7, 0.8, finished=True))
+    searcher.on_trial_complete("tune1", result_of(2, 0.6, 0.6, finished=False))
     searcher.on_trial_complete("tune2", error=True)
     states = [trial.state for trial in searcher._study.trials]
     assert states == [COMPLETE, PRUNED, FAIL, RUNNING]
@@ -154,13 +169,12 @@ def test_optuna_is_told_complete_pruned_and_failed_trials_as_such() -> None:
 def test_tpe_learns_where_random_does_not() -> None:
     def share_of_good(name: str) -> float:
         settings = SearchSettings(searcher=name, seed=3)
-        searcher = OptunaSearcher(space_of(transfer), settings, dict)
+        searcher = OptunaSearcher(space_of(transfer), settings, complete)
         good = 0
         for i in range(60):
             params = searcher.suggest(f"tune{i}")["params"]
             value = 0.9 if params["model"] == LITE and params["lr"] > 1e-3 else 0.5
-            done = {"epoch": 1, "val_auroc": value, "best": value, "finished": True}
-            searcher.on_trial_complete(f"tune{i}", done)
+            searcher.on_trial_complete(f"tune{i}", result_of(1, value, value, finished=True))
             good += value == 0.9 and i >= 30
         return good / 30
 
@@ -197,10 +211,10 @@ def test_gp_keeps_out_of_where_weights_are_missing() -> None:
     """It never learns of a dead end, and where nobody has been looks promising."""
     everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
     space = without_unavailable(space_of(weights_first), everything)
-    searcher = build_searcher(space, SearchSettings(searcher="gp"), None, dict)
+    searcher = build_searcher(space, SearchSettings(searcher="gp"), None, complete)
     for number in range(16):
         assert searcher.suggest(f"tune{number}")["params"]["model"] == "ann"
-        result = {"epoch": 1, "val_auroc": 0.5, "best": 0.5, "finished": True}
+        result = result_of(1, 0.5, 0.5, finished=True)
         searcher.on_trial_complete(f"tune{number}", result)
     assert len(searcher._study.trials) < 100  # it was not tried over and over
 
@@ -221,8 +235,7 @@ def test_gp_learns_from_stopped_trials_and_bears_diverged_ones() -> None:
     draws(searcher, 5)
 
     def end(number: int, best: float, **result: bool) -> None:
-        told = {"epoch": 2, "val_loss": best, "best": best, **result}
-        searcher.on_trial_complete(f"tune{number}", told)
+        searcher.on_trial_complete(f"tune{number}", result_of(2, best, best, **result))
 
     end(0, 1e6, finished=True, diverged=True)  # nothing to compare it with
     end(1, 0.4, finished=True)
@@ -235,7 +248,7 @@ def test_gp_learns_from_stopped_trials_and_bears_diverged_ones() -> None:
 
 
 def test_a_list_is_run_in_order_and_ends() -> None:
-    jobs = [job([(f"t000{k}", {"model": "ann", "epochs": k})]) for k in range(2)]
+    jobs = [job([(f"t000{k}", config("ann", epochs=k + 1))]) for k in range(2)]
     searcher = ListSearcher(jobs)
     assert searcher.suggest("a") == jobs[0]
     assert searcher.suggest("b") == jobs[1]
@@ -248,9 +261,9 @@ def test_what_follows_a_search_is_asked_for_again_until_nothing_does() -> None:
 
     def then() -> list[Job]:
         asked.append(len(asked))
-        return [job([(name, {"epochs": 1})]) for name in next(stages)]
+        return [job([(name, config("ann"))]) for name in next(stages)]
 
-    first = ListSearcher([job([("t0000", {"epochs": 1})])])
+    first = ListSearcher([job([("t0000", config("ann"))])])
     searcher = FollowUpSearcher(first, 1, then)
 
     def given(trial_id: str) -> object:
@@ -294,13 +307,13 @@ def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
         params = {"model": "ann", "lr": 0.001 * (position + 1), "weight_decay": 1e-4, "seed": 0}
         best = 0.0 if status == "diverged" else 0.9
         steps = () if status == "failed" else ((1, best), (2, 0.6))
-        past.append(RecordedTrial(f"t{position:04d}", params, status, steps, best))
-    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), dict, past)
+        past.append(RecordedTrial(f"t{position:04d}", complete(params), status, steps, best))
+    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), complete, past)
     told = searcher._study.trials
     assert [(one.state, one.value) for one in told] == list(ended.values())
     assert told[1].intermediate_values == {2: 0.6}
     for one, trial in zip(told, past, strict=False):
-        assert one.params == {name: trial.params[name] for name in ("lr", "weight_decay")}
+        assert one.params == {name: trial.config.params()[name] for name in ("lr", "weight_decay")}
     again = searcher.suggest("ray0")
     assert (again["trial"], again["params"]["lr"], again["skip_to"]) == ("t0004", 0.005, 2)
     assert searcher.suggest("ray1")["trial"] == "t0005"
@@ -311,8 +324,9 @@ def test_a_name_on_record_is_never_given_again(missing: list[str]) -> None:
     """Trials that began side by side may have left a gap."""
     params = {"model": "ann", "lr": 0.001, "weight_decay": 0.0, "epochs": 2, "seed": 0}
     past = [
-        RecordedTrial(trial, params, "completed", ((1, 0.5), (2, 0.6)), 0.6) for trial in missing
+        RecordedTrial(trial, complete(params), "completed", ((1, 0.5), (2, 0.6)), 0.6)
+        for trial in missing
     ]
-    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), lambda given: given, past)
+    searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), complete, past)
     given = [searcher.suggest(f"ray{k}")["trial"] for k in range(3)]
     assert len({*given, *missing}) == 3 + len(missing)

@@ -18,6 +18,7 @@ from tune_bio.ray_tune import trainable
 from tune_bio.ray_tune.object_store import share_inputs
 from tune_bio.ray_tune.resources import Allotment
 from tune_bio.ray_tune.trainable import TrialActor, TrialContext
+from tune_bio.ray_tune.trial_report import TrialReport
 from tune_bio.ray_tune.watchdog import stall_file
 from tune_bio.reuse import checkpoints
 from tune_bio.reuse.prefixes import KeyContext, PrefixStore, folders_of, numbered_checkpoints
@@ -60,30 +61,42 @@ def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
     return make
 
 
-def _rows(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(reports: list[TrialReport]) -> list[dict[str, Any]]:
     timed = ("seconds", "images_per_second")
-    rows = [row for report in reports for row in report["rows"]]
+    rows = [row for report in reports for row in report.rows]
     return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
-def _run(trainable: Any) -> list[dict[str, Any]]:
-    reports = [trainable.step()]
-    while not reports[-1]["done"]:
-        reports.append(trainable.step())
+def _step(trainable: Any) -> TrialReport:
+    """Take a step; check what Tune itself reads of its result."""
+    result = trainable.step()
+    report = TrialReport.of(result)
+    assert report is not None
+    assert result["epoch"] == report.epoch
+    assert result["val_auroc"] == report.value
+    assert result["done"] == report.finished
+    return report
+
+
+def _run(trainable: Any) -> list[TrialReport]:
+    reports = [_step(trainable)]
+    while not reports[-1].finished:
+        reports.append(_step(trainable))
     return reports
 
 
 def test_steps_end_at_rungs_and_report_what_a_decision_needs(actor: Any) -> None:
     reports = _run(actor())
-    assert {2, 4, 6} <= {report["epoch"] for report in reports}
+    assert {2, 4, 6} <= {report.epoch for report in reports}
     assert [row["epoch"] for row in _rows(reports)] == list(range(1, 7))
     for report in reports:
-        assert report["val_auroc"] == report["rows"][-1]["val_auroc"]
-        assert report["finished"] == (report["epoch"] == 6)
-    decisive = [r for r in reports if r["epoch"] in (2, 4, 6)]
-    assert "probabilities" in decisive[0]
-    assert decisive[0]["probabilities"].shape == (48, 2)
-    assert 0 <= decisive[0]["train_accuracy_at_best"] <= 1
+        assert report.value == report.rows[-1]["val_auroc"]
+        assert report.finished == (report.epoch == 6)
+    decisive = [report for report in reports if report.epoch in (2, 4, 6)]
+    assert decisive[0].probabilities is not None
+    assert decisive[0].probabilities.shape == (48, 2)
+    assert decisive[0].train_accuracy_at_best is not None
+    assert 0 <= decisive[0].train_accuracy_at_best <= 1
 
 
 def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_path: Path) -> None:
@@ -102,7 +115,7 @@ def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_
 def test_tunes_own_save_and_restore_continue_bit_identically(actor: Any, tmp_path: Path) -> None:
     expected = _rows(_run(actor(results="whole")))
     first = actor(results="cut")
-    begun = [first.step()]
+    begun = [_step(first)]
     first.save_checkpoint(str(tmp_path))
     second = actor(results="continued")
     second.load_checkpoint(str(tmp_path))
@@ -121,23 +134,23 @@ def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
 def test_trials_that_overtake_each_other_train_each_epoch_once(actor: Any) -> None:
     """Of one training, begun by both: the second is faster, and the first goes on from there."""
     first, second = actor(), actor("t0001")
-    begun = [first.step()]
-    assert begun[0]["epoch"] == 2
+    begun = [_step(first)]
+    assert begun[0].epoch == 2
     overtaking = _run(second)
-    assert (overtaking[-1]["reused_epochs"], overtaking[-1]["reused_from"]) == (2, "t0000")
+    assert (overtaking[-1].reused_epochs, overtaking[-1].reused_from) == (2, "t0000")
     reports = begun + _run(first)
-    assert (reports[-1]["reused_epochs"], reports[-1]["reused_from"]) == (4, "t0001")
+    assert (reports[-1].reused_epochs, reports[-1].reused_from) == (4, "t0001")
     assert _rows(reports) == _rows(overtaking)
     own, taken = first.history.rows[:2], first.history.rows[2:]
-    assert [row["seconds"] for row in own] == [row["seconds"] for row in begun[0]["rows"]]
+    assert [row["seconds"] for row in own] == [row["seconds"] for row in begun[0].rows]
     assert [row["seconds"] for row in taken] == [
-        row["seconds"] for report in overtaking for row in report["rows"] if row["epoch"] > 2
+        row["seconds"] for report in overtaking for row in report.rows if row["epoch"] > 2
     ]
 
 
-@pytest.mark.parametrize(("study", "told"), [("study", "t0000"), ("another", "study/t0000")])
+@pytest.mark.parametrize(("study", "source"), [("study", "t0000"), ("another", "study/t0000")])
 def test_a_longer_trial_continues_where_a_shorter_one_ended(
-    actor: Any, study: str, told: str
+    actor: Any, study: str, source: str
 ) -> None:
     expected = _run(actor(results="alone", epochs=9))
     _run(actor(epochs=6))
@@ -146,10 +159,10 @@ def test_a_longer_trial_continues_where_a_shorter_one_ended(
     reports = _run(longer)
     assert trained == [7, 8, 9]
     assert _rows(reports) == _rows(expected)
-    assert (reports[-1]["reused_from"], reports[-1]["reused_epochs"]) == (told, 6)
-    np.testing.assert_array_equal(reports[-1]["probabilities"], _last(expected, "probabilities"))
-    assert reports[-1]["train_accuracy_at_best"] == _last(expected, "train_accuracy_at_best")
-    assert {2, 4, 6} <= {report["epoch"] for report in reports}, "rungs are passed one by one"
+    assert (reports[-1].reused_from, reports[-1].reused_epochs) == (source, 6)
+    np.testing.assert_array_equal(reports[-1].probabilities, _last(expected, "probabilities"))
+    assert reports[-1].train_accuracy_at_best == _last(expected, "train_accuracy_at_best")
+    assert {2, 4, 6} <= {report.epoch for report in reports}, "rungs are passed one by one"
 
 
 def test_a_shorter_trial_takes_its_epochs_from_the_rungs_of_a_longer_one(actor: Any) -> None:
@@ -196,13 +209,13 @@ def test_a_damaged_checkpoint_is_passed_over(actor: Any, tmp_path: Path) -> None
 
 def test_a_resumed_trial_goes_on_from_its_last_checkpoint_at_once(actor: Any) -> None:
     first = actor(epochs=9)
-    while first.step()["epoch"] < 4:
+    while _step(first).epoch < 4:
         pass
     again = actor(epochs=9, skip_to=9)
-    report = again.step()
-    assert report["epoch"] == 4
-    assert [row["epoch"] for row in report["rows"]] == [1, 2, 3, 4]
-    assert report["reused_from"] is None, "these epochs are its own"
+    report = _step(again)
+    assert report.epoch == 4
+    assert [row["epoch"] for row in report.rows] == [1, 2, 3, 4]
+    assert report.reused_from is None, "these epochs are its own"
 
 
 def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> None:
@@ -211,7 +224,7 @@ def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> N
     again = actor("t0002", members=members, rungs=(), epochs=8, skip_to=3)
     trained = _count_training(again)
     reports = _run(again)
-    assert [report["epoch"] for report in reports] == [3, 5, 8]
+    assert [report.epoch for report in reports] == [3, 5, 8]
     assert trained == []
     assert _rows(reports) == _rows(whole)
 
@@ -219,7 +232,7 @@ def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> N
 def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_path: Path) -> None:
     members = [("t0000", 3), ("t0001", 5), ("t0002", 8)]
     reports = _run(actor("t0002", members=members, rungs=(), epochs=8))
-    assert {3, 5, 8} <= {report["epoch"] for report in reports}
+    assert {3, 5, 8} <= {report.epoch for report in reports}
     for trial, epochs in members:
         (folder,) = folders_of(tmp_path / "results" / "study", trial)
         best = checkpoints.load_best(folder / str(epochs))
@@ -227,22 +240,23 @@ def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_pat
         assert best.epoch <= epochs
 
 
-def _count_training(one: Any) -> list[int]:
+def _count_training(actor: Any) -> list[int]:
     """The epochs that an actor computes from now on."""
     trained: list[int] = []
-    epochs = one.epochs
+    epochs = actor.epochs
 
     def counted() -> Iterator[EpochResult]:
         for result in epochs:
             trained.append(result.epoch)
             yield result
 
-    one.epochs = counted()
+    actor.epochs = counted()
     return trained
 
 
-def _last(reports: list[dict[str, Any]], name: str) -> Any:
-    return [report[name] for report in reports if name in report][-1]
+def _last(reports: list[TrialReport], name: str) -> Any:
+    values = [getattr(report, name) for report in reports]
+    return [value for value in values if value is not None][-1]
 
 
 def test_shared_images_are_read_in_place(actor: Any) -> None:

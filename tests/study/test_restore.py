@@ -11,10 +11,10 @@ from tune_bio.errors import ConfigError
 from tune_bio.ray_tune.jobs import longest_of_each_training
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.tables import Records
+from tune_bio.records.trial_names import TrialName
 from tune_bio.space.settings import SearchSettings
-from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study import resume
-from tune_bio.study.planning.plan import finish
+from tune_bio.study.planning.plan import complete_config
 from tune_bio.study.resume import refuse_other_study, restore_records
 
 LISTED = tuple(
@@ -27,7 +27,7 @@ LISTED = tuple(
 def plan_of(**given: Any) -> Any:
     settings = SearchSettings.of({"max_epochs": 30, **given})
     plan = SimpleNamespace(settings=settings, listed=LISTED)
-    plan.finish = lambda params: finish(params, settings, 16)
+    plan.config = lambda params: complete_config(params, settings, 16)
     return plan
 
 
@@ -36,9 +36,9 @@ def records_with(folder: Path, plan: Any, status: dict[str, str]) -> Records:
     nobody = np.array([], dtype=str)
     made = Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
     for trial, told in status.items():
-        at, _, replicate = trial[1:].partition("r")
-        config = TrialConfig.of({**plan.finish(LISTED[int(at)]), "seed": int(replicate or 0)})
-        made.start_trial(trial, config.config_id, config, int(replicate or 0))
+        name = TrialName.parse(trial)
+        config = plan.config(LISTED[name.position]).with_seed(name.replicate)
+        made.start_trial(trial, config.config_id, config, name.replicate)
         made.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.5}])
         made.update_trial(trial, status=told, best_epoch=1, epochs_run=1)
     made.write()
@@ -52,10 +52,10 @@ def test_a_grid_goes_on_whatever_members_had_begun(tmp_path: Path) -> None:
         tmp_path, plan, {"t0003": "completed", "t0004": "interrupted", "t0005": "running"}
     )
     past = restore_records(plan, records)
-    assert [(one.trial, one.status) for one in past] == [
+    assert [(trial.trial, trial.status) for trial in past] == [
         ("t0003", "completed"), ("t0004", "interrupted"), ("t0005", "interrupted"),
     ]  # fmt: skip
-    assert [one.params["lr"] for one in past] == [0.01] * 3
+    assert [trial.config.lr for trial in past] == [0.01] * 3
 
 
 def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_a_list_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         refuse_other_study(plan)
 
 
-def test_lengths_of_one_training_are_told_to_the_scheduler_once() -> None:
+def test_the_scheduler_sees_lengths_of_one_training_once() -> None:
     def past(at: int, steps: int) -> RecordedTrial:
-        params = {**plan_of().finish(LISTED[at]), "seed": 0}
+        config = plan_of().config(LISTED[at]).with_seed(0)
         curve = tuple((epoch, 0.5) for epoch in range(1, steps + 1))
-        return RecordedTrial(f"t{at:04d}", params, "completed", curve, 0.5)
+        return RecordedTrial(f"t{at:04d}", config, "completed", curve, 0.5)
 
-    told = longest_of_each_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
-    assert [one.trial for one in told] == ["t0002", "t0003"]
+    compared = longest_of_each_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
+    assert [trial.trial for trial in compared] == ["t0002", "t0003"]
