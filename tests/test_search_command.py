@@ -96,7 +96,7 @@ def test_unreadable_image(space: Path, refused: Any, tmp_path: Path) -> None:
 
 def test_text_named_npz(space: Path, refused: Any, tmp_path: Path) -> None:
     (tmp_path / "data.npz").write_text("not an archive")
-    assert "no .npz file" in refused(space, "--data", tmp_path / "data.npz")
+    assert "is not an .npz file" in refused(space, "--data", tmp_path / "data.npz")
 
 
 def test_npz_with_pickled_objects(space: Path, refused: Any, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_missing_search_space_is_reported_with_the_existing_files(
         (("--gpus-per-trial", "9"), "no node has them"),
         (("--cpus-per-trial", "4096"), "no node has them"),
         (("--configs", "/no/such/list.json"), "no file"),
-        (("--weights-dir", "/no/such/dir"), "is no folder"),
+        (("--weights-dir", "/no/such/dir"), "is not a folder"),
         (("--set", "weights=imagenet"), "impossible combination"),
     ],
 )
@@ -202,7 +202,7 @@ def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], message
         ("not json", "no JSON"),
         ("[]", "lists nothing"),
         ('{"model": "ann"}', "no list of objects"),
-        ('[{"lr": 0.1}]', "no 'model'"),
+        ('[{"lr": 0.1}]', "'model' is missing"),
         ('[{"model": "ann"}, {"model": "ann", "depht": 2}]', "configuration 2"),
         ('[{"model": "ann", "epochs": true}]', "epochs=True"),
     ],
@@ -235,7 +235,7 @@ def test_unavailable_weights_are_refused_under_error(space: Path, refused: Any) 
         space, "--set", "model=resnet18", "--set", "weights=imagenet", "--missing-weights", "error",
         "--dry-run",
     )  # fmt: skip
-    assert "weights cannot be had: resnet18" in line
+    assert "unavailable weights: resnet18" in line
 
 
 def test_an_empty_space_is_refused_under_skip(space: Path, refused: Any) -> None:

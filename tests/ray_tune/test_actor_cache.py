@@ -1,8 +1,7 @@
-"""Trials go on from one to the next in the processes that are there."""
+"""Trials run one after another in the existing worker processes."""
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ from ray import tune
 from ray.tune.execution import class_cache, tune_controller
 from ray.tune.search import Searcher
 
-from tune_bio.ray_tune.connection import connected
-from tune_bio.ray_tune.ray_internals import UnboundedActorCache, reuse_worker_processes
+from tune_bio.ray_tune.ray_internals import reuse_worker_processes
 
 TRIALS = 10
 
 
 class AtOnce(tune.Trainable):
-    """Ends when all that run beside it do: at the next full half second."""
+    """Ends at the same moment as the others that run: at the next full half second."""
 
     def setup(self, config: dict[str, Any]) -> None:
         pass
@@ -36,39 +34,34 @@ class AtOnce(tune.Trainable):
 
 
 class Numbers(Searcher):  # type: ignore[misc]
-    """Gives a number a trial; as with every searcher, no trial waits while others run."""
+    """Gives each trial a number; as with every searcher, no trial waits while others run."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder, self.given = folder, 0
+        self.folder, self.count = folder, 0
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        self.given += 1
-        return {"number": self.given, "folder": str(self.folder)}
+        self.count += 1
+        return {"number": self.count, "folder": str(self.folder)}
 
     def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
         pass
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    with connected(None):
-        yield
-
-
-class SlowToBegin(AtOnce):
-    """The second trial's process needs long to begin; the first trial ends long before."""
+class SlowToStart(AtOnce):
+    """The second trial's process takes long to start; the first trial ends long before."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        Path(config["folder"], f"begun_{os.getpid()}").touch()
+        Path(config["folder"], f"started_{os.getpid()}").touch()
         time.sleep(3 if config["number"] == 2 else 0)
 
 
-@pytest.mark.parametrize("kind", [AtOnce, SlowToBegin])
+@pytest.mark.parametrize("kind", [AtOnce, SlowToStart])
 def test_no_process_is_lost_while_trials_remain(
-    local_ray: None, tmp_path: Path, kind: type[tune.Trainable]
+    cluster: None, tmp_path: Path, kind: type[tune.Trainable]
 ) -> None:
     most = int(ray.cluster_resources()["CPU"])
+    original_cache = tune_controller._ObjectCache
     tuner = tune.Tuner(
         kind,
         tune_config=tune.TuneConfig(
@@ -84,13 +77,13 @@ def test_no_process_is_lost_while_trials_remain(
         ),
     )
     with reuse_worker_processes():
-        assert tune_controller._ObjectCache is UnboundedActorCache
+        assert tune_controller._ObjectCache is not original_cache
         assert not class_cache.DEFAULT_ENV_VARS
-        found = tuner.fit()
-    assert len(found) == TRIALS
-    assert not found.errors
-    assert len({result.metrics["pid"] for result in found}) <= most
-    if kind is SlowToBegin:
-        assert len(list(tmp_path.glob("begun_*"))) <= most
-    assert tune_controller._ObjectCache is not UnboundedActorCache
+        results = tuner.fit()
+    assert len(results) == TRIALS
+    assert not results.errors
+    assert len({result.metrics["pid"] for result in results}) <= most
+    if kind is SlowToStart:
+        assert len(list(tmp_path.glob("started_*"))) <= most
+    assert tune_controller._ObjectCache is original_cache
     assert class_cache.DEFAULT_ENV_VARS

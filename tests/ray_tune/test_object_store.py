@@ -1,7 +1,6 @@
-"""What trials read in place: from files, and where there are none, from the object store."""
+"""Inputs that trials read in place: from files, or from the object store on other nodes."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,11 @@ import ray
 
 from tune_bio.datasets.feature_arrays import FeatureCut
 from tune_bio.errors import DataError
-from tune_bio.ray_tune.connection import connected
 from tune_bio.ray_tune.object_store import SharedFeatures
 from tune_bio.reuse.feature_store import FeatureFiles, FeatureStore
 
 CUT = FeatureCut(("backbone",), ((8,),), (3, 32, 32), channels_last=False)
 TRAIN, VAL = np.ones((6, 8), np.float32), np.zeros((4, 8), np.float32)
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    with connected(None):
-        yield
 
 
 @pytest.fixture
@@ -33,7 +25,7 @@ def files(tmp_path: Path) -> FeatureFiles:
     return store.at("0" * 64, CUT)
 
 
-def test_features_are_mapped_where_the_file_is_seen(local_ray: None, files: FeatureFiles) -> None:
+def test_features_are_mapped_where_the_file_is_visible(cluster: None, files: FeatureFiles) -> None:
     others = ray.put((TRAIN + 1, VAL + 1))
     train, val = SharedFeatures(files, others).read()
     assert isinstance(train, np.memmap)
@@ -43,7 +35,7 @@ def test_features_are_mapped_where_the_file_is_seen(local_ray: None, files: Feat
 
 @pytest.mark.parametrize("left", [False, True], ids=["no folder", "an empty folder"])
 def test_another_node_reads_them_from_the_object_store(
-    local_ray: None, files: FeatureFiles, left: bool
+    cluster: None, files: FeatureFiles, left: bool
 ) -> None:
     shutil.rmtree(files.folder)
     if left:
@@ -53,7 +45,7 @@ def test_another_node_reads_them_from_the_object_store(
     np.testing.assert_array_equal(val, VAL)
 
 
-def test_features_that_are_gone_are_told_in_one_line(files: FeatureFiles) -> None:
+def test_missing_features_are_reported_in_one_line(files: FeatureFiles) -> None:
     shutil.rmtree(files.folder)
     with pytest.raises(DataError, match="start the study again"):
         SharedFeatures(files).read()

@@ -1,55 +1,99 @@
-"""A Ray of our own begins only what a study needs."""
+"""Ray's private parts: every patch is on with this version of Ray, and none outlives its block."""
 
 import os
+import subprocess
+import sys
 from contextlib import suppress
-from pathlib import Path
 
-import psutil
 import pytest
 from ray._private.node import Node
+from ray.tune.execution import class_cache, tune_controller
 
-from tune_bio.ray_tune.connection import connected
-from tune_bio.ray_tune.ray_internals import preloading, without_helpers
+from tune_bio.ray_tune import ray_internals
+from tune_bio.ray_tune.ray_internals import (
+    missing_internals,
+    preloading,
+    reuse_worker_processes,
+    without_helpers,
+)
 
 VARIABLE = "RAY_preload_python_modules"
 KEEP_IDLE = "RAY_idle_worker_killing_time_threshold_ms"
 HELPERS = {"monitor.py", "log_monitor.py", "dashboard.py"}
+# A process of its own: the tests of a worker share one Ray.
+HELPERS_OF_A_RAY = """
+import sys
+from pathlib import Path
+import psutil
+from tune_bio.ray_tune.connection import connected
+
+def helpers():
+    processes = psutil.Process().children(recursive=True)
+    words = [word for process in processes for word in process.cmdline()]
+    return sorted({Path(word).name for word in words} & set(sys.argv[2:]))
+
+with connected(None, dashboard=sys.argv[1] == "dashboard") as dashboard:
+    print(*helpers())
+    print(dashboard is not None)
+print(*helpers())
+"""
 
 
-def _helpers() -> set[str]:
-    """Those of `HELPERS` that run below this process."""
-    below = psutil.Process().children(recursive=True)
-    words = [word for process in below for word in process.cmdline()]
-    return {Path(word).name for word in words} & HELPERS
+def test_every_patch_applies_to_this_version_of_ray() -> None:
+    """The upper bound of Ray in pyproject.toml rests on this test: raise both together."""
+    assert missing_internals() == []
 
 
-@pytest.mark.parametrize(("dashboard", "helpers"), [(False, set()), (True, HELPERS)])
-def test_helpers_are_started_with_the_dashboard_alone(dashboard: bool, helpers: set[str]) -> None:
-    with connected(None, dashboard=dashboard) as url:
-        assert _helpers() == helpers
-        assert bool(url) == dashboard
-    assert not _helpers()
+@pytest.mark.parametrize(
+    ("kind", "helpers"), [("none", set()), ("dashboard", HELPERS)], ids=["lean", "dashboard"]
+)
+def test_helpers_are_started_only_with_the_dashboard(kind: str, helpers: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELPERS_OF_A_RAY, kind, *HELPERS],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    running, has_dashboard, afterwards = done.stdout.splitlines()
+    assert set(running.split()) == helpers
+    assert has_dashboard == str(kind == "dashboard")
+    assert afterwards == ""
 
 
-def test_ray_is_left_as_it_was_also_where_it_does_not_start() -> None:
-    before = vars(Node).copy()
-    with suppress(RuntimeError), without_helpers():
-        assert vars(Node) != before
+def test_the_patches_are_taken_back_even_after_an_error() -> None:
+    node, controller = vars(Node).copy(), vars(tune_controller.TuneController).copy()
+    cache, variables = tune_controller._ObjectCache, dict(class_cache.DEFAULT_ENV_VARS)
+    with suppress(RuntimeError), without_helpers(), reuse_worker_processes():
+        assert vars(Node) != node
+        assert vars(tune_controller.TuneController) != controller
         raise RuntimeError
-    assert vars(Node) == before
+    assert vars(Node) == node
+    assert vars(tune_controller.TuneController) == controller
+    assert tune_controller._ObjectCache is cache
+    assert variables == class_cache.DEFAULT_ENV_VARS
 
 
-@pytest.mark.parametrize("given", [None, "their.own"])
-def test_what_workers_import_is_told_by_a_variable_that_a_user_may_have_set(
-    monkeypatch: pytest.MonkeyPatch, given: str | None
+def test_another_version_of_ray_runs_without_the_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(class_cache, "DEFAULT_ENV_VARS")
+    monkeypatch.setattr(ray_internals, "_HELPERS", ("start_monitor", "gone"))
+    assert missing_internals() == ["Node.gone", "class_cache.DEFAULT_ENV_VARS"]
+    cache, start = tune_controller._ObjectCache, Node.start_monitor
+    with without_helpers(), reuse_worker_processes():
+        assert tune_controller._ObjectCache is cache
+        assert Node.start_monitor is not start
+
+
+@pytest.mark.parametrize("users_module", [None, "their.own"])
+def test_a_users_own_preloading_is_respected(
+    monkeypatch: pytest.MonkeyPatch, users_module: str | None
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    if given is not None:
-        monkeypatch.setenv(VARIABLE, given)
+    if users_module is not None:
+        monkeypatch.setenv(VARIABLE, users_module)
     with preloading("some.module"):
-        assert os.environ[VARIABLE] == (given or "some.module")
+        assert os.environ[VARIABLE] == (users_module or "some.module")
         assert KEEP_IDLE in os.environ
-    assert os.environ.get(VARIABLE) == given
+    assert os.environ.get(VARIABLE) == users_module
     assert KEEP_IDLE not in os.environ
     with preloading(None):
-        assert os.environ.get(VARIABLE) == given
+        assert os.environ.get(VARIABLE) == users_module

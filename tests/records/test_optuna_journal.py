@@ -1,4 +1,4 @@
-"""The search as an Optuna study: read by Optuna again, and opened by its dashboard."""
+"""The Optuna journal: read by Optuna, and shown by its dashboard while a search runs."""
 
 import json
 import socket
@@ -8,8 +8,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,29 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from tune_bio.analysis.optuna_log import OPTUNA_LOG, write_optuna_study
 
 from tests.data_factory import few_examples
-from tune_bio.analysis.study_records import read_study
+from tune_bio.records import optuna_journal
 from tune_bio.records.curve_summary import summarize
-from tune_bio.records.manifest_file import write_manifest
-from tune_bio.records.tables import Records, read_trials
+from tune_bio.records.optuna_journal import (
+    OPTUNA_JOURNAL,
+    OptunaJournal,
+    listed_distributions,
+    searched_distributions,
+)
+from tune_bio.records.tables import Records
 from tune_bio.space.branches import walk_branches
 from tune_bio.space.search_space import Trial, search_space_of
 from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.space.value_sources import OptunaSource
 
-STARTED = "2026-03-01T12:00:00+00:00"
 CURVES: Mapping[str, list[float | None]] = {
     "completed": [0.5, 0.7, 0.8, 0.6],
     "stopped_early": [0.5, 0.65],
     "diverged": [0.55, None],
     "failed": [],
     "interrupted": [0.9],
-    "running": [0.4],
 }
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -50,114 +50,191 @@ STATES = {
     "diverged": TrialState.FAIL,
     "failed": TrialState.FAIL,
     "interrupted": TrialState.FAIL,
-    "running": TrialState.RUNNING,
 }
+ATTRIBUTES = {"data": "phantom", "synthetic data": True}
 
 
-def write_study(
-    folder: Path,
-    configs: list[dict[str, Any]],
-    *,
-    statuses: list[str] | None = None,
-    metric: str = "val_auroc",
-    space: Mapping[str, Any] | None = None,
-    confirmed: list[dict[str, Any]] | None = None,
-) -> Records:
-    """The records of a study whose trials have these hyperparameters and ends."""
+def empty_records(folder: Path) -> Records:
     folder.mkdir(exist_ok=True)
     names = np.array(["a", "b"])
-    records = Records(folder, ("well", "ill"), names, names, np.array([0, 1]))
-    for number, params in enumerate(configs):
-        status = statuses[number] if statuses else "completed"
-        trial = f"t{number:04d}"
-        records.start_trial(trial, f"c{number}", TrialConfig.of(params))
-        curve = [value and value + 0.01 * number for value in CURVES[status]]
-        rows = [
-            {"epoch": epoch, metric: value, "seconds": 1.0}
-            for epoch, value in enumerate(curve, start=1)
-        ]
-        summary = summarize(rows, metric, "max" if metric == "val_auroc" else "min")
+    return Records(folder, ("well", "ill"), names, names, np.array([0, 1]))
+
+
+def journal_of(
+    records: Records, configs: list[TrialConfig], metric: str = "val_auroc"
+) -> OptunaJournal:
+    settings = SearchSettings(metric=metric)
+    return OptunaJournal(records, settings, listed_distributions(configs), ATTRIBUTES)
+
+
+class Run:
+    """Plays the recorder: trials start, report epochs and end, in records and journal."""
+
+    def __init__(self, records: Records, journal: OptunaJournal, metric: str = "val_auroc") -> None:
+        self.records, self.journal, self.metric = records, journal, metric
+
+    def start(self, trial: str, config: TrialConfig) -> None:
+        self.records.start_trial(trial, config.config_id, config)
+        self.journal.start(trial)
+
+    def report(self, trial: str, epoch: int, value: float | None) -> None:
+        self.records.add_epochs(trial, [{"epoch": epoch, self.metric: value, "seconds": 1.0}])
+        mode = "max" if self.metric == "val_auroc" else "min"
+        summary = summarize(self.records.curve(trial), self.metric, mode)
+        self.records.update_trial(trial, **summary)
+        self.journal.report(trial)
+
+    def end(self, trial: str, status: str) -> None:
         error = f"why it {status}" if STATES[status] == TrialState.FAIL else None
-        records.add_epochs(trial, rows)
-        records.update_trial(trial, **summary, status=status, error=error)
-        records.timeline[trial] = [10.0 * number, 10.0 * number + 5]
-    records.write()
-    write_manifest(
-        folder,
-        {
-            "name": folder.name,
-            "started": STARTED,
-            "settings": SearchSettings(metric=metric).model_dump(),
-            "space": space or {"listed": len(configs)},
-            "data": {"source": "phantom", "synthetic": True},
-            "audit": {"findings": []},
-            "best_trial": "t0000",
-            "confirmed": confirmed or [],
-        },
-    )
-    return records
+        self.records.update_trial(trial, status=status, error=error)
+        self.journal.end(trial)
 
-
-def export(folder: Path) -> Path:
-    return write_optuna_study(read_study(folder), folder)
+    def whole(self, number: int, config: TrialConfig, status: str = "completed") -> None:
+        """Run a trial from its start to its end; its values rise with its number."""
+        trial = f"t{number:04d}"
+        self.start(trial, config)
+        for epoch, value in enumerate(CURVES[status], start=1):
+            self.report(trial, epoch, value and value + 0.01 * number)
+        self.end(trial, status)
 
 
 def read_back(folder: Path) -> optuna.Study:
-    """The study in the file, by Optuna alone."""
-    backend = JournalFileBackend(str(folder / OPTUNA_LOG))
+    """Read the study in the file, by Optuna only."""
+    backend = JournalFileBackend(str(folder / OPTUNA_JOURNAL))
     return optuna.load_study(study_name=folder.name, storage=JournalStorage(backend))
 
 
-@pytest.mark.parametrize(("metric", "best"), [("val_auroc", 6), ("val_loss", 0)])
+def configs_of(*params: dict[str, Any]) -> list[TrialConfig]:
+    return [TrialConfig.of(each) for each in params]
+
+
+RATES = configs_of(*({"model": "cnn", "lr": 10.0**-k} for k in range(1, 7)))
+
+
+@pytest.mark.parametrize(("metric", "best"), [("val_auroc", 5), ("val_loss", 0)])
 def test_optuna_reads_what_the_records_say(tmp_path: Path, metric: str, best: int) -> None:
+    records = empty_records(tmp_path / "ends")
+    run = Run(records, journal_of(records, RATES, metric), metric)
     statuses = [*STATES, "completed"]
-    configs = [{"model": "cnn", "lr": 10.0**-k} for k in range(1, 8)]
-    folder = tmp_path / "ends"
-    write_study(folder, configs, statuses=statuses, metric=metric)
-    assert export(folder) == folder / OPTUNA_LOG
-    study, rows = read_back(folder), read_trials(folder)
+    for number, status in enumerate(statuses):
+        run.whole(number, RATES[number], status)
+    run.journal.close()
+    study = read_back(records.folder)
     assert study.direction.name == ("MAXIMIZE" if metric == "val_auroc" else "MINIMIZE")
     assert study.metric_names == [metric]
+    assert study.user_attrs == ATTRIBUTES
     assert [trial.state for trial in study.trials] == [STATES[status] for status in statuses]
-    assert [t.user_attrs["trial_id"] for t in study.trials] == rows["trial_id"].tolist()
-    assert [t.user_attrs["status"] for t in study.trials] == statuses
-    assert [t.params["lr"] for t in study.trials] == rows["params.lr"].tolist()
+    assert [trial.params["lr"] for trial in study.trials] == [config.lr for config in RATES]
     for number, (trial, status) in enumerate(zip(study.trials, statuses, strict=True)):
+        row = records.trials[f"t{number:04d}"]
         curve = {e: v + 0.01 * number for e, v in enumerate(CURVES[status], 1) if v is not None}
         assert trial.intermediate_values == curve
-        whole = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        comparable = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         choose = max if metric == "val_auroc" else min
-        assert trial.value == (choose(curve.values()) if whole else None)
-        told = f"why it {status}" if trial.state == TrialState.FAIL else None
-        assert trial.user_attrs.get("error") == told
+        assert trial.value == (choose(curve.values()) if comparable else None)
+        for name in ("trial_id", "status", "config_id", "error", "best_epoch"):
+            assert trial.user_attrs.get(name) == row.get(name)
+        assert trial.datetime_start is not None
+        assert trial.datetime_complete is not None
     assert study.best_trial.number == best
-    assert study.user_attrs["synthetic data"] is True
 
 
-def test_times_are_those_of_the_record(tmp_path: Path) -> None:
-    write_study(tmp_path, [{"model": "ann"}, {"model": "cnn"}], statuses=["completed", "running"])
-    export(tmp_path)
+def test_a_running_search_is_in_the_file_as_soon_as_it_is_flushed(tmp_path: Path) -> None:
+    records = empty_records(tmp_path)
+    run = Run(records, journal_of(records, RATES))
+    run.whole(0, RATES[0])
+    run.start("t0001", RATES[1])
+    run.report("t0001", 1, 0.6)
+    assert not (tmp_path / OPTUNA_JOURNAL).exists()
+    run.journal.flush()
     first, second = read_back(tmp_path).trials
-    began = datetime.fromisoformat(STARTED)
-    assert first.datetime_start.astimezone(UTC) == began
-    assert first.datetime_complete.astimezone(UTC) == began + timedelta(seconds=5)
-    assert second.datetime_start.astimezone(UTC) == began + timedelta(seconds=10)
-    assert second.datetime_complete is None
+    assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.RUNNING)
+    assert second.intermediate_values == {1: 0.6}
+    before = (tmp_path / OPTUNA_JOURNAL).read_bytes()
+    run.report("t0001", 2, 0.7)
+    run.end("t0001", "completed")
+    run.journal.flush()
+    assert (tmp_path / OPTUNA_JOURNAL).read_bytes().startswith(before)
+    assert read_back(tmp_path).trials[1].value == 0.7
 
 
-def test_a_confirmed_trial_has_the_scores_of_its_replicates(tmp_path: Path) -> None:
-    scores = {"t0001r1": 0.7, "t0001r2": 0.8}
-    confirmed = [{"trial": "t0001", "scores": scores, "mean": 0.75}]
-    write_study(tmp_path, [{"model": "ann"}, {"model": "cnn"}], confirmed=confirmed)
-    export(tmp_path)
-    first, second = read_back(tmp_path).trials
-    assert "replicates" not in first.user_attrs
-    assert second.user_attrs["replicates"] == scores
-    assert second.user_attrs["replicates_mean"] == 0.75
+def test_trials_that_follow_the_search_are_left_out(tmp_path: Path) -> None:
+    records = empty_records(tmp_path)
+    run = Run(records, journal_of(records, RATES))
+    run.whole(0, RATES[0])
+    for name in ("t0000r1", "t0000a1r1", "t0000s1r1"):
+        run.start(name, RATES[0])
+        run.report(name, 1, 0.9)
+        run.end(name, "completed")
+    run.journal.set_attributes({"confirmed": {"t0000": {"mean": 0.9}}})
+    run.journal.close()
+    study = read_back(tmp_path)
+    assert [trial.user_attrs["trial_id"] for trial in study.trials] == ["t0000"]
+    assert study.user_attrs["confirmed"] == {"t0000": {"mean": 0.9}}
+
+
+def test_a_resumed_study_writes_what_has_ended_anew_and_goes_on(tmp_path: Path) -> None:
+    records = empty_records(tmp_path)
+    run = Run(records, journal_of(records, RATES))
+    run.whole(0, RATES[0])
+    run.whole(1, RATES[1], "interrupted")
+    run.whole(2, RATES[2], "interrupted")
+    run.journal.close()
+    records.write()
+    (tmp_path / OPTUNA_JOURNAL).write_text("damaged")
+
+    restored = empty_records(tmp_path)
+    restored.restore()
+    again = Run(restored, journal_of(restored, RATES))
+    again.start("t0001", RATES[1])
+    again.report("t0001", 1, 0.3)
+    again.end("t0001", "completed")
+    again.journal.close()  # the third trial was not taken up again
+    trials = {trial.user_attrs["trial_id"]: trial for trial in read_back(tmp_path).trials}
+    assert {name: trial.state for name, trial in trials.items()} == {
+        "t0000": TrialState.COMPLETE,
+        "t0001": TrialState.COMPLETE,
+        "t0002": TrialState.FAIL,
+    }
+    assert trials["t0000"].intermediate_values == {1: 0.5, 2: 0.7, 3: 0.8, 4: 0.6}
+    assert trials["t0001"].value == 0.3
+
+
+def test_after_a_failed_write_the_file_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = empty_records(tmp_path)
+    run = Run(records, journal_of(records, RATES))
+    run.whole(0, RATES[0])
+    run.journal.flush()
+    run.whole(1, RATES[1])
+
+    def half(path: Path, logs: Any) -> None:
+        with path.open("a") as stream:
+            stream.write('{"op_code": 4, "wor')
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna_journal, "_append", half)
+        with pytest.raises(OSError, match="disk full"):
+            run.journal.flush()
+    run.whole(2, RATES[2])
+    run.journal.flush()
+    assert [trial.state for trial in read_back(tmp_path).trials] == [TrialState.COMPLETE] * 3
+    assert {path.name for path in tmp_path.iterdir()} == {OPTUNA_JOURNAL}
+
+
+def test_optunas_own_level_of_logging_is_left(tmp_path: Path, capfd: Any) -> None:
+    before = optuna.logging.get_verbosity()
+    records = empty_records(tmp_path)
+    journal_of(records, RATES).close()
+    assert optuna.logging.get_verbosity() == before
+    assert capfd.readouterr().err == ""
+    assert read_back(tmp_path).trials == []
 
 
 def searched(trial: Trial) -> None:
-    """Every kind of hyperparameter, some on one branch only, one with two ranges."""
+    """Suggest every kind of hyperparameter, some on one branch only, one with two ranges."""
     model = trial.suggest_categorical("model", ["ann", "cnn", "resnet18"])
     if model == "resnet18":
         trial.suggest_float("lr", 1e-5, 1e-3, log=True)
@@ -171,123 +248,97 @@ def searched(trial: Trial) -> None:
     trial.suggest_categorical("batch_size", [16, 32])
 
 
-def draw(seeds: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Configurations as Optuna draws them, and the space as the manifest has it."""
-    space = search_space_of(searched)
-    configs = []
-    for seed in seeds:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        trial = optuna.create_study(sampler=sampler).ask()
-        configs.append(space.run(OptunaSource(trial, {})))
-    found = walk_branches(space).distributions.items()
-    stated = {name: [asdict(one) for one in several] for name, several in found}
-    return configs, {"listed": None, "distributions": stated}
-
-
 @given(seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=12))
 @few_examples
 def test_every_value_that_was_drawn_comes_back(
     tmp_path_factory: pytest.TempPathFactory, seeds: list[int]
 ) -> None:
-    configs, space = draw(seeds)
-    folder = tmp_path_factory.mktemp("drawn")
-    write_study(folder, configs, space=space)
-    export(folder)
-    for trial, drawn in zip(read_back(folder).trials, configs, strict=True):
-        wanted = {name: value for name, value in drawn.items() if name != "weights"}
-        found = {name: trial.params[name] for name in wanted}
-        assert {n: str(v) for n, v in found.items()} == {n: str(v) for n, v in wanted.items()}
-        assert "weights" not in trial.params  # one choice is none
-        spans = trial.distributions
-        assert spans["lr"] == FloatDistribution(1e-5, 1e-1, log=True)
-        assert spans["epochs"] == IntDistribution(2, 9)
-        # The default without the branch, 0, is no value of this range.
-        assert ("weight_decay" in trial.params) == (drawn["optimizer"] == "adamw")
+    space = search_space_of(searched)
+    branches = walk_branches(space)
+    drawn = []
+    for seed in seeds:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+        drawn.append(space.run(OptunaSource(optuna.create_study(sampler=sampler).ask(), {})))
+    records = empty_records(tmp_path_factory.mktemp("drawn"))
+    ends = [TrialConfig.of(leaf) for leaf in (*branches.leaves, *branches.highs)]
+    spans = searched_distributions(branches.distributions, ends)
+    journal = OptunaJournal(records, SearchSettings(), spans, {})
+    run = Run(records, journal)
+    for number, params in enumerate(drawn):
+        run.whole(number, TrialConfig.of(params))
+    journal.close()
+    for trial, params in zip(read_back(records.folder).trials, drawn, strict=True):
+        expected = {name: value for name, value in params.items() if name != "weights"}
+        assert {n: str(trial.params[n]) for n in expected} == {
+            n: str(v) for n, v in expected.items()
+        }
+        assert "weights" not in trial.params  # it has a single choice
+        assert trial.distributions["lr"] == FloatDistribution(1e-5, 1e-1, log=True)
+        assert trial.distributions["epochs"] == IntDistribution(2, 9)
+        # The default on the other branch, 0, is not in the range.
+        assert ("weight_decay" in trial.params) == (params["optimizer"] == "adamw")
 
 
-def test_of_a_list_the_records_tell_what_varied(tmp_path: Path) -> None:
-    configs: list[dict[str, Any]] = [
+def test_a_list_spans_what_varies_in_it() -> None:
+    configs = configs_of(
         {"model": "cnn", "lr": 1e-3, "epochs": 10, "optimizer": "sgd"},
         {"model": "cnn", "lr": 1e-2, "epochs": 20, "optimizer": "adam"},
         {"model": "cnn", "lr": 1e-4, "epochs": 60, "optimizer": "adam"},
+    )
+    spans = listed_distributions(configs)
+    assert spans["lr"] == FloatDistribution(1e-4, 1e-2, log=True)
+    assert spans["epochs"] == IntDistribution(10, 60)
+    assert spans["optimizer"] == CategoricalDistribution(("sgd", "adam"))
+    assert "model" not in spans
+
+
+def test_a_capped_number_of_epochs_is_one_more_choice() -> None:
+    def lengths(trial: Trial) -> None:
+        trial.suggest_categorical("model", ["cnn"])
+        trial.suggest_categorical("epochs", [10, 60])
+
+    branches = walk_branches(search_space_of(lengths))
+    capped = [
+        TrialConfig.of({**leaf, "epochs": min(int(leaf["epochs"]), 40)}) for leaf in branches.leaves
     ]
-    write_study(tmp_path, configs)
-    export(tmp_path)
-    trials = read_back(tmp_path).trials
-    names = ("lr", "epochs", "optimizer")
-    assert [{name: t.params[name] for name in names} for t in trials] == [
-        {name: config[name] for name in names} for config in configs
-    ]
-    assert trials[0].distributions["lr"] == FloatDistribution(1e-4, 1e-2, log=True)
-    assert trials[0].distributions["epochs"] == IntDistribution(10, 60)
-    assert trials[0].distributions["optimizer"] == CategoricalDistribution(("sgd", "adam"))
-    assert "model" not in trials[0].params
+    spans = searched_distributions(branches.distributions, capped)
+    assert spans == {"epochs": CategoricalDistribution((10, 60, 40))}
 
 
-def test_a_number_of_epochs_that_was_capped_is_a_choice_more(tmp_path: Path) -> None:
-    space = {"listed": None, "distributions": {"epochs": [{"values": [10, 60]}]}}
-    write_study(tmp_path, [{"model": "cnn", "epochs": n} for n in (10, 40)], space=space)
-    export(tmp_path)
-    trials = read_back(tmp_path).trials
-    assert [trial.params for trial in trials] == [{"epochs": 10}, {"epochs": 40}]
-
-
-def test_a_study_without_trials_is_a_study(tmp_path: Path) -> None:
-    write_study(tmp_path, [], space={"listed": None, "distributions": {}})
-    export(tmp_path)
-    assert read_back(tmp_path).trials == []
-
-
-def test_what_was_there_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
-    for configs in ([{"model": "ann"}], [{"model": "ann"}, {"model": "cnn"}]):
-        write_study(tmp_path, configs)
-        before = {path.name for path in tmp_path.iterdir()} - {OPTUNA_LOG}
-        export(tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} == before | {OPTUNA_LOG}
-    backend = JournalFileBackend(str(tmp_path / OPTUNA_LOG))
-    (study,) = optuna.get_all_study_summaries(JournalStorage(backend))
-    assert study.n_trials == 2
-
-
-def test_optunas_own_level_of_logging_is_left(tmp_path: Path, capfd: Any) -> None:
-    before = optuna.logging.get_verbosity()
-    write_study(tmp_path, [{"model": "ann"}])
-    export(tmp_path)
-    assert optuna.logging.get_verbosity() == before
-    assert capfd.readouterr().err == ""
-
-
-def test_optunas_dashboard_opens_it(tmp_path: Path) -> None:
-    folder = tmp_path / "shown"
-    statuses = ["completed", "stopped_early", "diverged"]
-    configs = [{"model": "cnn", "lr": 10.0**-k} for k in range(1, 4)]
-    write_study(folder, configs, statuses=statuses)
-    with serving(export(folder)) as ask:
+def test_optunas_dashboard_shows_a_running_search(tmp_path: Path) -> None:
+    records = empty_records(tmp_path / "shown")
+    run = Run(records, journal_of(records, RATES))
+    for number, status in enumerate(["completed", "stopped_early", "diverged"]):
+        run.whole(number, RATES[number], status)
+    run.start("t0003", RATES[3])
+    run.report("t0003", 1, 0.6)
+    run.journal.flush()
+    with dashboard_over(records.folder / OPTUNA_JOURNAL) as ask:
         (study,) = ask("studies")["study_summaries"]
         assert study["study_name"] == "shown"
         detail = ask(f"studies/{study['study_id']}")
-    assert detail["directions"] == ["maximize"]
-    assert [trial["state"] for trial in detail["trials"]] == ["Complete", "Pruned", "Fail"]
-    assert detail["objective_names"] == ["val_auroc"]
-    assert detail["has_intermediate_values"]
+        assert detail["directions"] == ["maximize"]
+        states = [trial["state"] for trial in detail["trials"]]
+        assert states == ["Complete", "Pruned", "Fail", "Running"]
+        assert detail["objective_names"] == ["val_auroc"]
+        assert detail["has_intermediate_values"]
 
 
 @contextmanager
-def serving(log: Path) -> Iterator[Callable[[str], Any]]:
-    """The dashboard over a file, on this machine alone: ask it what is below /api."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [Path(sys.executable).with_name("optuna-dashboard"), log]
-    address = ["--host", "127.0.0.1", "--port", str(port), "--quiet"]
-    process = subprocess.Popen([*command, *address])
+def dashboard_over(journal: Path) -> Iterator[Callable[[str], Any]]:
+    """Serve the dashboard over a file, on this machine only; yield a function that queries it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("optuna-dashboard"), journal]
+    process = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port), "--quiet"])
 
-    def ask(what: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{what}", timeout=10) as answer:
+    def ask(path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=60) as answer:
             return json.load(answer)
 
     try:
-        for _ in range(300):
+        while True:  # pytest's timeout ends a dashboard that never answers
             try:
                 ask("studies")
                 break

@@ -1,4 +1,4 @@
-"""Studies for tests: tiny images, tiny models."""
+"""Fixtures that run whole studies of tiny images and tiny models."""
 
 import json
 import warnings
@@ -28,7 +28,7 @@ def search_space(trial: Trial) -> None:
 
 @dataclass(frozen=True)
 class Finished:
-    """A study that ran: its exit status and its folder."""
+    """A study that was run: its exit status and its folder."""
 
     status: int
     folder: Path
@@ -56,10 +56,10 @@ def space(tmp_path: Path, tiny_npz: Path) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path, space: Path, cluster: None) -> Callable[..., Finished]:
-    """Run a study with flags; `configs` becomes `--configs`.
+    """A function that runs a study with flags; `configs` becomes `--configs`.
 
-    One trial at a time, unless a flag says otherwise: a second process would take longer to import
-    what it needs than these trials take.
+    It runs one trial at a time unless a flag says otherwise: a second process would take longer to
+    import what it needs than these trials take.
     """
 
     def run(

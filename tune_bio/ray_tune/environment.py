@@ -1,22 +1,22 @@
-"""What has to be set before Ray and PyTorch are imported; so this knows neither."""
+"""Environment variables to set before Ray and PyTorch are imported; this imports neither."""
 
 import os
 from pathlib import Path
 
 _DEFAULTS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 0.25 s a trial for files that nobody reads
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 0.25 s per trial for files that nobody reads
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never restored
-    "RAY_USAGE_STATS_ENABLED": "0",  # a hospital's machine tells nobody what it does
+    "RAY_USAGE_STATS_ENABLED": "0",  # a hospital's machine reports to nobody
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
 
 def prepare_environment(address: str | None = None) -> None:
-    """Set what is not set yet; to be called before the first `import ray`.
+    """Set the variables that are not set yet; call this before the first `import ray`.
 
-    A cluster at `address` that was started on a machine with a token asks for it. Ray offers it
-    by itself only to the clusters that it starts.
+    A cluster that was started on a machine with a token requires it. Ray sends it by itself only to
+    clusters that it starts, so for a cluster at `address` the token is enabled here.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -25,5 +25,5 @@ def prepare_environment(address: str | None = None) -> None:
 
 
 def token_path() -> Path:
-    """Where Ray keeps the token that clusters and their dashboards ask for."""
+    """Return the path of the token that clusters and their dashboards require."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))

@@ -1,9 +1,9 @@
-"""Frozen features are computed before the first trial: in the driver, or by tasks on a cluster.
+"""Computation of frozen features before the first trial: in the driver, or by tasks on a cluster.
 
-A task's process is not one that Ray would give to a trial afterwards (it keeps those of tasks and
-of actors apart), so that its imports serve nothing else. On one machine without a GPU the driver,
-which has imported everything, therefore computes them itself, with all of its cores, while Ray
-and its worker processes start.
+Ray keeps the processes of tasks and actors apart, so a trial cannot use a task's process, with its
+imports, afterwards. On one machine without a GPU the driver, which has imported everything,
+therefore computes the features itself, with all of its cores, while Ray and its worker processes
+start.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,27 +29,32 @@ from tune_bio.training.state import Tensors
 
 FeatureBlocks = Iterator[tuple[Block, Features]]
 
-AHEAD = 2  # blocks that a task may be ahead of the driver: so much lies in the object store
+AHEAD = 2  # blocks that a task may be ahead of the driver; they wait in the object store
 
-# What may go wrong with one set and leaves the ordinary way: no memory, no space, a process killed.
+# Failures of one set, whose trials then run on images: no memory, no space, a killed process.
 _FAILURES = (TuneBioError, ray.exceptions.RayError, RuntimeError, MemoryError, ArithmeticError)
 
 
 def make_features(
-    wanted: FeatureSet, made: FeatureBlocks, store: FeatureStore, tell: Callable[[int], None]
+    feature_set: FeatureSet,
+    blocks: FeatureBlocks,
+    store: FeatureStore,
+    report: Callable[[int], None],
 ) -> str | None:
-    """Write a feature set to `store` while it is computed; None, or why that was not possible.
+    """Write a feature set to `store` while it is computed; return the reason if that fails.
 
-    `tell` is told how many images are done.
+    `report` is called with the number of images that are done.
     """
     done = 0
     try:
-        with store.writing(wanted.key, wanted.cut, wanted.rows, wanted.maker.dtype) as write:
-            tell(0)
-            for block, features in made:
+        with store.writing(
+            feature_set.key, feature_set.cut, feature_set.rows, feature_set.maker.dtype
+        ) as write:
+            report(0)
+            for block, features in blocks:
                 write(block.split, block.start, features)
                 done += len(features)
-                tell(done)
+                report(done)
     except _FAILURES as error:
         return reason_of(error)
     return None
@@ -58,19 +63,19 @@ def make_features(
 def features_in_driver(
     wanted: FeatureSet, data: TrialData, backbone: Tensors, processors: int
 ) -> FeatureBlocks:
-    """Every block, in order, computed here by a thread a processor.
+    """Yield every block, in order, computed in this process with one thread per processor.
 
-    Each thread computes blocks of its own: several to a block would wait for each other wherever
-    other processes, as those of Ray that are starting, need a processor too.
+    Each thread computes whole blocks: several threads on one block would wait for each other
+    whenever other processes, such as those of a Ray that is starting, need a processor too.
     """
     model = frozen_model(wanted.config, backbone, data.format.channels)
 
-    def work(block: Block) -> tuple[Block, Features]:
-        return block, _computed(wanted, model, data, block, torch.device("cpu"))
+    def compute(block: Block) -> tuple[Block, Features]:
+        return block, _compute_block(wanted, model, data, block, torch.device("cpu"))
 
     pool = ThreadPoolExecutor(processors, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from pool.map(work, wanted.blocks)
+        yield from pool.map(compute, wanted.blocks)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -78,7 +83,7 @@ def features_in_driver(
 def features_by_tasks(
     wanted: FeatureSet, shared: SharedInputs, allotment: Allotment
 ) -> FeatureBlocks:
-    """Every block, computed by one task a slot, in whatever order they come."""
+    """Yield every block, computed by one task per slot, in the order of completion."""
     blocks = wanted.blocks
     tasks = min(allotment.concurrent, len(blocks))
     task = ray.remote(_task).options(
@@ -92,7 +97,7 @@ def features_by_tasks(
     running: list[Any] = [task.remote(wanted, shared, blocks[k::tasks]) for k in range(tasks)]
     try:
         while running:
-            # Whichever has something: a slot that others hold is not waited for.
+            # Any task with a finished block: one that still waits for its slot delays no other.
             ready: Any = ray.wait(running, num_returns=1)[0][0]
             try:
                 block, features = ray.get(next(ready))
@@ -111,10 +116,10 @@ def _task(wanted: FeatureSet, shared: SharedInputs, blocks: Sequence[Block]) -> 
     assert backbone is not None
     model = frozen_model(wanted.config, backbone, data.format.channels).to(device)
     for block in blocks:
-        yield block, _computed(wanted, model, data, block, device)
+        yield block, _compute_block(wanted, model, data, block, device)
 
 
-def _computed(
+def _compute_block(
     wanted: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
 ) -> Features:
     split = data.train if block.split == "train" else data.val
@@ -124,5 +129,5 @@ def _computed(
 
 
 def _sees_gpu() -> bool:
-    """Not where it exists as a number of Ray's only."""
+    """Return True if PyTorch sees a GPU: Ray may count GPUs that do not exist."""
     return torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""The driver's callback of Ray Tune: what trials report becomes records."""
+"""The driver's callback of Ray Tune, which turns the reports of trials into records."""
 
 import functools
 import logging
@@ -34,14 +34,14 @@ _log = logging.getLogger(__name__)
 
 
 def _never_raises(method: Callable[P, None]) -> Callable[P, None]:
-    """Log an exception: raised in a callback, it would abort the whole study."""
+    """Log exceptions of `method`: raised in a callback, they would abort the whole study."""
 
     @functools.wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(*args, **kwargs)
         except Exception:
-            _log.exception("a record could not be kept; the study goes on")
+            _log.exception("a record could not be written; the study goes on")
 
     return guarded
 
@@ -63,10 +63,10 @@ class Recorder(DriverOnly, tune.Callback):
         """Record trials.
 
         Args:
-            records, journal, view: what is kept up to date.
-            settings: give the metric.
+            records, journal, view: the objects to keep up to date.
+            settings: the settings of the study, for the metric.
             rungs: the epochs at which the scheduler compares.
-            count_operations: gives a configuration's multiply-adds.
+            count_operations: returns a configuration's multiply-adds.
             clean: called after a trial has ended: its checkpoints may be too many.
             splits: the validation splits of re-splits, by their number.
         """
@@ -134,9 +134,9 @@ class Recorder(DriverOnly, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if not any(map(self._is_open, members_of(trial.config))):  # it failed before it started
             self.on_trial_start(iteration, trials, trial)
-        last_words = stall_file(self._records.folder, trial.config["trial"])
+        stall_path = stall_file(self._records.folder, trial.config["trial"])
         batch_size = config_of_job(trial.config).batch_size
-        self._end_all(trial, "failed", explain_failure(error_of(trial), last_words, batch_size))
+        self._end_all(trial, "failed", explain_failure(error_of(trial), stall_path, batch_size))
 
     @_never_raises
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -1,4 +1,4 @@
-"""Imported by Ray's worker processes while they wait: what a trial needs takes seconds."""
+"""Imports for Ray's worker processes: while they wait, they load what a trial needs (seconds)."""
 
 from tune_bio.common.imports import importing
 
