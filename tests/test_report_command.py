@@ -40,7 +40,6 @@ def test_everything_is_rebuilt_and_the_records_are_unchanged(
     assert "(t0005) is best" in (finished / "report.html").read_text()
     assert "## Conclusions" in (finished / "summary.md").read_text()
     assert (finished / "tables" / "trials.csv").is_file()
-    assert (finished / "optuna.log").is_file()
     assert digests(finished) == before
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from tests.analysis.figures.conftest import write_study
@@ -14,7 +13,6 @@ from tune_bio.analysis.figures.comparisons import Difference, _largest, _levels
 from tune_bio.analysis.figures.draw_all import save_figures
 from tune_bio.analysis.figures.style import short_label
 from tune_bio.analysis.page.answer import answer
-from tune_bio.analysis.page.dot_plot import Group, plot
 from tune_bio.analysis.study_records import StudyRecords, read_study
 from tune_bio.analysis.summary.confirmation_table import confirmation_table
 from tune_bio.analysis.summary.summary import summary_parts
@@ -108,16 +106,6 @@ def test_integers_are_formatted_without_decimals() -> None:
     assert [short_label(value) for value in (1024.0, 16384.0, 0.00123456, "512-256", True)] == [
         "1024", "16384", "0.00123", "512-256", "True",
     ]  # fmt: skip
-
-
-def test_a_score_without_an_interval_has_none_in_the_dot_plot() -> None:
-    scores = pd.Series([0.7, 0.8], index=["t0000", "t0001"])
-    tests = (("t0001r1", 0.75, float("nan"), float("nan")),)
-    empty = pd.Series(dtype=float)
-    dot_plot = plot([Group("a", scores, empty, tests)], ascending=False, by="model")
-    assert dot_plot.rows[0].tests[0].told == "t0001r1 on test: 0.750"
-    groups = [Group("a", scores, empty), Group("b", empty, empty)]
-    assert plot(groups, ascending=False, by="").hidden == 0  # an empty group is not hidden
 
 
 def test_rows_of_the_forest_plot_name_what_differs_and_have_room() -> None:

@@ -65,7 +65,7 @@ def test_figures_that_need_predictions_are_left_out_without_them(figure_data: Fi
     bare = figure_data_of(figure_data.study)
     names = {name for name, kind in FIGURES.items() if kind.applies(bare)}
     assert not names & {"roc_pr", "confusion", "calibration", "comparisons"}
-    assert {"settings", "learning_curves"} <= names
+    assert {"configurations", "learning_curves"} <= names
 
 
 def test_a_single_trial_gets_only_learning_curves(
@@ -116,7 +116,7 @@ def test_diverged_failed_and_unscored_trials_can_be_plotted(
     broken = figure_data_of(broken_study, figure_data.predictions)
     names = [name for name, kind in FIGURES.items() if kind.applies(broken)]
     assert {"learning_curves", "hyperparameters", "cost", "trials_over_time"} <= set(names)
-    assert "settings" not in names
+    assert "configurations" not in names
     for name in names:
         plot_figure(broken, name)
 

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from tests.analysis.study_factory import make_study
 from tune_bio.analysis.conclusions import derive_conclusions
 from tune_bio.analysis.figures.draw_all import save_figures
-from tune_bio.analysis.page.dot_plot import FAR_OFF, Group, by_setting, plot
 from tune_bio.analysis.page.markdown_html import block, inline
 from tune_bio.analysis.page.rendering import as_json
 from tune_bio.analysis.page.rerun_command import command_of
 from tune_bio.analysis.page.sections import sections
 from tune_bio.analysis.page.write_page import write_comparison, write_page
-from tune_bio.analysis.study_records import StudyRecords, read_study
+from tune_bio.analysis.study_records import read_study
 from tune_bio.analysis.summary.summary import summary_parts
 from tune_bio.console.search_options import search_parser
 from tune_bio.records.manifest_file import read_manifest
@@ -182,61 +181,14 @@ def test_figures_are_embedded_in_order_with_unknown_ones_last(tmp_path: Path) ->
     assert text.count('<figure class="static">') == 2, "stand-ins for the interactive plots"
 
 
-def test_a_fully_replicated_grid_has_one_row_per_configuration(tmp_path: Path) -> None:
+def test_a_fully_replicated_grid_is_compared_as_a_whole(tmp_path: Path) -> None:
     folder = make_study(tmp_path / "study", trials=4, confirmed=4)
     manifest = read_manifest(folder)
     manifest["space"]["listed"] = 4
     manifest["settings"]["finalists"] = "all"
     (folder / "experiment.json").write_text(json.dumps(manifest))
-    dot_plot = by_setting(read_study(folder))
-    assert dot_plot is not None
-    assert dot_plot.by == "configuration"
-    assert len(dot_plot.rows) == 4
-    assert [len(row.dots) for row in dot_plot.rows] == [3] * 4
-    assert dot_plot.kinds == {"seed"}
-    assert all(len(row.tests) == 1 for row in dot_plot.rows)
     _, page = write_and_parse(folder)
     assert "Compared as wholes: configuration " in page.sections["answer"]
-
-
-def _study(folder: Path) -> StudyRecords:
-    return read_study(make_study(folder, confirmed=1))
-
-
-def test_the_dots_of_a_search_are_its_trials_by_setting(tmp_path: Path) -> None:
-    dot_plot = by_setting(_study(tmp_path / "study"))
-    assert dot_plot is not None
-    assert dot_plot.by == "model"
-    assert [row.label for row in dot_plot.rows] == ["ann", "cnn_gap", "cnn"], "the best first"
-    assert [row.note.partition(" ·")[0] for row in dot_plot.rows] == [
-        "2 trials, 2 seeds", "2 trials", "2 trials",
-    ]  # fmt: skip
-
-
-@given(
-    scores=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    ascending=st.booleans(),
-)
-def test_dots_are_in_the_order_of_their_scores(scores: list[float], ascending: bool) -> None:
-    import pandas as pd
-
-    series = pd.Series(scores, index=[f"t{k}" for k in range(len(scores))])
-    dot_plot = plot([Group("all", series, series.iloc[:0])], ascending=ascending, by="study")
-    places = [dot.x for dot in dot_plot.rows[0].dots]
-    assert all(0 <= place <= 100 for place in places)
-    ranked = [place for _, place in sorted(zip(scores, places, strict=True))]
-    assert ranked == sorted(ranked)
-    assert all(0 <= place <= 100 for place, _ in dot_plot.ticks)
-
-
-def test_a_diverged_trial_does_not_compress_the_scale_of_the_others() -> None:
-    import pandas as pd
-
-    losses = pd.Series([0.5 + 0.01 * k for k in range(20)] + [1e6 * FAR_OFF])
-    dot_plot = plot([Group("all", losses, losses.iloc[:0])], ascending=True, by="study")
-    places = [dot.x for dot in dot_plot.rows[0].dots]
-    assert places[10] - places[0] > 30
-    assert dot_plot.rows[0].dots[-1].kind == "beyond"
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text(), max_size=3), max_size=3))

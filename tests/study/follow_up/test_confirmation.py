@@ -62,7 +62,7 @@ def test_the_best_are_trained_again_and_only_they_see_the_test_set(
     assert format_utc(finished.manifest["test_set_opened"][0]["when"]) in summary
     _check_the_test_set(finished, tiny_npz)
     drawn = {path.stem for path in (finished.folder / "figures").glob("*.png")}
-    of_the_winner = {"settings", "comparisons", "confusion", "roc_pr", "calibration"}
+    of_the_winner = {"configurations", "comparisons", "confusion", "roc_pr", "calibration"}
     assert of_the_winner | {"inputs", "most_wrong", "network"} <= drawn
 
 

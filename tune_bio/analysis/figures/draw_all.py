@@ -58,7 +58,7 @@ class FigureKind:
 
 # In reading order.
 FIGURES: dict[str, FigureKind] = {
-    "settings": FigureKind(configurations, applies_configurations),
+    "configurations": FigureKind(configurations, applies_configurations),
     "comparisons": FigureKind(comparisons, applies_comparisons),
     "roc_pr": FigureKind(roc_and_precision_recall, applies_discrimination),
     "confusion": FigureKind(confusion_matrices, applies_confusion),

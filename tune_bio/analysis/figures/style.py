@@ -3,6 +3,7 @@
 The colours are those of Okabe and Ito, which remain distinct under colour-vision deficiencies.
 """
 
+import io
 import logging
 import textwrap
 import warnings
@@ -154,6 +155,13 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
             metadata = {"Date": None} if suffix == ".svg" else {"Software": None}
             figure.savefig(temporary, format=suffix[1:], dpi="figure", metadata=metadata)
     return folder / f"{name}.png"
+
+
+def rendered_png(figure: Figure) -> bytes:
+    """Render a figure; return the bytes of a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi="figure", metadata={"Software": None})
+    return stream.getvalue()
 
 
 def log_scaled(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 # Captions of the figures, in the order of the page; figures that are not listed come last.
 CAPTIONS = {
-    "settings": "Confirmed configurations, one dot per seed, with noise floor and controls.",
     "comparisons": "Differences between configurations or levels, with 95 % intervals.",
     "roc_pr": "ROC and precision-recall curves of the winner.",
     "confusion": "True and predicted classes at the operating point.",
@@ -19,8 +18,10 @@ CAPTIONS = {
     "most_wrong": "The images that the winner misclassified with the highest confidence.",
     "network": "The best network: its layers, their output shapes and their parameters.",
 }
-# Stand-ins for the interactive plots, in print and where scripts are disabled.
-STATIC = {
+# Figures with a place of their own on the page: below the answer, and instead of the interactive
+# plots in print and where scripts are disabled.
+PLACED = {
+    "configurations": "Confirmed configurations, one dot per seed, with noise floor and controls.",
     "learning_curves": "Learning curves of every trial.",
     "hyperparameters": "The score against each hyperparameter that varied.",
 }
@@ -39,22 +40,26 @@ class EmbeddedFigure:
 def gallery(
     folder: Path,
 ) -> tuple[list[EmbeddedFigure], dict[str, EmbeddedFigure], list[str]]:
-    """Return the figures to show, the stand-ins by name, and the files too large to embed."""
-    listed = [*STATIC, *CAPTIONS]
+    """Return the figures to show, the placed ones by name, and the files too large to embed."""
+    listed = [*PLACED, *CAPTIONS]
     paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
     names = [*(n for n in listed if n in paths), *(n for n in paths if n not in listed)]
-    shown, static, too_large, total = [], {}, [], 0
+    shown, placed, too_large, total = [], {}, [], 0
     for name in names:
         size = paths[name].stat().st_size
         if size > LARGEST or total + size > LARGEST_IN_ALL:
             too_large.append(paths[name].name)
             continue
         total += size
-        uri = "data:image/png;base64," + base64.b64encode(paths[name].read_bytes()).decode()
-        caption = {**CAPTIONS, **STATIC}.get(name, f"{name.replace('_', ' ').capitalize()}.")
-        figure = EmbeddedFigure(name, caption, uri)
-        if name in STATIC:
-            static[name] = figure
+        caption = {**CAPTIONS, **PLACED}.get(name, f"{name.replace('_', ' ').capitalize()}.")
+        figure = EmbeddedFigure(name, caption, png_uri(paths[name].read_bytes()))
+        if name in PLACED:
+            placed[name] = figure
         else:
             shown.append(figure)
-    return shown, static, too_large
+    return shown, placed, too_large
+
+
+def png_uri(png: bytes) -> str:
+    """Return the bytes of a PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

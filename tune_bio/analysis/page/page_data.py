@@ -9,7 +9,6 @@ import pandas as pd
 
 from tune_bio.analysis.conclusions import Conclusions
 from tune_bio.analysis.page.answer import answer, question
-from tune_bio.analysis.page.dot_plot import by_setting
 from tune_bio.analysis.page.gallery import gallery
 from tune_bio.analysis.page.leaderboard import leaderboard, leaderboard_order
 from tune_bio.analysis.page.plots import plot_data
@@ -46,7 +45,7 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         folder: the study's folder, which contains its figures.
     """
     manifest, order = study.manifest, leaderboard_order(study)
-    figures, static, too_large = gallery(folder / "figures")
+    figures, placed, too_large = gallery(folder / "figures")
     content = {
         "name": manifest["name"],
         "question": question(manifest),
@@ -57,12 +56,11 @@ def page_content(study: StudyRecords, conclusions: Conclusions, folder: Path) ->
         "facts": _facts(study),
         "metric": metric_name(study.metric),
         "patients_known": study.patients_known,
-        "dots": by_setting(study),
         "board": leaderboard(study, order),
         "sections": sections(summary_parts(study, conclusions)),
         "evaluations": _evaluations(study),
         "figures": figures,
-        "static": static,
+        "placed": placed,
         "figures_left": too_large,
         "command": command_of(manifest),
         "versions": manifest.get("versions", {}),
