@@ -34,8 +34,6 @@ IMAGES = RNG.integers(0, 256, (N, 12, 12)).astype(np.uint8)
 LABELS = np.arange(N) % 2
 
 fuzzing = settings(
-    deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -229,15 +228,16 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     ],
     ids=["closed", "silent", "no web server", "hangs up"],
 )
-def test_a_host_that_does_not_answer_is_reported_within_seconds(
+def test_a_host_that_does_not_answer_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
     publish: Callable[[str], None],
     unreachable: Callable[[], contextlib.AbstractContextManager[str]],
 ) -> None:
-    started = time.monotonic()
+    """A silent host is given up; otherwise this test would run into its timeout."""
+    monkeypatch.setattr(published, "PROBE_SECONDS", 0.5)
     with unreachable() as host:
         publish(f"{host}/squeezenet1_0-b66bff10.pth")
         resolved = resolve([SQUEEZENET], None)
-        assert time.monotonic() - started < 6
     reason = resolved.missing[SQUEEZENET]
     assert not resolved.files
     assert "squeezenet1_0-b66bff10.pth" in reason
