@@ -52,9 +52,10 @@ def refuse_other_study(plan: Plan) -> None:
     for name, value in now.items():
         if name not in FREE and before.get(name, value) != value:
             flag = "--" + name.replace("_", "-")
+            same = f"leave {flag} out" if before[name] is None else f"give {flag} {before[name]}"
             raise ConfigError(
                 f"the study began with {name}={before[name]} and is to go on with {value}",
-                f"give {flag} {before[name]}, or begin another study: it reuses what is the same",
+                f"{same}, or begin another study: it reuses what is the same",
             )
     for name in ("num_trials", "max_epochs"):
         if name == "num_trials" and plan.listed is not None:
