@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_bio.records.curve_summary import best_value, epochs_to_plateau, summarize, val_loss_jitter
+from tune_bio.records.curve_summary import epochs_to_plateau, summarize, val_loss_jitter
 
 NAN = float("nan")
 
@@ -60,7 +60,7 @@ def test_a_diverged_epoch_is_the_last_and_never_the_best() -> None:
     assert row["epochs_run"] == 5
     assert row["final_val_loss"] is None
     assert summarize([diverged], "val_auroc", "max")["best_epoch"] is None
-    assert best_value([{**CURVE[0], "val_auroc": NAN}], "val_auroc", "max") is None
+    assert summarize([{**CURVE[0], "val_auroc": NAN}], "val_auroc", "max")["best_val_auroc"] is None
 
 
 def test_a_trial_without_an_epoch_has_no_columns() -> None:

@@ -24,12 +24,8 @@ from optuna.trial import TrialState
 from tests.data_factory import few_examples
 from tune_bio.records import optuna_journal
 from tune_bio.records.curve_summary import summarize
-from tune_bio.records.optuna_journal import (
-    OPTUNA_JOURNAL,
-    OptunaJournal,
-    listed_distributions,
-    searched_distributions,
-)
+from tune_bio.records.optuna_distributions import listed_distributions, searched_distributions
+from tune_bio.records.optuna_journal import OPTUNA_JOURNAL, OptunaJournal
 from tune_bio.records.tables import Records
 from tune_bio.space.branches import walk_branches
 from tune_bio.space.search_space import Trial, search_space_of

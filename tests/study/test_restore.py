@@ -68,16 +68,26 @@ def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
     assert records.trials["t0001"]["status"] == "failed"
 
 
-def test_a_list_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {
-        "settings": plan_of(max_epochs=30).settings.model_dump(),
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_epochs": 5}, "max_epochs=30 and is to go on with 5"),
+        ({"grace_period": 3}, "give --grace-period 1, or begin another study"),
+        ({"sensitivity": 0.9}, "leave --sensitivity out, or begin another study"),
+    ],
+)
+def test_other_settings_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    manifest = {
+        "settings": plan_of(grace_period=1).settings.model_dump(),
         "space": {"sha256": "", "pinned": {}}, "data": {"fingerprint": ""}, "started": "",
         "test_set_opened": [],
     }  # fmt: skip
-    monkeypatch.setattr(resume, "read_manifest", lambda folder: before)
-    plan = plan_of(max_epochs=5)
+    monkeypatch.setattr(resume, "read_manifest", lambda folder: manifest)
+    plan = plan_of(**{"grace_period": 1, **change})
     plan.request = SimpleNamespace(folder=tmp_path)
-    with pytest.raises(ConfigError, match="max_epochs=30 and is to go on with 5"):
+    with pytest.raises(ConfigError, match=message):
         refuse_other_study(plan)
 
 

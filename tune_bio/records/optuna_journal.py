@@ -1,12 +1,12 @@
 """The search as an Optuna study, written while it runs: `optuna-dashboard results/NAME/optuna.log`.
 
-It is the same for every searcher: a trial of Bayesian optimisation, of a grid or of a list is added
-when it starts, and updated with the records. The searcher's own Optuna study stays in memory: with
-a storage it would cost 5 ms per trial, and a full disk would end the search.
+The format is the same for every searcher: a trial of Bayesian optimisation, of a grid or of a list
+is added when it starts, and updated with the records. The searcher's own Optuna study stays
+in memory: a storage would cost 5 ms per trial, and a full disk would end the search.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,26 +15,23 @@ from typing import Any
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from tune_bio.common.files import replacing
+from tune_bio.records.optuna_distributions import drawn_value
 from tune_bio.records.ranking import score
 from tune_bio.records.tables import Records, config_of_row
 from tune_bio.records.trial_names import TrialName
-from tune_bio.space.search_space import Choices, Distribution
 from tune_bio.space.settings import SearchSettings
-from tune_bio.space.trial_config import Params, TrialConfig, Value
+from tune_bio.space.trial_config import TrialConfig
 
 OPTUNA_JOURNAL = "optuna.log"
-LOG_FROM = 100  # ratio of the largest to the smallest number of a list, which states no scale
+LOG_FROM = 100  # from this ratio of its largest to its smallest number, a list has a log scale
 
-# Every other end gives nothing to compare: FAIL, with the reason in `status` and `error`.
+# Every other status gives nothing to compare: FAIL, with the reason in `status` and `error`.
 _STATES = {"completed": TrialState.COMPLETE, "stopped_early": TrialState.PRUNED}
 _ATTRIBUTES = (
     "status", "error", "config_id", "seed", "best_epoch", "epochs_run",
@@ -44,12 +41,12 @@ _ATTRIBUTES = (
 
 
 class OptunaJournal:
-    """Mirrors a study's records in an Optuna journal with one study of the study's name.
+    """An Optuna journal that mirrors a study's records, as one Optuna study of the same name.
 
-    Its trials are those of the search. Their value is the metric at the best epoch, their
-    intermediate values are the metric after each epoch, their parameters what the search varies,
-    and their user attributes the other columns of trials.parquet. A trial that was stopped early
-    is PRUNED; one that failed, diverged or was interrupted is FAIL.
+    It contains the trials of the search. Their value is the metric at the best epoch, their
+    intermediate values are the metric after each epoch, their parameters are the varied
+    hyperparameters, and their user attributes the other columns of trials.parquet.
+    A trial that was stopped early is PRUNED; one that failed, diverged or was interrupted is FAIL.
 
     Changes are kept in memory until `flush` writes them. A resumed study writes the file anew.
     """
@@ -64,8 +61,8 @@ class OptunaJournal:
         """Start the journal with the trials of the records that have ended.
 
         Args:
-            records: of the study; its folder's name is the study's.
-            settings: give the metric.
+            records: the records of the study, whose folder has the study's name.
+            settings: the settings of the study, for the metric.
             distributions: one per hyperparameter that the search varies.
             attributes: facts about the study, shown by the dashboard.
         """
@@ -152,7 +149,7 @@ class OptunaJournal:
         """Return the varied hyperparameters as Optuna would have drawn them."""
         active = config.params()
         values = {
-            name: _drawn_value(distribution, active.get(name))
+            name: drawn_value(distribution, active.get(name))
             for name, distribution in self._distributions.items()
         }
         return {name: value for name, value in values.items() if value is not None}
@@ -167,7 +164,7 @@ class OptunaJournal:
 
 
 class _BufferedJournal(BaseJournalBackend):
-    """A journal in memory that is written to a file in batches: one fsync each, not one a change.
+    """A journal in memory, written to a file in batches: one fsync per batch, not per change.
 
     The driver is the only writer: readers such as the dashboard open the file.
     """
@@ -175,7 +172,7 @@ class _BufferedJournal(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._logs: list[dict[str, Any]] = []
-        self._written = 0  # logs in the file; 0 where it is to be written whole
+        self._written = 0  # logs in the file; 0 if it must be written whole
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self._logs[log_number_from:]
@@ -184,7 +181,7 @@ class _BufferedJournal(BaseJournalBackend):
         self._logs.extend(logs)
 
     def flush(self) -> None:
-        """Append what is not in the file yet; after a failure the file is written whole again."""
+        """Append new logs to the file; after a failure, write it whole again."""
         pending, whole = self._logs[self._written :], self._written == 0
         if not pending:
             return
@@ -217,90 +214,3 @@ def _without_messages() -> Iterator[None]:
 
 def _is_searched(trial_id: str) -> bool:
     return TrialName.parse(trial_id).is_searched
-
-
-def searched_distributions(
-    distributions: Mapping[str, Sequence[Distribution]], configs: Iterable[TrialConfig]
-) -> dict[str, BaseDistribution]:
-    """Return one distribution per hyperparameter of a search space, spanning all its branches.
-
-    Choices are extended by the values of `configs`, one configuration per branch: the default on a
-    branch that does not suggest it, a number of epochs that is capped. A range is not extended: a
-    default of 0 would undo its log scale. What has one value is left out.
-    """
-    values = _values_by_name(configs)
-    spans = {
-        name: _span(branches, values.get(name, ())) for name, branches in distributions.items()
-    }
-    return {name: span for name, span in spans.items() if not span.single()}
-
-
-def listed_distributions(configs: Sequence[TrialConfig]) -> dict[str, BaseDistribution]:
-    """Return one distribution per hyperparameter that varies in a list of configurations."""
-    spans = {name: _listed_span(values) for name, values in _values_by_name(configs).items()}
-    return {name: span for name, span in spans.items() if not span.single()}
-
-
-def _values_by_name(configs: Iterable[TrialConfig]) -> dict[str, list[Value]]:
-    values: dict[str, list[Value]] = {}
-    for config in configs:
-        params: Params = config.params()
-        for name, value in params.items():
-            values.setdefault(name, []).append(value)
-    return values
-
-
-def _listed_span(values: Sequence[Value]) -> BaseDistribution:
-    numbers = [value for value in values if not isinstance(value, str)]
-    if len(numbers) < len(values):
-        return _choices(values)
-    low, high = min(numbers), max(numbers)
-    log = low > 0 and high / low >= LOG_FROM
-    if all(isinstance(value, int) for value in numbers):
-        return IntDistribution(int(low), int(high), log=log)
-    return FloatDistribution(low, high, log=log)
-
-
-def _span(branches: Sequence[Distribution], values: Sequence[Value]) -> BaseDistribution:
-    choices = [
-        value for branch in branches if isinstance(branch, Choices) for value in branch.values
-    ]
-    ranges = [branch for branch in branches if not isinstance(branch, Choices)]
-    numbers = [value for value in choices if not isinstance(value, str)]
-    if not ranges or len(numbers) < len(choices):
-        return _choices([*choices, *values])
-    low = min([*(branch.low for branch in ranges), *numbers])
-    high = max([*(branch.high for branch in ranges), *numbers])
-    log = low > 0 and all(branch.log for branch in ranges)
-    if all(branch.integer for branch in ranges) and all(isinstance(n, int) for n in numbers):
-        return IntDistribution(int(low), int(high), log=log)
-    return FloatDistribution(low, high, log=log)
-
-
-def _choices(values: Iterable[Value]) -> CategoricalDistribution:
-    unique: dict[Value, Value] = {}
-    for value in values:
-        unique.setdefault(_canonical(value), value)
-    return CategoricalDistribution(tuple(unique.values()))
-
-
-def _drawn_value(distribution: BaseDistribution, value: Value | None) -> Value | None:
-    """Return a value as Optuna would have drawn it; None where it is inactive or out of range."""
-    if value is None:
-        return None
-    if isinstance(distribution, CategoricalDistribution):
-        choices: dict[Value, Any] = {_canonical(c): c for c in distribution.choices}
-        choice: Value | None = choices.get(_canonical(value))
-        return choice
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    if isinstance(value, str) or not distribution.low <= value <= distribution.high:
-        return None
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
-
-
-def _canonical(value: Any) -> Value:
-    """Return 64, 64.0 and "64" as one value: a column of a table has one type."""
-    try:
-        return float(value)
-    except ValueError:
-        return str(value)

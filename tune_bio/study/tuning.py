@@ -18,11 +18,8 @@ from tune_bio.ray_tune.schedulers import build_scheduler
 from tune_bio.ray_tune.searchers import FollowUpSearcher, build_searcher
 from tune_bio.ray_tune.trainable import TrialContext
 from tune_bio.ray_tune.tuner import Interruption, run_tuner, sigterm_as_sigint
-from tune_bio.records.optuna_journal import (
-    OptunaJournal,
-    listed_distributions,
-    searched_distributions,
-)
+from tune_bio.records.optuna_distributions import listed_distributions, searched_distributions
+from tune_bio.records.optuna_journal import OptunaJournal
 from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.records.trial_names import TrialName
 from tune_bio.reuse.prefixes import KeyContext, PrefixStore
