@@ -24,7 +24,7 @@ RECORDING = """
 import atexit, json, time
 from pathlib import Path
 
-from tune_bio import records
+from tune_bio.records import tables
 
 OUTPUT = Path({output!r})
 moments = []
@@ -38,8 +38,8 @@ def timed(method):
     return wrapped
 
 
-records.Records.start_trial = timed(records.Records.start_trial)
-records.Records.update_trial = timed(records.Records.update_trial)
+tables.Records.start_trial = timed(tables.Records.start_trial)
+tables.Records.update_trial = timed(tables.Records.update_trial)
 atexit.register(lambda: OUTPUT.write_text(json.dumps([moments[0], moments[-1]])))
 """
 

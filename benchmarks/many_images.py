@@ -38,7 +38,8 @@ import atexit, json, resource
 from pathlib import Path
 
 from tune_bio import SearchSettings, Trial
-from tune_bio.datasets import cache, file_source
+from tune_bio.datasets.cache import arrays
+from tune_bio.datasets.sources import file_source
 
 SETTINGS = SearchSettings(num_trials=2, max_epochs=1, scheduler="none")
 MAPPED, OUTPUT = {mapped}, Path({output!r})
@@ -59,7 +60,7 @@ def write_counts():
 file_source.decode = counted
 atexit.register(write_counts)
 if MAPPED:
-    cache.LARGE = 0
+    arrays.LARGE = 0
 
 
 def search_space(trial: Trial) -> None:
