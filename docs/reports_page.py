@@ -276,7 +276,7 @@ def _together(report: Report, study: StudyRecords) -> Iterator[str]:
         told = [d for d in effect.differences if d.low > 0 or d.high < 0]
         apart = "; ".join(f"{d.a} and {d.b} ({100 * d.difference:+.1f})" for d in told)
         yield (
-            f"Pairs told apart: {apart or 'none'}. {_points(effect.detectable)} between two pairs "
+            f"Pairs that differ: {apart or 'none'}. {_points(effect.detectable)} between two pairs "
             "would be seen in 80 % of such grids."
         )
     speed = table.groupby(a)[["seconds_per_epoch", "epochs_to_plateau", "val_loss_jitter"]].mean()
