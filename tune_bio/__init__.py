@@ -1,7 +1,7 @@
 """tune_bio: hyperparameter search for biomedical image classifiers.
 
-What a search-space file needs is imported here and costs nothing; what needs PyTorch is
-imported when it is first asked for.
+Names that a search-space file needs are imported here, at no cost; names that need PyTorch are
+imported on first access.
 """
 
 import importlib
@@ -36,7 +36,7 @@ __all__ = [
     "run_search",
 ]
 
-# What needs PyTorch, Ray or pandas, and where it lies.
+# The modules of names that need PyTorch, Ray or pandas.
 _LATE = {
     "Evaluation": "inference.external_validation",
     "Results": "records.results",

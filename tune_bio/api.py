@@ -1,4 +1,4 @@
-"""A search from a notebook or a program: the same as the command, with arrays in and tables out."""
+"""Searches from a notebook or a program: like the command, with arrays in and tables out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,25 +46,25 @@ def run_search(
     resume: bool = False,
     quiet: bool = False,
 ) -> SearchResult:
-    """Run a search; Ray is started if it is not running, and stopped again if it was not.
+    """Run a search. If Ray is not running, it is started, and stopped at the end.
 
     Args:
         space: a search-space file, or the function `search_space(trial)` itself.
-        settings: used instead of those of the file.
+        settings: settings to use instead of those of the file.
         data: (images, labels) or (images, labels, patients), a mapping of "train", "val" and
-            "test" to such, or a source as `--data` takes it; by default that of the settings.
+            "test" to such tuples, or a source as for `--data` (default: that of the settings).
             images: (n, H, W) or (n, H, W, 3), uint8 or uint16.
         classes: names of the classes 0, 1, ... of arrays.
         positive_class: of two classes, the one to detect (default: the last).
         patient_pattern: a regular expression that finds the patient in a file's path.
         pins: hyperparameters that are fixed for every trial, as with `--set`.
-        name: of the study and its folder (default: the name of the file or function).
+        name: name of the study and its folder (default: the name of the file or function).
         results: folder of all studies.
         weights_dir, missing_weights, cache_dir, address, resume, quiet: as the command's flags.
 
     Raises:
         InputError: bad input; no trial was started, and nothing was written.
-        StudyError: the search ran and could not deliver.
+        StudyError: the search ran and has no result.
     """
     loaded = _loaded(space, settings, pins or {})
     settings = loaded.settings

@@ -22,7 +22,7 @@ from tune_bio.study.request import Request, check_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command, and return its exit status."""
     return run_command(
         lambda: _run(search_parser().parse_args(arguments)),
         "interrupted before the search began; no trial was recorded",
@@ -66,8 +66,8 @@ def _dry_run(
 
 def _settings(space: SearchSpace, options: argparse.Namespace) -> SearchSettings:
     """Return the SETTINGS of the file, overridden by the command line."""
-    given = {name: getattr(options, name, None) for name in SearchSettings.model_fields}
-    overrides = {name: value for name, value in given.items() if value is not None}
+    flags = {name: getattr(options, name, None) for name in SearchSettings.model_fields}
+    overrides = {name: value for name, value in flags.items() if value is not None}
     if options.configs is not None:
         overrides.setdefault("scheduler", "none")  # a list is run to its end
     return SearchSettings.of({**space.settings.model_dump(), **overrides})
@@ -97,7 +97,8 @@ def _pins(options: argparse.Namespace) -> Params:
     name, size = parse_assignment(f"image_size={options.image_size}")
     if pins.setdefault(name, size) != size:
         raise UsageError(
-            f"--image-size {size} contradicts --set image_size={pins[name]}", "give one of them"
+            f"--image-size {size} contradicts --set image_size={pins[name]}",
+            "give only one of them",
         )
     return pins
 

@@ -156,7 +156,7 @@ def test_data_that_do_not_fit_the_model_are_refused(searched: Any, spoil: Any, t
         ({"pins": {"lr": "much"}}, ConfigError, "lr='much'"),
         ({"data": (1, 2, 3, 4)}, DataError, "pair of images and labels"),
         ({"data": "/no/such/folder"}, DataError, "does not exist"),
-        ({"name": "../up"}, InputError, "no name for a folder"),
+        ({"name": "../up"}, InputError, "not a valid folder name"),
     ],
 )
 def test_bad_input_raises_one_line_and_starts_nothing(

@@ -1,4 +1,4 @@
-"""Data on their way through a study: which pixels are prepared, and what the model is told."""
+"""The data of a study: the pixels that are prepared, the split files, and the exported model."""
 
 import io
 import json
@@ -38,30 +38,30 @@ def search_space(trial):
 """
 
 
-def folder_of(path: Path, *, side: int = 20, dtype: Any = np.uint8) -> Path:
-    """Two classes of images whose one corner tells them apart, in twelve bits."""
+def write_images(path: Path, *, side: int = 20, dtype: Any = np.uint8) -> Path:
+    """Write images of two classes that differ in one corner; 16-bit images use twelve bits."""
     rng = np.random.default_rng(0)
     for k, name in enumerate(("ill", "well")):
         for i in range(24):
             image = rng.integers(0, 200, (side, side))
             image[:8, :8] += 50 * k
             image = image * (16 if dtype == np.uint16 else 1)
-            target = path / name / f"p{i // 2}-{i}.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.astype(dtype)).save(target)
+            file = path / name / f"p{i // 2}-{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.astype(dtype)).save(file)
     return path
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Callable[..., Plan]:
-    """The plan of a space with `line` in it, on the data given."""
+    """A function that plans a study of some data, with `line` in its search space."""
 
-    def make(line: str, data: Any, model: str = "ann", **request: Any) -> Plan:
+    def make(line: str, data: Any, model: str = "ann", **options: Any) -> Plan:
         path = tmp_path / "space.py"
         path.write_text(SPACE.format(line=line, model=model))
-        asked = Request(name="study", results=tmp_path / "results", **request)
+        request = Request(name="study", results=tmp_path / "results", **options)
         settings = SearchSettings(data=str(data))
-        return make_plan(load_search_space(path), settings, asked, (Node(2, 0),))
+        return make_plan(load_search_space(path), settings, request, (Node(2, 0),))
 
     return make
 
@@ -77,25 +77,26 @@ def plan(tmp_path: Path) -> Callable[..., Plan]:
         ({"resize": 0, "crop": 0}, 64, Geometry(64)),
     ],
 )
-def test_the_image_size_follows_from_what_is_drawn(
+def test_the_image_size_follows_from_the_drawn_hyperparameters(
     params: Any, size: int, expected: Geometry
 ) -> None:
     assert geometry_of(params, size) == expected
 
 
-def test_every_geometry_of_a_space_is_prepared_and_no_other(
+def test_only_the_geometries_of_a_space_are_prepared(
     plan: Any, tmp_path: Path, cache_home: Path
 ) -> None:
-    made = plan('trial.suggest_categorical("image_size", [12, 16])', folder_of(tmp_path / "data"))
-    assert made.geometries == (Geometry(12), Geometry(16))
+    images = write_images(tmp_path / "data")
+    two_sizes = plan('trial.suggest_categorical("image_size", [12, 16])', images)
+    assert two_sizes.geometries == (Geometry(12), Geometry(16))
     assert len(list((cache_home / "decoded").iterdir())) == 2
-    assert made.finish({"model": "ann", "image_size": 12})["image_size"] == 12
+    assert two_sizes.config({"model": "ann", "image_size": 12}).image_size == 12
 
 
-def test_images_too_small_for_a_model_are_told_before_any_is_decoded(
+def test_images_too_small_for_a_model_are_refused_before_any_is_decoded(
     plan: Any, tmp_path: Path, cache_home: Path
 ) -> None:
-    folder = folder_of(tmp_path / "data", side=9)
+    folder = write_images(tmp_path / "data", side=9)
     with pytest.raises(ConfigError, match=r"image_size=9 .*resnet18") as caught:
         plan("pass", folder, model="resnet18")
     assert is_one_line(caught.value)
@@ -108,69 +109,70 @@ def test_a_range_of_sizes_is_refused(plan: Any, name: str) -> None:
         plan(f'trial.suggest_int("{name}", 16, 64)', "phantom")
 
 
-def test_arrays_stand_in_the_place_of_the_data_source(plan: Any) -> None:
+def test_arrays_replace_the_data_source(plan: Any) -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 12, 12)).astype(np.uint8)
-    made = plan(
+    on_arrays = plan(
         "pass", "no/such/folder",
         arrays=(images, np.arange(40) % 2, np.arange(40) // 2), class_names=("well", "ill"),
         positive_class="well",
     )  # fmt: skip
-    assert made.dataset.source == made.settings.data == "arrays in memory"
-    assert (made.dataset.classes, made.dataset.positive) == (("well", "ill"), 0)
-    assert made.geometries == (Geometry(12),)
-    assert plan_entry(made)["settings"]["data"] == "arrays in memory"
+    assert on_arrays.dataset.source == on_arrays.settings.data == "arrays in memory"
+    assert (on_arrays.dataset.classes, on_arrays.dataset.positive) == (("well", "ill"), 0)
+    assert on_arrays.geometries == (Geometry(12),)
+    assert plan_entry(on_arrays)["settings"]["data"] == "arrays in memory"
     with pytest.raises(DataError, match="labels of 'train'"):
         plan("pass", "phantom", arrays=(images, np.arange(3)))
 
 
-def test_pattern_and_cache_reach_the_data(plan: Any, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "data")
-    made = plan("pass", folder, patient_pattern=r"p\d+", cache_dir=tmp_path / "mine")
-    assert made.dataset.patients_known
-    assert set(made.dataset.train.patients) < {f"p{i}" for i in range(12)}
-    assert list((tmp_path / "mine" / "decoded").iterdir())
+def test_the_patient_pattern_and_the_cache_folder_are_used(plan: Any, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "data")
+    by_patient = plan("pass", folder, patient_pattern=r"p\d+", cache_dir=tmp_path / "cache")
+    assert by_patient.dataset.patients_known
+    assert set(by_patient.dataset.train.patients) < {f"p{i}" for i in range(12)}
+    assert list((tmp_path / "cache" / "decoded").iterdir())
 
 
-def test_the_manifest_and_the_introduction_tell_what_the_pixels_are(
+def test_the_manifest_and_the_first_lines_printed_describe_the_pixels(
     plan: Any, tmp_path: Path
 ) -> None:
-    made = plan("pass", folder_of(tmp_path / "data", dtype=np.uint16))
-    (entry,) = plan_entry(made)["data"]["pixels"]["range"]
-    train = made.dataset.train.at(Geometry(20))
-    assert (entry["black"], entry["white"]) == (train.min(), train.max())
-    assert plan_entry(made)["data"]["pixels"]["shape"] == [20, 20]
-    assert json.dumps(plan_entry(made)["data"])
+    of_16_bits = plan("pass", write_images(tmp_path / "data", dtype=np.uint16))
+    data_entry = plan_entry(of_16_bits)["data"]
+    (pixel_range,) = data_entry["pixels"]["range"]
+    train = of_16_bits.dataset.train.at(Geometry(20))
+    assert (pixel_range["black"], pixel_range["white"]) == (train.min(), train.max())
+    assert data_entry["pixels"]["shape"] == [20, 20]
+    assert json.dumps(data_entry)
     output = io.StringIO()
-    print_plan(made, None, Console(file=output, width=200))
+    print_plan(of_16_bits, None, Console(file=output, width=200))
     assert "20x20 px, grey, 16 bit" in output.getvalue()
     assert "of decoded images in" in output.getvalue()
 
 
-def test_a_large_split_is_shared_by_its_file(
+def test_a_large_split_is_shared_as_a_file(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = open_dataset(str(folder_of(tmp_path / "data")))
+    dataset = open_dataset(str(write_images(tmp_path / "data")))
     in_memory = prepare_data(dataset, Geometry(16))
     monkeypatch.setattr(arrays, "LARGE", 0)
     shared = share_inputs({Geometry(16): prepare_data(dataset, Geometry(16))}, {})
-    kept = [array for array in shared.data[Geometry(16)].arrays if isinstance(array, Path)]
-    assert len(kept) == 2
-    assert [len(np.load(path)) for path in kept] == [len(dataset.train), len(dataset.val)]
-    found = shared.trial_data(config("ann", image_size=16))
-    for split, expected in ((found.train, in_memory.train), (found.val, in_memory.val)):
+    files = [array for array in shared.data[Geometry(16)].arrays if isinstance(array, Path)]
+    assert len(files) == 2
+    assert [len(np.load(path)) for path in files] == [len(dataset.train), len(dataset.val)]
+    mapped = shared.trial_data(config("ann", image_size=16))
+    for split, expected in ((mapped.train, in_memory.train), (mapped.val, in_memory.val)):
         assert isinstance(split.pixels, np.memmap)
         assert not split.pixels.flags.writeable
         assert np.array_equal(split.pixels, expected.pixels)
-    kept[0].unlink()
+    files[0].unlink()
     with pytest.raises(DataError, match=r"cannot be read on this node.*--cache-dir") as caught:
         shared.trial_data(config("ann", image_size=16))
     assert is_one_line(caught.value)
 
 
-def test_a_study_of_16_bit_files_leaves_a_model_that_reads_the_originals(
+def test_the_model_of_a_study_of_16_bit_files_reads_the_originals(
     study: Callable[..., Any], tmp_path: Path
 ) -> None:
-    folder = folder_of(tmp_path / "data", dtype=np.uint16)
+    folder = write_images(tmp_path / "data", dtype=np.uint16)
     finished = study(
         "--data", str(folder), "--image-size", "16", "--patient-pattern", r"(p\d+)-",
         "--cache-dir", str(tmp_path / "cache"), "--max-epochs", "3",
@@ -184,15 +186,15 @@ def test_a_study_of_16_bit_files_leaves_a_model_that_reads_the_originals(
     validation = open_dataset(str(folder), patient_pattern=r"(p\d+)-").val
     originals = np.stack(list(validation.originals()))[..., 0]
     assert originals.dtype == model.dtype == np.uint16
-    found = compute_metrics(validation.labels, model.predict(originals), 1)
-    assert found["auroc"] == pytest.approx(finished.trials["best_val_auroc"].iloc[0], abs=1e-6)
+    metrics = compute_metrics(validation.labels, model.predict(originals), 1)
+    assert metrics["auroc"] == pytest.approx(finished.trials["best_val_auroc"].iloc[0], abs=1e-6)
     with pytest.raises(DataError, match=r"uint8.*give uint16") as caught:
         model.predict((originals // 256).astype(np.uint8))
     assert is_one_line(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (("--image-size", "32", "--set", "image_size=48"), "contradicts --set image_size=48"),
         (("--image-size", "3"), "image_size=3"),
@@ -201,17 +203,17 @@ def test_a_study_of_16_bit_files_leaves_a_model_that_reads_the_originals(
         (("--data", "phantom:99"), "no data source 'phantom:99'"),
     ],
 )
-def test_faulty_flags_about_data(
+def test_faulty_data_flags_are_refused_in_one_line(
     space: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     flags: tuple[str, ...],
-    told: str,
+    message: str,
 ) -> None:
     assert main([str(space), "--results", str(tmp_path / "results"), *flags]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert told in error
+    assert message in error
 
 
 def test_the_same_image_size_may_be_given_twice(
@@ -223,17 +225,17 @@ def test_the_same_image_size_may_be_given_twice(
 
 
 @pytest.mark.slow
-def test_a_study_on_mapped_files_gives_the_bits_of_one_in_memory(
+def test_a_study_on_mapped_files_gives_the_same_bits_as_in_memory(
     study: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: Path
 ) -> None:
-    flags = ("--data", str(folder_of(tmp_path / "data", dtype=np.uint16)), "--image-size", "16")
-    listed = [{"model": "cnn", "width": 8, "epochs": 2, "batch_size": 8}]
-    first = study(*flags, name="memory", configs=listed)
+    flags = ("--data", str(write_images(tmp_path / "data", dtype=np.uint16)), "--image-size", "16")
+    configs = [{"model": "cnn", "width": 8, "epochs": 2, "batch_size": 8}]
+    in_memory = study(*flags, name="memory", configs=configs)
     assert not (cache_home / "splits").exists()
     monkeypatch.setattr(arrays, "LARGE", 0)
-    second = study(*flags, name="mapped", configs=listed)
+    mapped = study(*flags, name="mapped", configs=configs)
     assert len(list((cache_home / "splits").iterdir())) >= 2
     timed = ["seconds", "images_per_second"]
     pd.testing.assert_frame_equal(
-        first.epochs.drop(columns=timed), second.epochs.drop(columns=timed), check_exact=True
+        in_memory.epochs.drop(columns=timed), mapped.epochs.drop(columns=timed), check_exact=True
     )

@@ -1,6 +1,7 @@
-"""Frozen features in whole studies: the same tables, and no work done twice."""
+"""Frozen features in whole studies: the tables stay the same, and no work is done twice."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import tune_bio
 from tune_bio.datasets.cache import eviction
 from tune_bio.ray_tune import feature_tasks
 from tune_bio.search import main
+from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study import frozen_features, prepare
 from tune_bio.study.frozen_features import StudyFeatures
 
@@ -35,7 +37,7 @@ COUNTS = ["status", "epochs_run", "best_epoch", "parameters", "trainable_paramet
 
 @pytest.fixture(scope="session")
 def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that pass for ImageNet's."""
+    """A folder with random weights in the place of ImageNet's."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(7)
     network = torchvision.models.squeezenet1_0()
@@ -45,12 +47,12 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def on_features(study: Run, weights_dir: Path) -> Run:
-    """A study of configurations, on CPUs alone unless told otherwise."""
+    """A function that runs a study of configurations, by default without GPUs."""
 
-    def run(*flags: str, configs: list[dict[str, Any]] = CONFIGS, **more: Any) -> Any:
-        # One actor for all trials: starting it takes longer than they do.
+    def run(*flags: str, configs: list[dict[str, Any]] = CONFIGS, **options: Any) -> Any:
+        # One actor for all trials: it takes longer to start than they take to run.
         always = ("--weights-dir", str(weights_dir), "--max-epochs", "3", "--max-concurrent", "1")
-        return study(*always, *(flags or ("--gpus-per-trial", "0")), configs=configs, **more)
+        return study(*always, *(flags or ("--gpus-per-trial", "0")), configs=configs, **options)
 
     return run
 
@@ -59,72 +61,73 @@ def _no_features(*arguments: Any) -> StudyFeatures:
     return StudyFeatures({}, (), ())
 
 
-def _refused(*arguments: Any) -> str:
+def _fail_if_computed(*arguments: Any) -> str:
     raise AssertionError("computed again")
 
 
 def test_a_study_with_features_gives_the_tables_of_one_without(
     on_features: Run, monkeypatch: pytest.MonkeyPatch, cache_home: Path
 ) -> None:
-    with_them = on_features(name="with")
-    assert with_them.status == 0
-    told = with_them.manifest["features"]
-    assert [(set_of["computed"], set_of["dtype"]) for set_of in told] == [(True, "float32")] * 2
-    kept = {path.parent.name for path in (cache_home / "features").rglob("cut.json")}
-    assert kept == {set_of["key"] for set_of in told}
+    with_features = on_features(name="with")
+    assert with_features.status == 0
+    entries = with_features.manifest["features"]
+    assert [(entry["computed"], entry["dtype"]) for entry in entries] == [(True, "float32")] * 2
+    keys = {path.parent.name for path in (cache_home / "features").rglob("cut.json")}
+    assert keys == {entry["key"] for entry in entries}
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "make_frozen", _no_features)
+        patch.setattr(prepare, "make_study_features", _no_features)
         without = on_features(name="without")
-    pd.testing.assert_frame_equal(with_them.trials[COUNTS], without.trials[COUNTS])
-    pd.testing.assert_frame_equal(with_them.trials[TABLES], without.trials[TABLES], atol=1e-3)
-    first = with_them.epochs.query("epoch == 1"), without.epochs.query("epoch == 1")
-    np.testing.assert_allclose(*(epochs["train_loss"] for epochs in first), rtol=1e-5)
+    assert without.manifest["features"] == []
+    pd.testing.assert_frame_equal(with_features.trials[COUNTS], without.trials[COUNTS])
+    pd.testing.assert_frame_equal(with_features.trials[TABLES], without.trials[TABLES], atol=1e-3)
+    first_epochs = with_features.epochs.query("epoch == 1"), without.epochs.query("epoch == 1")
+    np.testing.assert_allclose(*(epochs["train_loss"] for epochs in first_epochs), rtol=1e-5)
 
-    model = tune_bio.load_model(with_them.folder)
-    stored = json.loads((with_them.folder / "best" / "config.json").read_text())
-    assert stored["validation"].keys() == {
+    model = tune_bio.load_model(with_features.folder)
+    exported = json.loads((with_features.folder / "best" / "config.json").read_text())
+    assert exported["validation"].keys() == {
         "val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_auroc",
     }  # fmt: skip
-    evaluated = tune_bio.evaluate(with_them.folder, with_them.manifest["data"]["source"])
+    evaluated = tune_bio.evaluate(with_features.folder, with_features.manifest["data"]["source"])
     assert set(evaluated.metrics) == {name.removeprefix("val_") for name in model.validation}
 
-    monkeypatch.setattr(frozen_features, "make_features", _refused)
+    monkeypatch.setattr(frozen_features, "make_features", _fail_if_computed)
     again = on_features(name="again")
-    assert [set_of["computed"] for set_of in again.manifest["features"]] == [False, False]
+    assert [entry["computed"] for entry in again.manifest["features"]] == [False, False]
     assert again.manifest["left_out"] == []
-    pd.testing.assert_frame_equal(again.trials[TABLES], with_them.trials[TABLES])
+    pd.testing.assert_frame_equal(again.trials[TABLES], with_features.trials[TABLES])
 
 
 @pytest.mark.slow
-def test_half_precision_is_what_trials_train_on(on_features: Run, cache_home: Path) -> None:
+def test_trials_train_on_features_of_half_precision(on_features: Run, cache_home: Path) -> None:
     halved = on_features(
         "--gpus-per-trial", "0", "--feature-dtype", "float16", configs=CONFIGS[:1], name="halved"
     )
     full = on_features(configs=CONFIGS[:1], name="full")
     assert halved.manifest["features"][0]["dtype"] == "float16"
-    kept = [np.load(path).dtype for path in (cache_home / "features").rglob("train.npy")]
-    assert {str(dtype) for dtype in kept} == {"float16", "float32"}
+    arrays = [np.load(path) for path in (cache_home / "features").rglob("train.npy")]
+    assert {str(array.dtype) for array in arrays} == {"float16", "float32"}
     losses = halved.epochs["train_loss"], full.epochs["train_loss"]
     np.testing.assert_allclose(*losses, rtol=1e-2)
     assert (losses[0] != losses[1]).any()
 
 
 @pytest.mark.slow
-def test_tasks_on_a_cluster_compute_what_the_driver_computes(
+def test_tasks_on_a_cluster_compute_the_same_features_as_the_driver(
     on_features: Run, cache_home: Path
 ) -> None:
-    probe = CONFIGS[:1]
+    linear_probe = CONFIGS[:1]
     for name, flags in {
         "driver": (),
         "tasks": ("--gpus-per-trial", "0.5", "--max-concurrent", "2"),
     }.items():
-        assert on_features(*flags, configs=probe, name=name).status == 0
-    found = [np.load(path) for path in sorted((cache_home / "features").rglob("train.npy"))]
-    assert len(found) == 2
-    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+        assert on_features(*flags, configs=linear_probe, name=name).status == 0
+    arrays = [np.load(path) for path in sorted((cache_home / "features").rglob("train.npy"))]
+    assert len(arrays) == 2
+    np.testing.assert_allclose(*arrays, rtol=1e-4, atol=1e-5)
 
 
-def test_a_set_that_does_not_fit_or_fails_is_told_and_its_trials_run_on_images(
+def test_a_set_that_does_not_fit_or_fails_is_reported_and_its_trials_run_on_images(
     on_features: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eviction, "LARGEST", 500_000)
@@ -139,40 +142,37 @@ def test_a_set_that_does_not_fit_or_fails_is_told_and_its_trials_run_on_images(
     assert finished.status == 0
     assert list(finished.trials["status"]) == ["completed"] * 2
     assert finished.manifest["features"] == []
-    told = sorted(finished.manifest["left_out"])
-    assert len(told) == 2
-    assert "no memory for it; its trials run on images" in told[0]
-    assert "stages_2, 32 px" in told[1]
-    assert "GiB do not fit into the cache" in told[1]
+    notes = sorted(finished.manifest["left_out"])
+    assert len(notes) == 2
+    assert "no memory for it; its trials run on images" in notes[0]
+    assert "stages_2, 32 px" in notes[1]
+    assert "GiB do not fit into the cache" in notes[1]
 
 
-def test_a_study_without_frozen_parts_looks_for_nothing(study: Run, cache_home: Path) -> None:
+def test_a_study_without_frozen_parts_computes_no_features(study: Run, cache_home: Path) -> None:
     finished = study("--max-epochs", "1", configs=[{"model": "ann", "width": 8}])
     assert finished.manifest["features"] == []
     assert not (cache_home / "features").exists()
 
 
-def test_a_dry_run_tells_bytes_and_seconds(
+def test_a_dry_run_reports_the_size_and_duration_of_features(
     tmp_path: Path, space: Path, weights_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configs = tmp_path / "configs.json"
     configs.write_text(json.dumps(CONFIGS))
     arguments = ["--configs", str(configs), "--weights-dir", str(weights_dir), "--dry-run"]
     assert main([str(space), *arguments, "--results", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "frozen features: squeezenet1_0 (imagenet), backbone, 32 px, 0.3 MiB, about 0 s" in told
-    assert "frozen features: squeezenet1_0 (imagenet), stages_2, 32 px" in told
-    assert "in all" in told
+    output = capsys.readouterr().out
+    first = r"frozen features: squeezenet1_0 \(imagenet\), backbone, 32 px, 0\.3 MiB, about \d+ s"
+    assert re.search(first, output)
+    assert "frozen features: squeezenet1_0 (imagenet), stages_2, 32 px" in output
+    assert "in all" in output
 
 
 def test_no_more_sets_than_trials_are_computed() -> None:
-    leaves = [{"freeze": f"stages_{k}", "lr": 0.1 * n} for k in (1, 2, 3) for n in range(1, k + 1)]
-    plan: Any = SimpleNamespace(
-        listed=None,
-        branches=SimpleNamespace(leaves=leaves),
-        trials=2,
-        finish=lambda params: {**BASE, **params},
-    )
+    params = [{"freeze": f"stages_{k}", "lr": 0.1 * n} for k in (1, 2, 3) for n in range(1, k + 1)]
+    configs = tuple(TrialConfig.of({**BASE, **branch}) for branch in params)
+    plan: Any = SimpleNamespace(configs=configs, trials=2)
     chosen, notes = frozen_features._most_shared(plan)
     assert [part.stages for part in chosen] == [3, 2]
     assert notes[0].startswith("features of 1 of 3 frozen parts")

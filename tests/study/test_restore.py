@@ -71,7 +71,7 @@ def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_epochs": 5}, "max_epochs=30 and is to go on with 5"),
+        ({"max_epochs": 5}, "max_epochs=30 and cannot go on with 5"),
         ({"grace_period": 3}, "give --grace-period 1, or begin another study"),
         ({"sensitivity": 0.9}, "leave --sensitivity out, or begin another study"),
     ],

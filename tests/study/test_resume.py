@@ -17,9 +17,9 @@ import pytest
 from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from tune_bio.analysis.optuna_log import OPTUNA_LOG
 
 from tests.study.conftest import Finished
-from tune_bio.analysis.optuna_log import OPTUNA_LOG
 from tune_bio.records.manifest_file import MANIFEST
 from tune_bio.records.tables import Records, read_epochs, read_predictions, read_trials
 
@@ -99,7 +99,7 @@ def test_a_study_goes_on_as_itself(study: Run, capsys: pytest.CaptureFixture[str
     before = {p: p.read_bytes() for p in first.folder.glob("*.*")}
     for flags, told in {
         ("--name", "other"): "there is no study",
-        ("--seed", "1"): "began with seed=0 and is to go on with 1",
+        ("--seed", "1"): "began with seed=0 and cannot go on with 1",
         ("--metric", "val_loss"): "began with metric=val_auroc",
         ("--num-trials", "1"): "extended and not cut",
         ("--set", "lr=0.01"): "is not what the study began with",

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live display, plain lines when piped, or nothing."""
+"""Progress of a running study on the console: a live display, plain lines in a pipe, or none."""
 
 import time
 from collections import Counter
@@ -23,25 +23,25 @@ from tune_bio.space.settings import SearchSettings
 
 SELF_EXPLANATORY = ("model", "weights", "freeze")  # their values speak for themselves
 ENDED = ("completed", "stopped_early", "diverged", "failed", "interrupted")
-ReportProgress = Callable[[int, int], None]  # how many are done, of how many
+ReportProgress = Callable[[int, int], None]  # number of items that are done, and their total
 STYLES = {"completed": "green", "stopped_early": "cyan", "diverged": "yellow", "failed": "red"}
 
 
 class TrialView(Protocol):
-    """What the recorder tells."""
+    """A view of the trials, which the recorder notifies."""
 
     def started(self, trial_id: str) -> None:
-        """A trial began."""
+        """Show that a trial has started."""
 
     def progressed(self, trial_id: str) -> None:
-        """A trial returned epochs."""
+        """Show that a trial has reported epochs."""
 
     def ended(self, trial_id: str) -> None:
-        """A trial ended, in whatever way."""
+        """Show that a trial has ended, with any status."""
 
 
 class QuietView:
-    """Says nothing."""
+    """A view that shows nothing."""
 
     def started(self, trial_id: str) -> None: ...
 
@@ -51,7 +51,7 @@ class QuietView:
 
 
 class PlainView(QuietView):
-    """One line for each trial that ends: for logs and pipes."""
+    """A view that prints one line per ended trial, for logs and pipes."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class PlainView(QuietView):
 
 
 class LiveView(QuietView):
-    """A display that is redrawn: what runs, what is best, how long it will take."""
+    """A display that is redrawn: the running trials, the best ones, and the remaining time."""
 
     def __init__(
         self, records: Records, settings: SearchSettings, shown: Collection[str], total: int
@@ -114,7 +114,7 @@ class LiveView(QuietView):
             else ""
         )
         grid = Table.grid(padding=(0, 1))
-        told = [
+        summary = [
             f"[{STYLES.get(status, 'default')}]{counts[status]} {status.replace('_', ' ')}[/]"
             for status in ENDED
             if counts[status]
@@ -123,7 +123,7 @@ class LiveView(QuietView):
             f"[bold]{ended}/{self._total}[/] trials",
             ProgressBar(total=self._total, completed=ended, width=24),
             f"{format_duration(elapsed)}  {left}",
-            "  ".join(told),
+            "  ".join(summary),
         )
         return grid
 
@@ -141,7 +141,7 @@ class LiveView(QuietView):
 
     def _leaders(self, rows: list[Row]) -> RenderableType:
         table = _table("best so far", self._settings.metric)
-        # On another split a score is another.
+        # Scores on another split are not comparable.
         comparable = [row for row in rows if not TrialName.parse(row["trial_id"]).resplit]
         for value, row in rank(comparable, self._records, self._settings)[:5]:
             table.add_row(*_cells(row, value, str(row["best_epoch"]), self._shown))
@@ -159,10 +159,10 @@ def trial_display(
     quiet: bool,
     ended: int = 0,
 ) -> Iterator[TrialView]:
-    """The view that fits the terminal, for as long as the block runs.
+    """Yield the view that fits the terminal, and show it while the block runs.
 
-    `shown` are the hyperparameters that tell trials apart; `total` is the number of trials,
-    `ended` of those that had ended before the study was resumed.
+    `shown` are the hyperparameters that distinguish trials; `total` is the number of trials, and
+    `ended` the number of those that had ended before the study was resumed.
     """
     if quiet:
         yield QuietView()
@@ -175,7 +175,7 @@ def trial_display(
 
 
 def hyperparameters_text(row: Row, names: Collection[str]) -> str:
-    """A trial's values of the hyperparameters that the study searches, in few words."""
+    """Return a trial's values of these hyperparameters as a short text."""
     values = {name: row.get(f"params.{name}") for name in names}
     parts = []
     for name, value in values.items():
@@ -207,15 +207,15 @@ def _cells(
 
 
 @contextmanager
-def progress_bar(console: Console, what: str = "reading images") -> Iterator[ReportProgress]:
-    """A progress bar for the reading of images, or other work; it appears with the first one."""
+def progress_bar(console: Console, description: str = "reading images") -> Iterator[ReportProgress]:
+    """Yield a function that reports progress in a bar, which appears with the first report."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = None
 
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             nonlocal task
             if task is None:
-                task = bar.add_task(what, total=total)
+                task = bar.add_task(description, total=total)
             bar.update(task, completed=done)
 
-        yield tell
+        yield report

@@ -1,4 +1,4 @@
-"""The connection to Ray: a cluster is joined, or Ray is started on this machine."""
+"""The connection to Ray: joins a cluster, or starts Ray on this machine."""
 
 import logging
 import socket
@@ -18,14 +18,14 @@ from tune_bio.ray_tune.resources import Node, local_nodes
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Ray's dashboard: its address on this machine, and the token that it asks for, if any."""
+    """Ray's dashboard: its address on this machine, and the token that it requires, if any."""
 
     url: str
     token: str | None
 
 
 def available_nodes(address: str | None = None) -> tuple[Node, ...]:
-    """Return the nodes of the connected cluster or of the one at `address`, else this machine."""
+    """Return the nodes of the cluster at `address` or of the connected one, else this machine."""
     if address is not None:
         with connected(address):
             return available_nodes()

@@ -1,4 +1,4 @@
-"""Objects that stay in the driver although Tune insists on pickling what it is given."""
+"""Objects that stay in the driver although Tune insists on pickling them."""
 
 from typing import Any, Self
 
@@ -6,10 +6,10 @@ from ray.tune.search import Searcher
 
 
 class DriverOnly:
-    """Pickles as an empty shell. Tune stores searchers and callbacks for its own resume.
+    """Base of searchers and callbacks, which Tune pickles to resume by itself: pickled empty.
 
-    That resume is never used (the records are the truth), and such a file would otherwise have
-    to hold consoles, Optuna studies and functions of the user's file.
+    Tune's own resume is never used (the records are the truth), and its file would have to hold
+    consoles, Optuna studies and functions of the user's file.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -23,13 +23,13 @@ class DriverOnly:
 
 
 class StudySearcher(DriverOnly, Searcher):
-    """A searcher whose state is in the records: Tune's own saving is left out."""
+    """A searcher whose state is in the records: Tune does not save it."""
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         return True
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the records are the truth, and Ray's state is never restored."""
+        """Do nothing: the records are the truth, and Ray's state is never restored."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a study is resumed from its records")

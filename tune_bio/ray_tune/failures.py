@@ -52,7 +52,7 @@ def explain_failure(error: BaseException | None, stall_path: Path, batch_size: i
             f"log, and {memory_remedy}"
         )
     kind = "" if died or cause is None else f"{type(cause).__name__}: "
-    return f"{kind}{_last_line(cause)}; an error in the trial itself: run only this trial to debug it"
+    return f"{kind}{_last_line(cause)}; the trial itself failed: run only this trial to debug it"
 
 
 def _memory_remedy(batch_size: int) -> str:

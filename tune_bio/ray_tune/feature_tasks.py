@@ -61,30 +61,30 @@ def make_features(
 
 
 def features_in_driver(
-    wanted: FeatureSet, data: TrialData, backbone: Tensors, processors: int
+    feature_set: FeatureSet, data: TrialData, backbone: Tensors, processors: int
 ) -> FeatureBlocks:
     """Yield every block, in order, computed in this process with one thread per processor.
 
     Each thread computes whole blocks: several threads on one block would wait for each other
     whenever other processes, such as those of a Ray that is starting, need a processor too.
     """
-    model = frozen_model(wanted.config, backbone, data.format.channels)
+    model = frozen_model(feature_set.config, backbone, data.format.channels)
 
     def compute(block: Block) -> tuple[Block, Features]:
-        return block, _compute_block(wanted, model, data, block, torch.device("cpu"))
+        return block, _compute_block(feature_set, model, data, block, torch.device("cpu"))
 
     pool = ThreadPoolExecutor(processors, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from pool.map(compute, wanted.blocks)
+        yield from pool.map(compute, feature_set.blocks)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def features_by_tasks(
-    wanted: FeatureSet, shared: SharedInputs, allotment: Allotment
+    feature_set: FeatureSet, shared: SharedInputs, allotment: Allotment
 ) -> FeatureBlocks:
     """Yield every block, computed by one task per slot, in the order of completion."""
-    blocks = wanted.blocks
+    blocks = feature_set.blocks
     tasks = min(allotment.concurrent, len(blocks))
     task = ray.remote(_task).options(
         num_returns="streaming",
@@ -94,7 +94,7 @@ def features_by_tasks(
         scheduling_strategy="SPREAD",
         _generator_backpressure_num_objects=AHEAD,
     )
-    running: list[Any] = [task.remote(wanted, shared, blocks[k::tasks]) for k in range(tasks)]
+    running: list[Any] = [task.remote(feature_set, shared, blocks[k::tasks]) for k in range(tasks)]
     try:
         while running:
             # Any task with a finished block: one that still waits for its slot delays no other.
@@ -109,23 +109,25 @@ def features_by_tasks(
             ray.cancel(generator)
 
 
-def _task(wanted: FeatureSet, shared: SharedInputs, blocks: Sequence[Block]) -> FeatureBlocks:
-    torch.set_num_threads(wanted.maker.threads)
-    device = torch.device("cuda" if wanted.maker.device == "gpu" and _sees_gpu() else "cpu")
-    data, backbone = shared.trial_data(wanted.config), shared.backbone(wanted.config)
+def _task(feature_set: FeatureSet, shared: SharedInputs, blocks: Sequence[Block]) -> FeatureBlocks:
+    torch.set_num_threads(feature_set.maker.threads)
+    device = torch.device("cuda" if feature_set.maker.device == "gpu" and _sees_gpu() else "cpu")
+    data, backbone = shared.trial_data(feature_set.config), shared.backbone(feature_set.config)
     assert backbone is not None
-    model = frozen_model(wanted.config, backbone, data.format.channels).to(device)
+    model = frozen_model(feature_set.config, backbone, data.format.channels).to(device)
     for block in blocks:
-        yield block, _compute_block(wanted, model, data, block, device)
+        yield block, _compute_block(feature_set, model, data, block, device)
 
 
 def _compute_block(
-    wanted: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
+    feature_set: FeatureSet, model: Classifier, data: TrialData, block: Block, device: torch.device
 ) -> Features:
     split = data.train if block.split == "train" else data.val
     pixels = base_array(split.pixels)[block.start : block.stop]
-    transform = input_transform(wanted.config, data.format)
-    return compute_features(model, wanted.cut, transform, pixels, wanted.maker.dtype, device)
+    transform = input_transform(feature_set.config, data.format)
+    return compute_features(
+        model, feature_set.cut, transform, pixels, feature_set.maker.dtype, device
+    )
 
 
 def _sees_gpu() -> bool:

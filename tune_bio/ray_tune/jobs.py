@@ -30,8 +30,8 @@ def job(members: Sequence[tuple[str, TrialConfig]], *, skip_to: int = 0) -> Job:
     Args:
         members: name and configuration of each trial, the shortest first.
         skip_to: where a training was interrupted, the epoch up to which its rungs have decided;
-            every member that ends before it is on record. Checkpoints may be further on, by as
-            much as a kill has kept from the records.
+            every member that ends before it is on record. Checkpoints may be further on: a
+            kill can keep the last epochs out of the records.
     """
     trial, longest = members[-1]
     single: Job = {"trial": trial, "params": longest.all_params(), "skip_to": skip_to}
@@ -80,7 +80,7 @@ def jobs_for(
 def longest_of_each_training(past: Sequence[RecordedTrial]) -> list[RecordedTrial]:
     """Return, of recorded trials that were one training, the one that got farthest.
 
-    Tune saw no other of them.
+    It is the only one that Tune saw.
     """
     groups = group_by_prefix([trial.config for trial in past])
     return [max((past[i] for i in group), key=lambda trial: trial.reached) for group in groups]

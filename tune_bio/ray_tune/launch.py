@@ -1,6 +1,6 @@
-"""The door to Ray for a study, which command and notebook share.
+"""The Ray session of a study, for command and notebook.
 
-Starting Ray and importing what a study needs both take seconds, so they run side by side.
+Starting Ray and importing what a study needs both take seconds, so they run in parallel.
 """
 
 import sys
@@ -25,13 +25,13 @@ class RaySession:
     """Ray for one study: started on this machine, joined, or taken over from a notebook.
 
     Attributes:
-        nodes: the machines that it has or will have.
+        nodes: the machines that Ray has, or will have once it is started.
     """
 
     def __init__(
         self, settings: SearchSettings, address: str | None, *, dashboard: bool, stack: ExitStack
     ) -> None:
-        """`stack` ends the connection; a cluster is joined now, since only it knows its nodes."""
+        """Join a cluster, since only it knows its nodes; `stack` ends the connection."""
         from tune_bio.ray_tune.connection import available_nodes
 
         self._settings = settings
@@ -45,9 +45,9 @@ class RaySession:
         self.nodes: tuple[Node, ...] = available_nodes()
 
     def connect(self) -> "Dashboard | None":
-        """Start or join Ray, unless that was done; return the dashboard if it was requested.
+        """Start or join Ray, unless that has happened; return the dashboard if it was requested.
 
-        The process's main thread has to call this: Ray ends with the thread that started it.
+        Call this from the main thread: Ray ends with the thread that started it.
 
         Raises:
             ResourceError: no cluster answers, Ray does not start, or no node fits a trial.
@@ -72,7 +72,7 @@ def ray_session(
     """Open Ray for a study, and close it after the block if it was opened here.
 
     In a process that has not imported a study's modules, Ray starts at once, while they are
-    imported; a study that is refused afterwards costs the end of a Ray on which nothing has run.
+    imported; if the study is then refused, Ray is shut down again without having run anything.
     In any other process Ray starts when the study calls `connect`.
 
     Raises:

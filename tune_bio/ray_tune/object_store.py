@@ -1,7 +1,7 @@
-"""What trials share through Ray's object store: images and weights, once a node.
+"""Inputs that trials share through Ray's object store: images and weights, once per node.
 
-Trials get references and read the arrays in place, without a copy. Arrays that are files already,
-since they are large, are mapped from there. The test split is never put here.
+Trials get references and read the arrays in place, without a copy. Large arrays that are files
+already are memory-mapped instead. The test split is never put into the store.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ SharedArray = Path | ray.ObjectRef[Any]
 
 @dataclass(frozen=True)
 class _SharedData:
-    """`TrialData` with references, or files, in the place of its arrays."""
+    """`TrialData` with references or files instead of arrays."""
 
     arrays: tuple[SharedArray, ...]
     classes: tuple[str, ...]
@@ -44,29 +44,33 @@ class _SharedData:
 
 @dataclass(frozen=True)
 class SharedFeatures:
-    """A feature set: its files, and references for nodes that do not see them."""
+    """A feature set: its files, and references for nodes that cannot read them."""
 
     files: FeatureFiles
     arrays: "ray.ObjectRef[tuple[Features, Features]] | None" = None
 
     def read(self) -> tuple[Features, Features]:
-        """The features of train and validation, read in place."""
+        """Return the features of train and validation, read in place.
+
+        Raises:
+            DataError: the files cannot be read.
+        """
         if self.arrays is not None and not self.files.used.is_file():  # on another node
-            found: tuple[Features, Features] = ray.get(self.arrays)
-            return found
+            features: tuple[Features, Features] = ray.get(self.arrays)
+            return features
         self.files.touch()
         try:
             return self.files.read()
         except (OSError, ValueError) as error:
             raise DataError(
                 f"the features in {self.files.folder} cannot be read ({error})",
-                "start the study again; they are computed again",
+                "start the study again; it computes them again",
             ) from error
 
 
 @dataclass(frozen=True)
 class SharedSplit:
-    """Another split of the same images: positions in train followed by validation."""
+    """A re-split of the same images: positions in the study's train followed by validation."""
 
     train: Rows
     val: Rows
@@ -75,7 +79,7 @@ class SharedSplit:
 
 @dataclass(frozen=True)
 class SharedInputs:
-    """References to everything that a trial may need; small, and sent to every actor."""
+    """References to everything that a trial may need: small enough to send to every actor."""
 
     data: Mapping[Geometry, _SharedData]
     backbones: Mapping[ModelWeights, "ray.ObjectRef[Arrays]"]
@@ -83,18 +87,18 @@ class SharedInputs:
     splits: Mapping[int, "ray.ObjectRef[SharedSplit]"] = field(default_factory=dict)
 
     def trial_data(self, config: TrialConfig, split: int = 0) -> TrialData:
-        """Train and validation at the configuration's geometry, read in place.
+        """Return train and validation at the configuration's geometry, read in place.
 
-        With the features of its frozen part, where they are kept. `split` is the number of a
-        re-split; 0 is the study's own.
+        Stored features of its frozen part are included. `split` is the number of a re-split; 0 is
+        the study's own split.
         """
-        data = self._as_split(config)
+        data = self._own_split(config)
         if split == 0:
             return data
-        other = ray.get(self.splits[split])
-        return resplit_data(data, other.train, other.val, other.key)
+        resplit = ray.get(self.splits[split])
+        return resplit_data(data, resplit.train, resplit.val, resplit.key)
 
-    def _as_split(self, config: TrialConfig) -> TrialData:
+    def _own_split(self, config: TrialConfig) -> TrialData:
         shared = self.data[Geometry.of(config)]
         pixels, labels, val_pixels, val_labels = map(_read, shared.arrays)
         data = TrialData(
@@ -104,14 +108,14 @@ class SharedInputs:
             shared.positive,
             shared.format,
         )
-        kept = self._features(config)
-        if kept is None:
+        features = self._features(config)
+        if features is None:
             return data
-        train, val = kept.read()
-        return data.with_features(kept.files.cut, train, val, key=kept.files.folder.name)
+        train, val = features.read()
+        return data.with_features(features.files.cut, train, val, key=features.files.folder.name)
 
     def backbone(self, config: TrialConfig) -> Tensors | None:
-        """The pretrained backbone of the configuration; None where it has or needs none."""
+        """Return the configuration's pretrained backbone; None if it has or needs none."""
         probe = config.freeze == "backbone" and self._features(config) is not None
         if config.weights == "none" or probe:
             return None
@@ -119,18 +123,18 @@ class SharedInputs:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the cache that trials read: images, and what tells the use of features."""
+        """The cached files that trials read: images, and files with the time of use of features."""
         arrays = [array for data in self.data.values() for array in data.arrays]
         images = [array for array in arrays if isinstance(array, Path)]
-        return [*images, *(kept.files.used for kept in self.features.values())]
+        return [*images, *(features.files.used for features in self.features.values())]
 
     def with_features(self, features: Mapping[FrozenPart, SharedFeatures]) -> "SharedInputs":
-        """The same, with these features of frozen parts."""
+        """Return these inputs with the features of frozen parts."""
         return replace(self, features=features)
 
     def with_splits(self, splits: Mapping[int, SharedSplit]) -> "SharedInputs":
-        """The same, with these re-splits."""
-        return replace(self, splits={number: ray.put(one) for number, one in splits.items()})
+        """Return these inputs with the re-splits, by number."""
+        return replace(self, splits={number: ray.put(split) for number, split in splits.items()})
 
     def _features(self, config: TrialConfig) -> SharedFeatures | None:
         part = FrozenPart.of(config)
@@ -140,7 +144,7 @@ class SharedInputs:
 def share_inputs(
     data: Mapping[Geometry, TrialData], backbones: Mapping[ModelWeights, Arrays]
 ) -> SharedInputs:
-    """Put images and weights into the object store."""
+    """Put images and weights into the object store, and return the references."""
     return SharedInputs(
         data={geometry: _share_data(prepared) for geometry, prepared in data.items()},
         backbones={pair: ray.put(arrays) for pair, arrays in backbones.items()},
@@ -148,11 +152,11 @@ def share_inputs(
 
 
 def share_features(files: FeatureFiles) -> SharedFeatures:
-    """Share a feature set: by its files, and through the object store where there are nodes."""
+    """Share a feature set by its files and, among several nodes, through the object store."""
     files.touch()
     if len(available_nodes()) == 1:
         return SharedFeatures(files)
-    # Other nodes may not see the file; on this one it is mapped, and not held twice.
+    # Other nodes may not see the files; this node maps them, and so does not hold them twice.
     train, val = files.read()
     return SharedFeatures(files, ray.put((np.asarray(train), np.asarray(val))))
 

@@ -1,7 +1,7 @@
 """Searchers around an Optuna study: `tpe`, `random` and `gp`.
 
-Ray's own OptunaSearch cannot redraw, tells Optuna that a stopped trial is a complete one, and
-pickles the space; so this is a small `Searcher` that asks and tells an Optuna study directly.
+Ray's own OptunaSearch cannot redraw, reports a stopped trial to Optuna as complete, and pickles
+the space; this small `Searcher` calls `ask` and `tell` of an Optuna study directly instead.
 """
 
 import warnings
@@ -31,13 +31,13 @@ Complete = Callable[[Params], TrialConfig]
 
 
 class OptunaSearcher(StudySearcher):
-    """Draws from an Optuna study: `tpe` or `random`.
+    """A searcher that draws from an Optuna study: `tpe` or `random`.
 
-    In a resumed study, Optuna is first told the outcome of the recorded trials, and those that
-    were interrupted are suggested again.
+    In a resumed study, the outcomes of the recorded trials are first reported to Optuna, and
+    interrupted trials are suggested again.
 
-    A trial that was stopped early is told as pruned, with its value at each step: TPE ranks it
-    after the complete ones, by how far it came (Bergstra et al., NeurIPS 2011; Optuna's
+    A trial that was stopped early is reported as pruned, with its value at each step: TPE ranks it
+    after the complete ones, by its last step (Bergstra et al., NeurIPS 2011; Optuna's
     multivariate form, Falkner et al., ICML 2018).
     """
 
@@ -52,7 +52,7 @@ class OptunaSearcher(StudySearcher):
         self._settings = settings
         self._space = space
         self._complete = complete
-        # Not their number: of trials that started side by side, one may be missing.
+        # Not the number of trials: of those that ran in parallel, one may be missing.
         positions = [TrialName.parse(trial.trial).position for trial in past]
         self._next_position = max(positions, default=-1) + 1
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -102,7 +102,7 @@ class OptunaSearcher(StudySearcher):
             self._tell(trial, report)
 
     def _draw(self, trial_id: str, *, redraw: bool) -> Params | None:
-        """Draw hyperparameters; None where the draw ended on an unavailable branch."""
+        """Draw hyperparameters; None if the draw ended on an unavailable branch."""
         trial = self._ask(redraw=redraw)
         try:
             params = self._space.run(OptunaSource(trial, self._names))
@@ -123,7 +123,7 @@ class OptunaSearcher(StudySearcher):
         return self._draw(trial_id, redraw=False)
 
     def _recall(self, past: RecordedTrial) -> None:
-        """Draw a recorded trial again, and tell Optuna its outcome."""
+        """Draw a recorded trial again, and report its outcome to Optuna."""
         if self._draw_again(past.trial, past) is None:
             return
         trial = self._open.pop(past.trial)
@@ -140,7 +140,7 @@ class OptunaSearcher(StudySearcher):
             return RandomSampler(seed=seed)
         with warnings.catch_warnings():
             # Optuna marks these three arguments as experimental; a conditional space and trials
-            # that run side by side need them.
+            # that run in parallel need them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
@@ -160,18 +160,18 @@ class GaussianProcessSearcher(OptunaSearcher):
     """Bayesian optimisation: `gp`.
 
     Optuna's Gaussian process with a Matern 5/2 kernel and log expected improvement (Ament et al.,
-    NeurIPS 2023, arXiv:2310.20708), after ten random trials; running trials count as points whose
-    outcome is open. It covers the hyperparameters that every trial told so far has, with one
-    range or one list of choices. Those that exist only on some branches are drawn at random: where
+    NeurIPS 2023, arXiv:2310.20708), after ten random trials; running trials count as points with an
+    unknown outcome. It covers the hyperparameters that all reported trials have, with one range or
+    one list of choices. Hyperparameters that exist only on some branches are drawn at random: where
     these matter most, TPE is the better choice.
 
-    Optuna's process ignores pruned trials, and so would return to where they were stopped. A
-    stopped trial is therefore told as complete, with the best value that it reached: that is no
-    better than it might have become, and the scheduler saw no promise in it.
+    Optuna's process ignores pruned trials, and so would propose their values again. A stopped trial
+    is therefore reported as complete, with the best value that it reached: no better than it might
+    have become, and the scheduler saw no promise in it.
     """
 
     def _sampler(self, seed: int) -> BaseSampler:
-        # Optuna advises a package that would make this faster; a trial takes far longer.
+        # Optuna recommends a package that makes this faster; a trial takes far longer anyway.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._random = RandomSampler(seed=seed)
         self._process = GPSampler(
@@ -198,5 +198,5 @@ class GaussianProcessSearcher(OptunaSearcher):
 
 
 def _sampler_seed(settings: SearchSettings, past: Sequence[RecordedTrial]) -> int:
-    """Return the sampler's seed; with the first one again, a resumed study would repeat draws."""
+    """Return the sampler's seed: a new one for a resumed study, which would repeat draws."""
     return derive(settings.seed, "searcher", len(past)) % 2**32 if past else settings.seed

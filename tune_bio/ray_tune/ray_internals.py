@@ -1,4 +1,4 @@
-"""Ray's private parts: the only file that patches them.
+"""Patches of Ray's private parts, which no other file touches.
 
 Ray has no settings for these: which modules its worker processes import, which helper processes it
 starts, and that Tune's actors are reused. Every patch is guarded: where a version of Ray lacks a
@@ -73,11 +73,11 @@ def _start_nothing(self: Node, *args: Any, **kwargs: Any) -> None:
 def reuse_worker_processes() -> Iterator[None]:
     """Let trials run in existing worker processes, one after another.
 
-    Tune sets a variable for PyTorch Lightning in its actors, and Ray gives an actor with variables
-    of its own a new process, which imports everything again. Tune also keeps at most one idle actor
-    beyond those that trials wait for, and with a searcher no trial waits: where two trials end at
-    the same moment, one of their processes would be ended, and the next trial would start a new
-    one. All actors of a study ask for the same resources, so idle ones block nothing.
+    Tune sets a variable for PyTorch Lightning in its actors, and Ray starts a new process for an
+    actor that sets variables, which imports everything again. Tune also keeps at most one idle
+    actor beyond those that trials wait for, and with a searcher no trial waits: where two trials
+    end at the same moment, one of their processes would be ended, and the next trial would start a
+    new one. All actors of a study request the same resources, so idle actors block nothing.
     """
     if _missing_in_tune():
         yield

@@ -91,7 +91,7 @@ class Recorder(DriverOnly, tune.Callback):
             replicate = TrialName.parse(member.trial).replicate
             self._records.start_trial(member.trial, config.config_id, config, replicate)
             if "split" in trial.config:
-                self._records.others[member.trial] = self._splits[trial.config["split"]]
+                self._records.other_val_splits[member.trial] = self._splits[trial.config["split"]]
             operations = self._count_operations(config)
             self._records.update_trial(member.trial, multiply_adds=operations)
             self._journal.start(member.trial)

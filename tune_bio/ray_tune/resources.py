@@ -1,4 +1,4 @@
-"""The connection to Ray, and what the machine or cluster has."""
+"""Resources: the nodes of a machine or cluster, and the share of each trial."""
 
 import sys
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ import psutil
 from tune_bio.errors import ResourceError
 from tune_bio.space.settings import SearchSettings
 
-# Where Linux shows drivers of GPUs: NVIDIA (also on its boards), AMD, and that of Windows below it.
+# Files that show a GPU driver on Linux: NVIDIA (also on its boards), AMD, and Windows's under WSL.
 _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)
 class Node:
-    """One machine: logical CPUs and GPUs that Ray schedules on, and memory in bytes.
+    """One machine: the logical CPUs and GPUs that Ray schedules, and the memory in bytes.
 
-    `gpu_memory` is that of one GPU; 0 where it is not known.
+    `gpu_memory` is the memory of one GPU; 0 if it is unknown.
     """
 
     cpus: float
@@ -27,7 +27,7 @@ class Node:
     gpu_memory: float = 0.0
 
     def slots(self, cpus: float, gpus: float) -> int:
-        """How many trials of this size fit at once. A share of a GPU cannot span two GPUs."""
+        """Return how many trials of this size fit; a share of a GPU cannot span two GPUs."""
         by_cpu = int(self.cpus / cpus + 1e-9)
         if gpus == 0:
             return by_cpu
@@ -37,14 +37,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Allotment:
-    """What each trial gets, and how many run at once."""
+    """The resources of each trial, and the number of trials that run at once."""
 
     cpus: float
     gpus: float
     concurrent: int
 
     def occupies(self, nodes: tuple[Node, ...]) -> bool:
-        """Whether there are trials for most of the worker processes that Ray starts, one a CPU."""
+        """Return True if trials fill at least half of Ray's worker processes, one per CPU."""
         return 2 * self.concurrent >= sum(node.cpus for node in nodes)
 
     def __str__(self) -> str:
@@ -53,13 +53,13 @@ class Allotment:
 
 
 def local_nodes() -> tuple[Node, ...]:
-    """This machine, within the limits that the operating system sets for this process."""
+    """Return this machine, within the limits that the operating system sets for this process."""
     gpus, gpu_memory = _gpus()
     return (Node(joblib.cpu_count(), gpus, _memory_limit(), gpu_memory),)
 
 
 def _gpus() -> tuple[int, float]:
-    """How many GPUs PyTorch can use here, and the memory of one."""
+    """Return the number of GPUs that PyTorch can use here, and the memory of one."""
     if sys.platform == "linux" and not any(Path(device).exists() for device in _GPU_DRIVERS):
         return 0, 0.0  # known without PyTorch, which takes a second to import before Ray starts
     import torch
@@ -69,18 +69,18 @@ def _gpus() -> tuple[int, float]:
 
 
 def _memory_limit() -> float:
-    """The memory of this machine in bytes, or the limit of the container that this runs in."""
+    """Return this machine's memory in bytes, or the limit of the container of this process."""
     total = float(psutil.virtual_memory().total)
     limit = Path("/sys/fs/cgroup/memory.max")
-    told = limit.read_text().strip() if limit.is_file() else ""
-    return min(total, float(told)) if told.isdigit() else total
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(total, float(text)) if text.isdigit() else total
 
 
 def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
-    """Fit trials on nodes.
+    """Return the resources of each trial, and how many trials the nodes can run at once.
 
     Raises:
-        ResourceError: no node has what one trial asks for; Ray would wait for ever.
+        ResourceError: no node has the resources for one trial; Ray would wait forever.
     """
     cpus = settings.cpus_per_trial
     gpus = settings.gpus_per_trial
@@ -88,13 +88,13 @@ def allot(settings: SearchSettings, nodes: tuple[Node, ...]) -> Allotment:
         gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
     if gpus > 1 and gpus != int(gpus):
         raise ResourceError(
-            f"--gpus-per-trial {gpus:g} is no whole number", "above 1, ask for whole GPUs"
+            f"--gpus-per-trial {gpus:g} is not a whole number", "above 1, ask for whole GPUs"
         )
     slots = sum(node.slots(cpus, gpus) for node in nodes)
     if slots == 0:
-        has = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+        available = "; ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
         raise ResourceError(
-            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them ({has})",
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and no node has them ({available})",
             "lower --cpus-per-trial or --gpus-per-trial",
         )
     return Allotment(cpus, gpus, min(slots, settings.max_concurrent or slots))

@@ -1,4 +1,4 @@
-"""Schedulers: which trials are stopped early.
+"""Schedulers, which stop trials early.
 
 asha: ASHA (Li et al., MLSys 2020, arXiv:1810.05934) in Ray's stopping variant: at each rung a
     trial goes on if it is among the best 1/reduction_factor of those that reached the rung before.
@@ -26,7 +26,7 @@ from tune_bio.records.recorded_trial import RecordedTrial
 from tune_bio.space.settings import SearchSettings, rungs
 from tune_bio.space.trial_config import LENGTH_BOUND_SCHEDULES
 
-MIN_OTHERS = 3  # trials that the median rule needs besides the one that it judges
+MIN_OTHERS = 3  # trials that the median rule needs besides the trial that it judges
 
 
 def build_scheduler(settings: SearchSettings, past: Sequence[RecordedTrial] = ()) -> TrialScheduler:
@@ -41,7 +41,7 @@ class PerLengthScheduler(FIFOScheduler):
 
     A cosine schedule of 10 epochs is annealed when one of 60 has hardly started. Under a schedule
     that depends on the trial's length, only trials of the same length are compared: each length
-    has its own bracket. Schedules that do not depend on the length share one.
+    has its own bracket. All other schedules share one bracket.
 
     Replicates, which confirm a configuration, are trained to the end and compared with nothing.
 
@@ -109,7 +109,7 @@ class PerLengthScheduler(FIFOScheduler):
             self._report_step(bracket, trial, recorded.steps[-1])
 
     def _pass_rungs(self, trial: Any, recorded: RecordedTrial) -> None:
-        """Report a trial's values at its rungs; a decision that this would cause is ignored."""
+        """Report a trial's values at its rungs, and ignore the decisions of the bracket."""
         for step in recorded.at(rungs(self._settings)):
             self._report_step(self._bracket(trial), trial, step)
 
@@ -121,7 +121,7 @@ class PerLengthScheduler(FIFOScheduler):
         report(None, trial, result)  # type: ignore[arg-type]
 
     def _compared(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return what a bracket needs; Ray's median rule keeps every result that it is given."""
+        """Return the entries that a bracket needs: Ray's median rule keeps every result."""
         return {name: result[name] for name in (EPOCH, self.metric)}
 
     def _bracket(self, trial: Any) -> TrialScheduler:
@@ -137,7 +137,7 @@ def _is_replicate(trial: Any) -> bool:
 
 
 class _EndedTrial:
-    """Stands in for a trial of the records: brackets ask only for its name and configuration."""
+    """A stand-in for a recorded trial: brackets use only its name and configuration."""
 
     def __init__(self, recorded: RecordedTrial) -> None:
         self.trial_id = recorded.trial

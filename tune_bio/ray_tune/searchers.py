@@ -1,4 +1,4 @@
-"""Searchers: which configuration is tried next."""
+"""Searchers, which choose the configuration that is tried next."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -42,9 +42,10 @@ class FollowUpSearcher(StudySearcher):
     def __init__(
         self, first: Searcher, trials: int, follow_up: Callable[[], Sequence[Job]]
     ) -> None:
-        """`first` gives `trials` trials; after the last of them has ended, `follow_up` is called.
+        """Suggest `trials` trials of `first`, then the jobs of `follow_up`.
 
-        It is called again after the last of its jobs has ended, until it returns no more.
+        `follow_up` is called when the last trial of the search has ended, and again when the last
+        of its jobs has ended, until it returns no more jobs.
         """
         super().__init__()
         self._first = first
@@ -95,11 +96,11 @@ def build_searcher(
     """Build the searcher of a study.
 
     Args:
-        space: drawn from, unless jobs are given.
-        settings: name the searcher, its seed and the metric.
-        jobs: those of a grid or of `--configs`, or None.
+        space: the space to draw from, unless jobs are given.
+        settings: the settings of the study, which name the searcher, its seed and the metric.
+        jobs: the jobs of a grid or of `--configs`, or None.
         complete: turns drawn hyperparameters into a configuration (the study's defaults, caps).
-        past: the trials of a study that is resumed.
+        past: the recorded trials of a resumed study.
     """
     if jobs is not None:
         return ListSearcher(jobs)

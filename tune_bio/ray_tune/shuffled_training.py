@@ -1,4 +1,4 @@
-"""A training on labels that mean nothing, as a task of Ray's: the shuffled control."""
+"""The shuffled control: a training on labels that mean nothing, as a Ray task."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True)
 class ShuffledTraining:
-    """A training on shuffled labels that runs as a task of Ray."""
+    """A training on shuffled labels that runs as a Ray task."""
 
     task: "ray.ObjectRef[Any]"
 
@@ -42,7 +42,7 @@ class ShuffledTraining:
 def start_shuffled(
     shared: SharedInputs, allotment: Allotment, config: TrialConfig, train: Labels, val: Labels
 ) -> ShuffledTraining:
-    """Start to train a configuration on these labels, next to whatever else runs."""
+    """Start to train a configuration on these labels, in parallel with other trials."""
     task = ray.remote(_train).options(
         num_cpus=allotment.cpus, num_gpus=allotment.gpus, max_retries=0
     )
@@ -54,7 +54,7 @@ def _train(
 ) -> Probabilities:
     torch.set_num_threads(max(1, int(allotment.cpus)))
     device = torch.device("cuda" if allotment.gpus and torch.cuda.is_available() else "cpu")
-    # To the last epoch: an end that waits for the metric would be chosen by these very labels.
+    # Trained to the last epoch: early stopping would choose the epoch by these very labels.
     config = config.model_copy(update={"patience": 0})
     data = shared.trial_data(config)
     data = replace(data, train=replace(data.train, labels=train), val=replace(data.val, labels=val))

@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrialContext:
-    """The part of a trial that is the same for all trials of a study.
+    """The inputs and settings that all trials of a study share.
 
-    store: in an absolute folder, since workers run in another directory.
+    store: the checkpoints, in an absolute folder, since workers run in another directory.
     rungs: the epochs at which the scheduler compares.
     stall_timeout: in seconds.
     keep_rungs: keep checkpoints at rungs. A scheduler that compares at every epoch would fill the
@@ -58,9 +58,9 @@ class TrialContext:
 
 
 class TrialActor(tune.Trainable):
-    """Trains the configuration of a job (see `jobs.py`).
+    """An actor that trains the configurations of jobs (see `jobs.py`), one after another.
 
-    Several trials may share this training: it stops where each of them ends.
+    Several trials may share a training: it then stops at the end of each of them.
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
@@ -72,7 +72,7 @@ class TrialActor(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in this process; nothing of the last one is left."""
+        """Begin another trial in this process; nothing of the previous one remains."""
         self.config = new_config
         config = config_of_job(new_config)
         context, members = self.context, members_of(new_config)
@@ -106,7 +106,7 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until there is something to report, and report it."""
+        """Train to the next stop, or for about a second, and report the new epochs."""
         with self.watchdog:
             rows = self._reuse() or self._train()
             decisive = self.state.finished or self.state.epoch in self.stops
@@ -127,7 +127,7 @@ class TrialActor(tune.Trainable):
     def _reuse(self) -> list[Row]:
         """Continue from the longest checkpoint up to the next stop; return the skipped rows.
 
-        A resumed trial goes on from its last checkpoint, whatever rungs are before it.
+        A resumed trial goes on from its last checkpoint, even past the next rung.
         """
         state, before = self.state, self.state.epoch
         if before not in (0, *self.stops):
@@ -138,7 +138,7 @@ class TrialActor(tune.Trainable):
             try:
                 loaded = checkpoints.load(path, state)
             except ResultsError as error:
-                _log.warning("%s", error)  # the next longest one, or training, takes its place
+                _log.warning("%s", error)  # the next longest checkpoint, or training, replaces it
                 continue
             self.history, self.saved = self._continued(loaded, before), path
             return list(loaded.rows[before:])
@@ -147,7 +147,7 @@ class TrialActor(tune.Trainable):
     def _continued(self, loaded: History, before: int) -> History:
         """Return the history with the epochs after `before` of a checkpoint.
 
-        They count as reused where another trial has trained them.
+        They count as reused if another trial trained them.
         """
         if loaded.trial == self.name:
             return loaded

@@ -15,13 +15,13 @@ _REPORT = "report"
 
 @dataclass
 class TrialOutcome:
-    """How far a training has come, for searchers and schedulers.
+    """The progress of a training, for searchers and schedulers.
 
     epoch: the last finished epoch.
-    value: the study's metric after this epoch, the worst value where training diverged. It is what
-        the scheduler compares: a maximum over epochs would favour noisy trials.
+    value: the study's metric after this epoch, the worst value if training diverged. The scheduler
+        compares this value: a maximum over epochs would favour noisy trials.
     best: the best value up to this epoch.
-    finished: True where the training has come to its own end. Tune's `done` is also set where the
+    finished: True if the training has reached its own end. Tune's `done` is also set if the
         scheduler stops a trial; this is not.
     """
 
@@ -37,10 +37,10 @@ class TrialReport(TrialOutcome):
     """The state of a training after a step.
 
     rows: one per epoch of this step, reused ones included.
-    reused_from, reused_epochs: the trial whose epochs were taken over, and how many of them.
+    reused_from, reused_epochs: the trial whose epochs were reused, and their number.
     probabilities: validation probabilities at the best epoch so far, (n, classes); only at stops,
         and only where the best epoch is a new one.
-    train_accuracy_at_best: of the same epoch, without augmentation.
+    train_accuracy_at_best: training accuracy at the same epoch, without augmentation.
     """
 
     rows: list[Row]
@@ -54,12 +54,12 @@ class TrialReport(TrialOutcome):
     train_accuracy_at_best: float | None = None
 
     def to_result(self, metric: str) -> dict[str, Any]:
-        """Return Tune's dictionary: what Tune itself reads, and the report."""
+        """Return Tune's dictionary: the entries that Tune itself reads, and the report."""
         return {EPOCH: self.epoch, metric: self.value, "done": self.finished, _REPORT: self}
 
     @classmethod
     def of(cls, result: Mapping[str, Any] | None) -> "TrialReport | None":
-        """Return the report in Tune's dictionary; None where a trial has not reported yet."""
+        """Return the report in Tune's dictionary; None if the trial has not reported yet."""
         report: TrialReport | None = (result or {}).get(_REPORT)
         return report
 

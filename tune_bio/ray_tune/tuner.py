@@ -21,7 +21,7 @@ from tune_bio.space.settings import SearchSettings
 
 @dataclass
 class Interruption:
-    """The signal that ended the search, where one did."""
+    """The signal that ended the search, if any."""
 
     number: int | None = None
 
@@ -81,7 +81,7 @@ def _tuner(
 
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """Where Tune keeps its own state, which nobody reads afterwards."""
+    """Create a temporary folder for Tune's own state, which nobody reads afterwards."""
     path = Path(tempfile.mkdtemp(prefix="tune_bio_"))
     try:
         yield path
@@ -93,7 +93,7 @@ def _scratch_folder() -> Iterator[Path]:
 def sigterm_as_sigint() -> Iterator[Interruption]:
     """Let SIGTERM end the search as Ctrl-C does: trials stop, records are written.
 
-    Tune handles SIGINT alone, and Ray's own handler for SIGTERM exits on the spot.
+    Tune handles only SIGINT, and Ray's own handler for SIGTERM exits at once.
     """
     interruption = Interruption()
 
@@ -102,11 +102,11 @@ def sigterm_as_sigint() -> Iterator[Interruption]:
         os.kill(os.getpid(), signal.SIGINT)
 
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not the main thread: signals are somebody else's
+        previous = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # outside the main thread, which handles the signals
         yield interruption
         return
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

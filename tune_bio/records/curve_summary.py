@@ -1,4 +1,4 @@
-"""From a trial's curve to its columns in trials.parquet."""
+"""The columns of trials.parquet that are computed from a trial's curve."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ PLATEAU = 0.01  # of the fall of val_loss, from the first epoch to the best
 
 
 def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
-    """The columns that follow from the epochs of one trial, in order.
+    """Return the columns that are computed from the epochs of one trial, given in order.
 
-    Each `best_` column is its own optimum over the epochs; `best_epoch` is the first with the
+    Each `best_` column is its own optimum over the epochs; `best_epoch` is the first epoch with the
     best `metric`. Epochs without a finite value (training diverged) never count as best.
-    `epochs_to_plateau` and `val_loss_jitter` are those of the functions below.
+    `epochs_to_plateau` and `val_loss_jitter` are described at the functions of these names.
     """
     if not rows:
         return {}
@@ -41,22 +41,17 @@ def summarize(rows: Sequence[Row], metric: str, mode: str) -> Row:
     }
 
 
-def best_value(rows: Sequence[Row], metric: str, mode: str) -> float | None:
-    """The best finite value of `metric`, or None."""
-    return _best(rows, metric, mode)[0]
-
-
 def epochs_to_plateau(losses: npt.NDArray[np.float64]) -> int | None:
-    """The first epoch by which 99 % of the fall of the validation loss is done.
+    """Return the first epoch at which the validation loss has completed 99 % of its fall.
 
-    The fall is that from the first epoch to the best one, so that a later rise (overfitting) does
+    The fall is measured from the first epoch to the best one, so a later rise (overfitting) does
     not count; the band of 1 % is that of a settling time in control engineering.
 
     Args:
         losses: (epochs,), from the first epoch on, in nats; NaN where training diverged.
 
     Returns:
-        the epoch, counted from 1; None where no loss is finite.
+        The epoch, counted from 1; None if no loss is finite.
     """
     finite = np.flatnonzero(np.isfinite(losses))
     if not len(finite):
@@ -67,23 +62,23 @@ def epochs_to_plateau(losses: npt.NDArray[np.float64]) -> int | None:
 
 
 def val_loss_jitter(losses: npt.NDArray[np.float64]) -> float | None:
-    """The standard deviation of the validation loss about its trend, from epoch to epoch.
+    """Return the standard deviation of the validation loss about its trend, from epoch to epoch.
 
-    From what each epoch differs from the mean of its two neighbours, in which any smooth trend
-    cancels (Gasser, Sroka & Jennen-Steinmetz 1986, Residual variance and residual pattern in
-    nonlinear regression, Biometrika 73:625).
+    It is computed from the differences between each epoch and the mean of its two neighbours, in
+    which any smooth trend cancels (Gasser, Sroka & Jennen-Steinmetz 1986, Residual variance and
+    residual pattern in nonlinear regression, Biometrika 73:625).
 
     Args:
-        losses: (epochs,), as above.
+        losses: (epochs,), as in `epochs_to_plateau`.
 
     Returns:
-        the deviation in nats; None below three epochs in a row with a finite loss.
+        The deviation in nats; None without three consecutive epochs with a finite loss.
     """
     residuals = losses[1:-1] - (losses[:-2] + losses[2:]) / 2
     residuals = residuals[np.isfinite(residuals)]
     if not len(residuals):
         return None
-    # The variance of such a difference is 1 + 1/4 + 1/4 times that of one epoch.
+    # The variance of such a difference is 1 + 1/4 + 1/4 times the variance of one epoch.
     return float(np.sqrt(np.mean(residuals**2) / 1.5))
 
 

@@ -6,7 +6,7 @@ from tune_bio.space.settings import SearchSettings
 
 
 def score(row: Row, records: Records, settings: SearchSettings) -> float | None:
-    """The metric at the trial's best epoch, or None where it has none."""
+    """Return the metric at the trial's best epoch; None if it has no best epoch."""
     best = row.get("best_epoch")
     if best is None:
         return None
@@ -15,7 +15,7 @@ def score(row: Row, records: Records, settings: SearchSettings) -> float | None:
 
 
 def rank(rows: list[Row], records: Records, settings: SearchSettings) -> list[tuple[float, Row]]:
-    """Trials with a score, the best first; among equals the earlier one."""
+    """Return the trials that have a score, the best first, ties in their order."""
     scored = [(score(row, records, settings), row) for row in rows]
     sign = -1 if settings.mode == "max" else 1
     known = [(value, row) for value, row in scored if value is not None]

@@ -1,4 +1,4 @@
-"""A trial of the records, as a resumed study hands it to its searcher and its scheduler."""
+"""A recorded trial, which a resumed study passes to its searcher and scheduler."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from tune_bio.space.trial_config import TrialConfig
 class RecordedTrial:
     """A trial of the records.
 
-    steps: the metric after each epoch; the worst value where training diverged.
-    best: the best of them.
+    steps: epoch and metric after each epoch; the worst value where training diverged.
+    best: the metric at the best epoch.
     """
 
     trial: str
@@ -23,7 +23,7 @@ class RecordedTrial:
 
     @property
     def ended(self) -> bool:
-        """True if it is not to be continued."""
+        """True if the trial will not be continued."""
         return self.status != "interrupted"
 
     @property

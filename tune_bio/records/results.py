@@ -12,14 +12,14 @@ from tune_bio.records.tables import read_epochs, read_evaluations, read_predicti
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a study has left, as it was on disk at one moment.
+    """The records of a study, as they were on disk when they were read.
 
-    trials: one row a trial.
-    epochs: one row a trial and epoch.
-    predictions: probabilities of each image: every trial's on validation at its best epoch, and
-        the finalists' on the test set, once that is open.
+    trials: one row per trial.
+    epochs: one row per trial and epoch.
+    predictions: the probabilities of each image: of every trial on validation at its best epoch,
+        and of the finalists on the test set, once it is open.
     evaluations: the finalists' metrics with their intervals, on validation and test.
-    manifest: experiment.json.
+    manifest: the content of experiment.json.
     """
 
     folder: Path
@@ -31,7 +31,11 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a study's folder; raises ResultsError."""
+        """Read a study's folder.
+
+        Raises:
+            ResultsError: a file is missing or damaged.
+        """
         return cls(
             folder,
             read_trials(folder),
@@ -46,9 +50,9 @@ def load_results(path: str | Path) -> Results:
     """Read the tables of a study, finished or not.
 
     Args:
-        path: its folder, as results/NAME.
+        path: the study's folder, such as results/NAME.
 
     Raises:
-        ResultsError: there is no study, or it cannot be read.
+        ResultsError: the folder does not contain a study, or it cannot be read.
     """
     return Results.read(Path(path))

@@ -1,8 +1,8 @@
-"""The tables that every study leaves: file names, columns and their types.
+"""The tables of every study: file names, columns and their types.
 
 Columns that are filled later, such as those of the test set, exist from the beginning, as nulls.
-`epochs_to_plateau` is the first epoch by which 99 % of the fall of val_loss is done,
-`val_loss_jitter` its standard deviation from epoch to epoch about its trend (both in
+`epochs_to_plateau` is the first epoch at which val_loss has completed 99 % of its fall,
+`val_loss_jitter` the standard deviation of val_loss about its trend, from epoch to epoch (both in
 `curve_summary`).
 """
 
@@ -86,4 +86,4 @@ EVALUATION_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("note", pa.string()),
 )
 
-FOLDER_REMEDY = "give the folder of a study, as in results/NAME"
+FOLDER_REMEDY = "give the folder of a study, such as results/NAME"

@@ -1,9 +1,6 @@
-"""The records: what every study leaves, one schema a table, written and read in one place.
+"""The records of a study: its tables, written and read in one place, one schema per table.
 
-The records are the truth: reports and statistics read them and nothing else. Columns that are
-filled later, as those of the test set, are there from the beginning, null. `epochs_to_plateau` is
-the first epoch by which 99 % of the fall of val_loss is done, `val_loss_jitter` its standard
-deviation from epoch to epoch about its trend (both in `curves`).
+The records are the truth: reports and statistics read nothing else. `schema` describes the columns.
 """
 
 import json
@@ -44,7 +41,7 @@ from tune_bio.space.trial_config import TrialConfig, hyperparameter_names
 _TIMELINE = b"tune_bio.timeline"
 
 
-# Written per layer as text ("512-256"); a study that only uses numbers gets a number column.
+# Lists, one value per layer, are text ("512-256"); a study with only numbers has a number column.
 _NUMBER_OR_LIST = ("width", "dropout")
 _PARAMS = "params."
 _WIDTH = _PARAMS + "width"
@@ -52,12 +49,13 @@ _WIDTH = _PARAMS + "width"
 
 @dataclass
 class Records:
-    """The tables of one study, growing in memory and written whole.
+    """The tables of one study, which grow in memory and are written whole.
 
     `images`, `patients` and `labels` describe the validation split, (n,) each, in the order of
-    the probabilities that trials return; `classes` are the classes' names. `timeline` holds each
-    trial's first and last moment, in seconds since the study began. `test` is None until the test
-    set is opened. `others` describe the validation split of trials that have another one.
+    the probabilities that trials return; `classes` are the names of the classes. `timeline` has
+    the start and the end of each trial, in seconds since the study began. `test` is None until the
+    test set is opened. `other_val_splits` has, by trial, those that differ from the
+    study's.
     """
 
     folder: Path
@@ -68,7 +66,7 @@ class Records:
     trials: dict[str, Row] = field(default_factory=dict)
     epochs: dict[str, dict[int, Row]] = field(default_factory=dict)
     predictions: Predictions = field(default_factory=dict)
-    others: dict[str, SplitImages] = field(default_factory=dict)
+    other_val_splits: dict[str, SplitImages] = field(default_factory=dict)
     test: SplitImages | None = None
     test_predictions: Predictions = field(default_factory=dict)
     evaluations: list[Row] = field(default_factory=list)
@@ -80,7 +78,7 @@ class Records:
     ) -> None:
         """Add a trial's row, `running`, with its hyperparameters.
 
-        What it said of test images before, if it is trained on, is that of another model.
+        Test predictions of a trial that is trained further are dropped: they are of another model.
         """
         self.test_predictions.pop(trial_id, None)
         now = self.seconds_since_start()
@@ -95,7 +93,7 @@ class Records:
         }
 
     def seconds_since_start(self) -> float:
-        """Return the time since the study started, without the time before a `--resume`."""
+        """Return the time since the study started, without the pause before a `--resume`."""
         return time.monotonic() - self.began
 
     def update_trial(self, trial_id: str, **values: Any) -> None:
@@ -104,9 +102,10 @@ class Records:
         self.timeline[trial_id][1] = self.seconds_since_start()
 
     def add_epochs(self, trial_id: str, rows: Sequence[Row]) -> None:
-        """Add epochs of a trial, in order; a curve from the first epoch on replaces what was there.
+        """Add epochs of a trial, in order; rows from the first epoch on replace the old curve.
 
-        A resumed trial begins so: it may go on from an earlier epoch than was recorded.
+        A resumed trial starts with such rows: it may continue from an earlier epoch than the last
+        recorded one.
         """
         if rows and rows[0]["epoch"] == 1:
             self.epochs[trial_id] = {}
@@ -114,11 +113,11 @@ class Records:
             self.epochs.setdefault(trial_id, {})[row["epoch"]] = {"trial_id": trial_id, **row}
 
     def curve(self, trial_id: str) -> list[Row]:
-        """The epochs of a trial, in order."""
+        """Return the epochs of a trial, in order."""
         return list(self.epochs.get(trial_id, {}).values())
 
     def write(self) -> None:
-        """Write every table, whole; the one of trials last, so that it claims no missing epoch."""
+        """Write every table, whole; trials last, so that they refer to no missing epoch."""
         trials = [self.trials[trial_id] for trial_id in sorted(self.trials)]
         rows = [row for trial_id in sorted(self.epochs) for row in self.curve(trial_id)]
         _write(self.folder / EPOCHS, pa.Table.from_pylist(rows, pa.schema(EPOCH_COLUMNS)))
@@ -128,7 +127,11 @@ class Records:
         _write(self.folder / TRIALS, pa.Table.from_pylist(trials, self._trial_schema()))
 
     def restore(self) -> None:
-        """Read the tables that an earlier run of this study has written; raises ResultsError."""
+        """Read the tables that an earlier run of this study has written.
+
+        Raises:
+            ResultsError: a table is missing or damaged.
+        """
         trials, epochs = _read_table(self.folder / TRIALS), _read_table(self.folder / EPOCHS)
         predictions = read_predictions(self.folder)
         self.trials = {row["trial_id"]: _active(row) for row in trials.to_pylist()}
@@ -136,13 +139,13 @@ class Records:
             if row["trial_id"] in self.trials:
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
         known = predictions[predictions["trial"].isin(list(self.trials))]
-        for trial, split, described, found in stored_predictions(known, self.classes):
+        for trial, split, images, probabilities in stored_predictions(known, self.classes):
             if split == "test":
-                self.test = described
-            elif not np.array_equal(described.images, self.images):
-                self.others[trial] = described
-            into = self.test_predictions if split == "test" else self.predictions
-            into[trial] = found
+                self.test = images
+            elif not np.array_equal(images.images, self.images):
+                self.other_val_splits[trial] = images
+            predictions_of_split = self.test_predictions if split == "test" else self.predictions
+            predictions_of_split[trial] = probabilities
         self.timeline = read_timeline(self.folder)
         last = max((end for _, end in self.timeline.values()), default=0.0)
         self.began = time.monotonic() - last
@@ -165,54 +168,54 @@ class Records:
         return ARROW_TYPES.get(annotation, pa.string())
 
     def prediction_table(self) -> pa.Table:
-        """predictions.parquet as it would be written now."""
+        """Return predictions.parquet as it would be written now."""
         validation = SplitImages(self.images, self.patients, self.labels)
-        own = {t: p for t, p in self.predictions.items() if t not in self.others}
+        own = {t: p for t, p in self.predictions.items() if t not in self.other_val_splits}
         tables = [prediction_table("val", validation, own, self.classes)]
-        for trial, described in sorted(self.others.items()):
+        for trial, images in sorted(self.other_val_splits.items()):
             if trial in self.predictions:
                 of_trial = {trial: self.predictions[trial]}
-                tables.append(prediction_table("val", described, of_trial, self.classes))
+                tables.append(prediction_table("val", images, of_trial, self.classes))
         if self.test is not None:
             tables.append(prediction_table("test", self.test, self.test_predictions, self.classes))
         return pa.concat_tables(tables)
 
 
 def config_of_row(row: Row) -> TrialConfig:
-    """What a row of trials.parquet has trained."""
-    found = {key.removeprefix(_PARAMS): v for key, v in row.items() if key.startswith(_PARAMS)}
-    return TrialConfig.of({**found, "seed": row["seed"]})
+    """Return the configuration that a row of trials.parquet has trained."""
+    params = {key.removeprefix(_PARAMS): v for key, v in row.items() if key.startswith(_PARAMS)}
+    return TrialConfig.of({**params, "seed": row["seed"]})
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
-    """trials.parquet as a table; raises ResultsError."""
+    """Read trials.parquet; raises ResultsError."""
     return _read(folder / TRIALS)
 
 
 def read_timeline(folder: Path) -> dict[str, list[float]]:
-    """Each trial's first and last moment, in seconds since the study began; raises ResultsError."""
+    """Read the start and end of each trial, in seconds from the study's; raises ResultsError."""
     metadata = _read_table(folder / TRIALS).schema.metadata or {}
     timeline: dict[str, list[float]] = json.loads(metadata.get(_TIMELINE, b"{}"))
     return timeline
 
 
 def read_epochs(folder: Path) -> pd.DataFrame:
-    """epochs.parquet as a table; raises ResultsError."""
+    """Read epochs.parquet; raises ResultsError."""
     return _read(folder / EPOCHS)
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:
-    """predictions.parquet as a table; raises ResultsError."""
+    """Read predictions.parquet; raises ResultsError."""
     return _read(folder / PREDICTIONS)
 
 
 def read_evaluations(folder: Path) -> pd.DataFrame:
-    """evaluations.parquet as a table; raises ResultsError."""
+    """Read evaluations.parquet; raises ResultsError."""
     return _read(folder / EVALUATIONS)
 
 
 def is_empty_table(path: Path) -> bool:
-    """Whether it is a table, and one without rows."""
+    """Return True if the file is a table without rows."""
     try:
         return int(pq.read_metadata(path).num_rows) == 0
     except (OSError, pa.ArrowException):
@@ -227,14 +230,14 @@ def _write(path: Path, table: pa.Table) -> None:
 def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
-    except FileNotFoundError as error:  # whose text is the path alone
-        raise ResultsError(f"{path} cannot be read (it is not there)", FOLDER_REMEDY) from error
+    except FileNotFoundError as error:  # its text is only the path
+        raise ResultsError(f"{path} cannot be read (it does not exist)", FOLDER_REMEDY) from error
     except (OSError, pa.ArrowException) as error:
         raise ResultsError(f"{path} cannot be read ({error})", FOLDER_REMEDY) from error
 
 
 def _active(row: Row) -> Row:
-    """A row without its nulls, as it was before it was written."""
+    """Return a row without its nulls, as it was before it was written."""
     active = {name: value for name, value in row.items() if value is not None}
     if isinstance(active.get(_WIDTH), float):  # a column of numbers has one type
         active[_WIDTH] = int(active[_WIDTH])

@@ -1,4 +1,4 @@
-"""Trial names: t0007 for a trial of the search, and what follows from it.
+"""Trial names: t0007 for a trial of the search, and names derived from it.
 
 | name | trial |
 |---|---|
@@ -68,5 +68,5 @@ class TrialName:
         return replace(self, ablation=ablation)
 
     def on_resplit(self, number: int) -> Self:
-        """Return the name of this configuration on a re-split; each has a seed of its own."""
+        """Return the name of this configuration on a re-split; each re-split has its own seed."""
         return replace(self, resplit=number, replicate=number)

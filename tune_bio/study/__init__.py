@@ -1,1 +1,1 @@
-"""One study from plan to report."""
+"""A study, from its plan to its report."""

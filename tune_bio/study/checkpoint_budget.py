@@ -14,13 +14,15 @@ from tune_bio.space.settings import SearchSettings
 GIB = 2**30
 BEST_KEPT = 5  # trials whose weights are kept, whatever the limit
 UNFINISHED = ("running", "interrupted")  # these go on from their last checkpoint
-TIME_SHARE = 20  # a large study takes longer to check: at most a twentieth of the driver's time
+TIME_SHARE = (
+    20  # a large study takes longer to check; at most 1/20 of the driver's time is spent on it
+)
 
 
 class CheckpointBudget:
-    """Keeps the checkpoints of a study within `settings.checkpoint_gib`.
+    """The limit `settings.checkpoint_gib` on the checkpoints of a study.
 
-    `all_confirm`: every trial of the search is evaluated, so its weights are kept.
+    `all_confirm`: every trial of the search is evaluated, so the weights of all are kept.
     """
 
     def __init__(
@@ -33,10 +35,10 @@ class CheckpointBudget:
 
     @property
     def limit(self) -> int:
-        """The limit in bytes; at most half of what is free or already used."""
-        held = used_bytes(self._records.folder)
+        """The limit in bytes: at most half of the space that is free or used by checkpoints."""
+        used = used_bytes(self._records.folder)
         free = shutil.disk_usage(self._records.folder).free
-        return int(min(self._settings.checkpoint_gib * GIB, (free + held) / 2))
+        return int(min(self._settings.checkpoint_gib * GIB, (free + used) / 2))
 
     def clean(self, *, at_once: bool = False) -> None:
         """Remove the least useful checkpoints beyond the limit; at intervals, unless `at_once`."""

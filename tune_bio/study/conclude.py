@@ -1,6 +1,6 @@
 """The conclusion of a search that has ended: `conclude` reads downward through it.
 
-The winner is confirmed, exported and its threshold chosen, and all of it is written down; only
+The winner is confirmed and exported, its threshold is chosen, and all of this is recorded; only
 then is the test set opened.
 """
 
@@ -40,8 +40,8 @@ Entry = dict[str, Any]
 class Verdict:
     """The exported trial, the confirmed finalists and the flags.
 
-    stopped: Ctrl-C was pressed on the way; what was concluded before is complete.
-    unfinished: something that was asked for has not been trained to its end.
+    stopped: Ctrl-C was pressed meanwhile; the conclusions before that are complete.
+    unfinished: a requested trial has not been trained to its end.
     """
 
     best: ExportedTrial | None = None
@@ -70,7 +70,7 @@ def conclude(study: RunningStudy, follow_up: FollowUp, console: Console) -> Verd
 
 
 def _choose_winner(study: RunningStudy, follow_up: FollowUp, verdict: Verdict) -> None:
-    """Confirm the finalists, export the winner, and write down what was found."""
+    """Confirm the finalists, export the winner, and record both in the manifest."""
     plan, records, manifest = study.plan, study.records, study.manifest
     records.evaluations = []
     verdict.confirmed, unconfirmed = _confirm(plan, records, follow_up)
@@ -88,9 +88,9 @@ def _choose_winner(study: RunningStudy, follow_up: FollowUp, verdict: Verdict) -
 def _confirm(
     plan: Plan, records: Records, follow_up: FollowUp
 ) -> tuple[list[ConfirmedFinalist], list[str]]:
-    """Return the confirmed finalists, and notes on what is not confirmed.
+    """Return the confirmed finalists, and notes on the others.
 
-    None is confirmed as long as a replicate of any has still to be trained.
+    No finalist is confirmed while any replicate remains to be trained.
     """
     finalists = follow_up.finalists
     if finalists is None:
@@ -111,7 +111,7 @@ def _confirm(
 def _ablation(
     plan: Plan, records: Records, follow_up: FollowUp
 ) -> tuple[Entry | None, Sequence[str]]:
-    """Return the manifest's entry, None where nothing was changed, and notes on what is missing."""
+    """Return the manifest's entry, None without an ablation, and notes on what is missing."""
     ablation = follow_up.ablation
     if ablation is None:
         missed = plan.settings.ablate and follow_up.finalists is not None
@@ -135,7 +135,7 @@ def _resplits(
 
 
 def _evaluate_on_test(study: RunningStudy, verdict: Verdict, console: Console) -> None:
-    """Fix the thresholds, write everything down, open the test set, and evaluate."""
+    """Fix and record the thresholds, open the test set, and evaluate the finalists."""
     plan, records, manifest = study.plan, study.records, study.manifest
     assert verdict.best is not None
     trials = [trial for candidate in verdict.confirmed for trial in candidate.finalist.replicates]
@@ -154,7 +154,7 @@ def _evaluate_on_test(study: RunningStudy, verdict: Verdict, console: Console) -
 
 
 def _check_with_controls(study: RunningStudy, follow_up: FollowUp, verdict: Verdict) -> None:
-    """Fit the simple predictors, and raise the flags."""
+    """Fit the simple predictors, and record the controls and the flags."""
     plan, records = study.plan, study.records
     best, controls = best_searched_trial(plan, records), list[Control]()
     # After an interruption nothing more is trained.
@@ -193,7 +193,7 @@ def _confirmed_entry(confirmed: ConfirmedFinalist) -> Entry:
 
 
 def is_unfinished(plan: Plan, records: Records, follow_up: FollowUp) -> bool:
-    """Return True if something that was asked for has not been trained to its end.
+    """Return True if a requested trial has not been trained to its end.
 
     A replicate of a configuration that is no longer a finalist may stay unfinished.
     """

@@ -25,7 +25,7 @@ MIB, GIB = 2**20, 2**30
 
 
 def print_plan(plan: Plan, dashboard: Dashboard | None, console: Console) -> None:
-    """Print what will run, on what, and what was left out."""
+    """Print the trials, data and resources of a study, and what was left out."""
     settings, data = plan.settings, plan.dataset
     method = (
         "a list of configurations" if plan.listed is not None else f"searcher {settings.searcher}"
@@ -45,7 +45,7 @@ def print_plan(plan: Plan, dashboard: Dashboard | None, console: Console) -> Non
     limit = f"at most {settings.checkpoint_gib:g} GiB in {plan.request.folder / CHECKPOINTS}"
     print_line(console, f"checkpoints: {escape(limit)}")
     if plan.request.resume:
-        print_line(console, "resumed: what is on record is kept, and not trained again")
+        print_line(console, "resumed: recorded trials are kept, and not trained again")
     print_findings(plan.audit.findings, console)
     for note in (*data.notes, *plan.notes):
         print_note(note, console)
@@ -76,8 +76,8 @@ def print_dry_run(plan: Plan, features: FeaturePlan, cost: CostEstimate, console
 
 
 def print_features(features: StudyFeatures, console: Console) -> None:
-    """Print which frozen features are there, and where there are none."""
-    for entry in features.described:
+    """Print the frozen features, and notes on those that are unavailable."""
+    for entry in features.entries:
         origin = "computed" if entry["computed"] else "from before"
         text = f"{entry['of']}, {_mib(entry['bytes'])}, {origin}"
         print_line(console, f"frozen features: {escape(text)}")
@@ -85,7 +85,7 @@ def print_features(features: StudyFeatures, console: Console) -> None:
 
 
 def print_finalists(trials: Sequence[str], settings: SearchSettings, console: Console) -> None:
-    """Print which trials' configurations are trained again, and how often."""
+    """Print the trials whose configurations are trained again, and the number of seeds."""
     seeds = f"{settings.replicates} seeds"
     if settings.resplit:
         seeds += f" and on {settings.replicates} re-splits"
@@ -93,7 +93,7 @@ def print_finalists(trials: Sequence[str], settings: SearchSettings, console: Co
 
 
 def print_ablation(winner: str, changes: int, trials: int, console: Console) -> None:
-    """Print how many changes of the winner are trained."""
+    """Print the number of changes of the winner that are trained."""
     print_line(console, f"ablation: {winner} with one change at a time, {changes}; {trials} trials")
 
 
@@ -106,7 +106,7 @@ def print_outcome(
     checkpoint_bytes: int,
     console: Console,
 ) -> None:
-    """Print how the study ended, what is best, and where everything is."""
+    """Print the trials' status, the best trial, the flags, and the folder of the results."""
     counts = Counter(row["status"] for row in trials)
     summary = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items())
     print_line(console, f"{len(trials)} trials: {summary or 'none'}")
@@ -131,7 +131,7 @@ def print_outcome(
         print_line(console, f"epochs: {trained} trained, {reused} taken from checkpoints")
     print_line(console, f"results: {escape(str(plan.request.folder))} (begin with report.html)")
     size = f"{checkpoint_bytes / GIB:.2f} GiB"
-    print_line(console, f"checkpoints: {size}; delete them if nothing is to follow")
+    print_line(console, f"checkpoints: {size}; delete them if the study will not be continued")
 
 
 def print_note(note: str, console: Console) -> None:
@@ -140,7 +140,7 @@ def print_note(note: str, console: Console) -> None:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line, however long."""
+    """Print a line without wrapping it."""
     console.print(text, soft_wrap=True)
 
 
@@ -166,8 +166,8 @@ def _pixels(data: Dataset) -> str:
 
 
 def _planned_features(features: FeaturePlan, cost: CostEstimate) -> Iterator[str]:
-    """Yield what computing frozen features will take, by set and in total."""
-    for feature_set in (*features.kept, *features.missing):
+    """Yield lines on the size and time of frozen features, by set and in total."""
+    for feature_set in (*features.stored, *features.missing):
         seconds = cost.feature_seconds.get(feature_set)
         origin = "kept from before" if seconds is None else f"about {format_duration(seconds)}"
         size = _mib(feature_set.nbytes)
@@ -181,7 +181,7 @@ def _planned_features(features: FeaturePlan, cost: CostEstimate) -> Iterator[str
 
 
 def _follow_up_cost(plan: Plan, cost: CostEstimate) -> Iterator[str]:
-    """Yield what follows the search, and its cost."""
+    """Yield a line on the trials that follow the search, and their cost."""
     numbers = follow_up_trials(plan)
     counts = {
         "under fresh seeds": numbers.replicates,

@@ -32,12 +32,12 @@ from tune_bio.study.evaluation import estimate_metrics
 from tune_bio.study.planning.plan import Plan
 from tune_bio.training.metrics import Probabilities, auroc
 
-BLIND = ("border", "metadata", "best_pixel")  # they see no anatomy
+BLIND = ("border", "metadata", "best_pixel")  # controls that see no anatomy
 
 
 @dataclass(frozen=True)
 class RunningShuffledControl:
-    """A training on labels shuffled between patients, under way."""
+    """A running training on labels that are shuffled between patients."""
 
     config: TrialConfig
     seed: int
@@ -47,21 +47,21 @@ class RunningShuffledControl:
 
 @dataclass(frozen=True)
 class ShuffledControl:
-    """What trainings on shuffled labels came to: a p value each, or why there is none."""
+    """The result of trainings on shuffled labels: a p value for each, and a note on failure."""
 
     p: tuple[float, ...]
     note: str = ""
 
     @property
     def flag(self) -> Flag | None:
-        """That they are above chance, twice."""
+        """The flag of two trainings that are both above chance, or None."""
         return shuffled_above_chance(*self.p) if len(self.p) == 2 else None
 
 
 def start_shuffled_control(
     plan: Plan, shared: SharedInputs, config: TrialConfig, seed: int
 ) -> RunningShuffledControl | ShuffledControl:
-    """Train a configuration on shuffled labels beside what else runs; or say why that cannot be."""
+    """Start a training on shuffled labels; return a note if labels cannot be shuffled."""
     try:
         train, val = shuffled_labels(plan.dataset.train, plan.dataset.val, seed)
     except DataError as error:
@@ -73,24 +73,26 @@ def start_shuffled_control(
 def finish_shuffled_control(
     plan: Plan, shared: SharedInputs, run: RunningShuffledControl | ShuffledControl
 ) -> ShuffledControl:
-    """Wait for it; where it looks above chance, a second one with a fresh shuffle decides."""
-    found: list[float] = []
+    """Wait for the control; if it appears above chance, a second one with a new shuffle decides."""
+    p_values: list[float] = []
     while isinstance(run, RunningShuffledControl):
         try:
             probabilities = run.training.probabilities()
         except TrainingError as error:
-            return ShuffledControl(tuple(found), f"the training on shuffled labels failed: {error}")
+            return ShuffledControl(
+                tuple(p_values), f"the training on shuffled labels failed: {error}"
+            )
         if not np.isfinite(probabilities).all():
-            return ShuffledControl(tuple(found), "the training on shuffled labels diverged")
-        found.append(_p_value(plan, run, probabilities))
-        if len(found) == 2 or not needs_another_shuffle(found[0]):
+            return ShuffledControl(tuple(p_values), "the training on shuffled labels diverged")
+        p_values.append(_p_value(plan, run, probabilities))
+        if len(p_values) == 2 or not needs_another_shuffle(p_values[0]):
             break
         run = start_shuffled_control(plan, shared, run.config, run.seed + 1)
-    return ShuffledControl(tuple(found), run.note if isinstance(run, ShuffledControl) else "")
+    return ShuffledControl(tuple(p_values), run.note if isinstance(run, ShuffledControl) else "")
 
 
 def fit_simple_predictors(plan: Plan, records: Records, config: TrialConfig) -> list[Control]:
-    """Fit them at the geometry of a configuration; their validation metrics go into the records."""
+    """Fit the simple predictors at a configuration's geometry; record their validation metrics."""
     dataset = plan.dataset
     controls = run_controls(
         dataset.train,
@@ -107,12 +109,12 @@ def fit_simple_predictors(plan: Plan, records: Records, config: TrialConfig) -> 
 
 
 def score_controls_on_test(plan: Plan, records: Records, controls: Sequence[Control]) -> None:
-    """Their test metrics, once the test set is open."""
+    """Record the test metrics of the simple predictors, if the test set is open."""
     if records.test is None:
         return
     for control in controls:
-        found = control.predict(plan.dataset.test)
-        _evaluate(plan, records, control, "test", records.test, found)
+        probabilities = control.predict(plan.dataset.test)
+        _evaluate(plan, records, control, "test", records.test, probabilities)
 
 
 def raise_flags(
@@ -122,32 +124,32 @@ def raise_flags(
     shuffled: ShuffledControl | None,
     best: Row | None,
 ) -> list[Flag]:
-    """What is too good to be true in this study, or explained by something else."""
-    found: list[Flag | None] = [shuffled.flag if shuffled else None]
+    """Return flags on results that are too good to be true or explained by something else."""
+    flags: list[Flag | None] = [shuffled.flag if shuffled else None]
     if best is not None:
-        found += [_near_model(records, c, best) for c in controls if c.name in BLIND]
-        found.append(_one_class(plan, records, best))
-        found.append(_above_train(plan, records, best))
+        flags += [_near_model(records, c, best) for c in controls if c.name in BLIND]
+        flags.append(_one_class(plan, records, best))
+        flags.append(_above_train(plan, records, best))
     for row in records.trials.values():
         if row.get("test_auroc") is not None:
             scores = row["test_accuracy"], row["test_auroc"]
-            found.append(perfect_test(row["trial_id"], *scores, len(plan.dataset.test)))
+            flags.append(perfect_test(row["trial_id"], *scores, len(plan.dataset.test)))
     predictions = records.prediction_table().to_pandas()
     trials = pd.DataFrame(list(records.trials.values()))
-    found += identical_predictions(predictions, trials)
-    return [flag for flag in found if flag is not None]
+    flags += identical_predictions(predictions, trials)
+    return [flag for flag in flags if flag is not None]
 
 
 def controls_entry(controls: Sequence[Control], shuffled: ShuffledControl | None) -> dict[str, Any]:
-    """The manifest's entry."""
-    told: dict[str, Any] = {
+    """Return the manifest's entry of the controls."""
+    entry: dict[str, Any] = {
         "predictors": [
             {"name": c.name, "looks_at": c.looks_at, "validation": c.metrics} for c in controls
         ]
     }
     if shuffled is not None:
-        told["shuffled_labels"] = {"p": list(shuffled.p), "note": shuffled.note}
-    return told
+        entry["shuffled_labels"] = {"p": list(shuffled.p), "note": shuffled.note}
+    return entry
 
 
 def _p_value(plan: Plan, run: RunningShuffledControl, probabilities: Probabilities) -> float:
@@ -160,24 +162,24 @@ def _evaluate(
     records: Records,
     control: Control,
     split: str,
-    described: SplitImages,
+    images: SplitImages,
     probabilities: Probabilities,
 ) -> None:
     trial = f"control:{control.name}"
-    # A split of one patient, or without one of the classes: the study's own trials tell so.
+    # Undefined on a split of one patient or without one of the classes; trials report this.
     with suppress(StatisticsError):
-        for row in estimate_metrics(plan, described, probabilities, None):
+        for row in estimate_metrics(plan, images, probabilities, None):
             records.evaluations.append({"trial": trial, "split": split, **row})
 
 
 def _near_model(records: Records, control: Control, best: Row) -> Flag | None:
-    """Whether a control, within its own interval on these patients, does as well as the model."""
+    """Flag a control that is as good as the model, within the control's own interval."""
     trial = f"control:{control.name}"
-    wanted = (trial, "val", "auroc")
+    key = (trial, "val", "auroc")
     for row in records.evaluations:
-        if (row["trial"], row["split"], row["metric"]) == wanted:
+        if (row["trial"], row["split"], row["metric"]) == key:
             value, low, high = row["value"], row["low"], row["high"]
-            # Of few patients a class there may be no interval; then two points are near.
+            # With few patients per class there may be no interval, only the fixed tolerance.
             margin = 0.0 if high is None else high - value
             model = best["best_val_auroc"]
             return control_near_model(control.name, value, model, low=low, noise_floor=margin)

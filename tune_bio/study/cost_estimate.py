@@ -21,17 +21,17 @@ from tune_bio.study.planning.plan import Plan, follow_up_trials
 from tune_bio.training.fit import run_epoch
 from tune_bio.training.state import CPU, TrainingState
 
-BATCHES = 2  # the first one warms up
+BATCHES = 2  # the first batch warms up
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Seconds on this machine.
+    """Times of a study in seconds, on this machine.
 
-    longest, shortest: of the search, if no trial is stopped early, and if all are stopped at the
-        first rung.
-    afterwards: of the trials that follow the search, at most; all are trained to the end.
-    feature_seconds: of each feature set that has to be computed; part of the search's seconds.
+    longest, shortest: the search, if no trial is stopped early, and if all are stopped at the first
+        rung.
+    afterwards: the trials that follow the search, at most; all are trained to the end.
+    feature_seconds: each feature set that must be computed; included in the search.
     """
 
     longest: float
@@ -53,9 +53,9 @@ class CostEstimate:
 def estimate_cost(plan: Plan, features: FeaturePlan) -> CostEstimate:
     """Estimate a study's cost by timing one training and one evaluation batch per kind of epoch.
 
-    One batch of each feature set that is still to be computed is timed too. In a list, trials that
-    share their first epochs are one training. Trials that follow a search are taken to be as long
-    as its own.
+    One batch of each feature set that is still to be computed is timed too. Trials of a list
+    that share their first epochs are one training. Trials that follow the search are assumed to be
+    as long as its own.
     """
     trainings = _trainings(plan)
     kinds = {
@@ -73,7 +73,7 @@ def estimate_cost(plan: Plan, features: FeaturePlan) -> CostEstimate:
         trial_seconds(config, min(first_rung or config.epochs, config.epochs))
         for config in trainings
     )
-    if plan.listed is None:  # then the trainings are the kinds of trial, and not the trials
+    if plan.listed is None:  # then the trainings are the kinds of trial, not the trials
         complete *= plan.trials / len(trainings)
         stopped *= plan.trials / len(trainings)
     feature_seconds = {
@@ -113,7 +113,7 @@ def _feature_seconds(plan: Plan, features: FeaturePlan, feature_set: FeatureSet)
 
 
 def _epochs(config: TrialConfig, epochs: int) -> list[tuple[TrialConfig, int]]:
-    """Return a trial's first epochs by kind: while it is frozen, and when everything trains."""
+    """Return the numbers of a trial's first epochs while it is frozen, and after."""
     frozen = {"lp_ft": config.lp_epochs, "gradual": config.unfreeze_every}.get(
         config.freeze, epochs
     )

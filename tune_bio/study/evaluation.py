@@ -24,7 +24,7 @@ def choose_thresholds(
 ) -> dict[str, float | None]:
     """Return each trial's operating point, from its validation probabilities.
 
-    None where there are more than two classes.
+    None if there are more than two classes.
     """
     if len(plan.dataset.classes) > 2:
         return dict.fromkeys(trials)
@@ -34,7 +34,7 @@ def choose_thresholds(
 def evaluate_finalists(
     plan: Plan, records: Records, trials: Sequence[str], thresholds: dict[str, float | None]
 ) -> list[str]:
-    """Record every metric of these trials with its interval; return notes on what has none."""
+    """Record every metric of these trials with its interval; return notes on undefined splits."""
     undefined: dict[str, str] = {}
     validation = SplitImages(records.images, records.patients, records.labels)
     for trial in trials:
@@ -64,13 +64,13 @@ def estimate_metrics(
     """Return every metric of a predictor on a split, as rows of the evaluations table.
 
     Args:
-        plan: gives classes, prevalence and the seed of the bootstrap.
+        plan: the plan, for the classes, the prevalence and the seed of the bootstrap.
         images: the split.
-        probabilities: of the classes, (n, classes).
+        probabilities: the predicted probabilities, (n, classes).
         threshold: the predictor's operating point, or None.
 
     Raises:
-        StatisticsError: a class without images, or only one patient.
+        StatisticsError: a class has no images, or there is only one patient.
     """
     exact = probabilities.astype(np.float64)  # rounded to float32, a row does not sum to 1
     estimates = evaluate_model(

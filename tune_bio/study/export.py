@@ -1,4 +1,4 @@
-"""The best trial's model, written to `best/` and checked against its record."""
+"""Export of the best trial's model to `best/`, checked against its record."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +22,13 @@ from tune_bio.training.state import Best, Tensors
 
 # The driver scores the exported model with other threads and batches than the trial did.
 REPRODUCED_WITHIN = 1e-4
-# And where the trial trained on features, they were computed in other batches, or rounded.
+# For a trial on features, which were computed in other batches, or rounded.
 FEATURES_WITHIN = {"float32": 1e-3, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
 class ExportedTrial:
-    """The trial in `best/`: its metric, its row, and its threshold where there are two classes."""
+    """The trial in `best/`: its metric, its row and, for two classes, its threshold."""
 
     value: float
     row: Row
@@ -36,9 +36,9 @@ class ExportedTrial:
 
 
 def export_best(plan: Plan, records: Records, winner: str | None = None) -> ExportedTrial | None:
-    """Write `best/` from a trial's checkpoint, and see that it scores what it scored.
+    """Write `best/` from a trial's checkpoint, and verify that the model reproduces its score.
 
-    Without a confirmed `winner` it is the search's best trial.
+    Without a confirmed `winner`, the search's best trial is exported; None if there is no model.
     """
     rows = [row for row in records.trials.values() if winner in (None, row["trial_id"])]
     for value, row in rank(rows, records, plan.settings):
@@ -51,9 +51,12 @@ def export_best(plan: Plan, records: Records, winner: str | None = None) -> Expo
 
 
 def best_epoch(plan: Plan, row: Row) -> Best | None:
-    """The best epoch of a trial, from its checkpoints.
+    """Return the best epoch of a trial from its checkpoints.
 
-    None where the trial was interrupted before that epoch was saved; the next best is taken then.
+    None if the trial was interrupted or failed before that epoch was saved.
+
+    Raises:
+        StudyError: a trial that ended well has no checkpoint of its best epoch.
     """
     folders = folders_of(plan.request.folder, row["trial_id"])
     for checkpoint in (
@@ -63,15 +66,15 @@ def best_epoch(plan: Plan, row: Row) -> Best | None:
             continue
         try:
             best = checkpoints.load_best(checkpoint)
-        except ResultsError:  # damaged; an earlier one may hold the same epoch
+        except ResultsError:  # damaged; an earlier checkpoint may have the same epoch
             continue
         if best is not None and best.epoch == row["best_epoch"]:
             return best
     if row["status"] in ("interrupted", "failed"):
         return None
     raise StudyError(
-        f"no checkpoint of {row['trial_id']} holds its best epoch, {row['best_epoch']}",
-        "see whether the disk is full; the tables are complete",
+        f"no checkpoint of {row['trial_id']} has its best epoch, {row['best_epoch']}",
+        "check whether the disk is full; the tables are complete",
     )
 
 
@@ -95,7 +98,7 @@ def _export(plan: Plan, records: Records, row: Row, config: TrialConfig, best: B
 
 
 def backbone_of(plan: Plan, config: TrialConfig) -> Tensors | None:
-    """The pretrained backbone that a configuration starts from, if it does."""
+    """Return the pretrained backbone that a configuration starts from, or None."""
     if config.weights == "none":
         return None
     file = plan.weights.files[config.model, config.weights]
@@ -103,24 +106,27 @@ def backbone_of(plan: Plan, config: TrialConfig) -> Tensors | None:
 
 
 def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> float | None:
-    """See that the exported model gives on images what is on record; its threshold.
+    """Verify that the exported model reproduces the recorded score on images; return its threshold.
 
-    Where that came from features, the model's own scores take its place in `best/`.
+    If the trial trained on features, `best/` gets the model's own scores on images.
+
+    Raises:
+        StudyError: the model does not reproduce the score.
     """
     validation, folder = plan.dataset.val, plan.request.folder / "best"
     model = exported_model.load_model(folder)
     probabilities = model.predict_prepared(validation.at(model.transform.geometry))
     scores = metrics.compute_metrics(validation.labels, probabilities, plan.dataset.positive)
-    again = scores[plan.settings.metric.removeprefix("val_")]
+    reproduced = scores[plan.settings.metric.removeprefix("val_")]
     on_features = FrozenPart.of(config) is not None
-    within = FEATURES_WITHIN[plan.settings.feature_dtype] if on_features else REPRODUCED_WITHIN
-    # Where two images change places AUROC jumps, however close their probabilities are.
-    alike = np.abs(probabilities - best.probabilities).max() <= within
-    if abs(again - recorded) > within and not alike:
+    tolerance = FEATURES_WITHIN[plan.settings.feature_dtype] if on_features else REPRODUCED_WITHIN
+    # If two images swap ranks, AUROC jumps although their probabilities are close.
+    is_close = np.abs(probabilities - best.probabilities).max() <= tolerance
+    if abs(reproduced - recorded) > tolerance and not is_close:
         raise StudyError(
-            f"the exported model scores {plan.settings.metric} {again:.6f}, and {recorded:.6f} is "
-            "on record",
-            "report this; the tables are complete, and best/ is not to be trusted",
+            f"the exported model scores {plan.settings.metric} {reproduced:.6f}, and "
+            f"{recorded:.6f} is on record",
+            "report this; the tables are complete, but do not use best/",
         )
     if on_features:
         exported_model.record(folder, validation={f"val_{name}": v for name, v in scores.items()})
@@ -132,6 +138,6 @@ def _verify(plan: Plan, config: TrialConfig, best: Best, recorded: float) -> flo
 
 
 def threshold_of(plan: Plan, probabilities: metrics.Probabilities) -> float:
-    """The operating point of a two-class model, from its validation probabilities."""
+    """Return the operating point of a two-class model, from its validation probabilities."""
     dataset, sensitivity = plan.dataset, plan.settings.sensitivity
     return choose_threshold(dataset.val.labels, probabilities, dataset.positive, sensitivity)

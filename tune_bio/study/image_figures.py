@@ -1,6 +1,6 @@
 """Figures that need more than the records: sheets of images, and a diagram of a small network.
 
-Images of the test split are looked at only once it has been opened.
+Test images are read only after the test set has been opened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,44 +34,42 @@ from tune_bio.records.schema import Row
 from tune_bio.records.tables import config_of_row
 from tune_bio.space.trial_config import TrialConfig
 
-Drawn = dict[str, Callable[[], Figure]]
+Plots = dict[str, Callable[[], Figure]]
 
 
-def save_image_figures(
-    dataset: Dataset, material: FigureData, best: Row, folder: Path
-) -> list[Path]:
-    """Draw `inputs`, `most_wrong` and, for a small network, `network`; returns the PNG files.
+def save_image_figures(dataset: Dataset, data: FigureData, best: Row, folder: Path) -> list[Path]:
+    """Draw `inputs`, `most_wrong` and, for a small network, `network`; return the PNG files.
 
     Args:
-        dataset: the study's.
-        material: its records.
+        dataset: the study's images.
+        data: the study's records.
         best: the row of the trial in `best/`, whose transform and predictions are shown.
-        folder: of the figures.
+        folder: the folder of the figures.
 
     Raises:
-        DataError: images that are not there any more.
+        DataError: an image no longer exists.
     """
     config = config_of_row(best)
     transform = input_transform(config, dataset.pixel_format(Geometry.of(config)))
-    splits = {name: dataset.splits[name] for name in ("train", *material.splits)}
-    drawn: Drawn = {"inputs": partial(_inputs, splits, dataset.classes, transform, config)}
-    wrong = {split: most_wrong(material, split) for split in material.splits}
-    named = {split: [one.name for one in ones.shown] for split, ones in wrong.items()}
-    if any(named.values()):
-        shown = _by_name(splits, named, transform, config)
-        drawn["most_wrong"] = lambda: plot_most_wrong(wrong, shown)
-    drawn |= _network(config, dataset)
-    texts = [*dataset.classes, *(name for names in named.values() for name in names)]
-    texts += [one.patient for ones in wrong.values() for one in ones.shown]
-    return render_figures(material.study, folder, drawn, set("".join(texts)))
+    splits = {name: dataset.splits[name] for name in ("train", *data.splits)}
+    plots: Plots = {"inputs": partial(_inputs, splits, dataset.classes, transform, config)}
+    errors = {split: most_wrong(data, split) for split in data.splits}
+    names = {split: [image.name for image in wrong.shown] for split, wrong in errors.items()}
+    if any(names.values()):
+        images = _images_by_name(splits, names, transform, config)
+        plots["most_wrong"] = lambda: plot_most_wrong(errors, images)
+    plots |= _network(config, dataset)
+    texts = [*dataset.classes, *(name for split in names.values() for name in split)]
+    texts += [image.patient for wrong in errors.values() for image in wrong.shown]
+    return render_figures(data.study, folder, plots, set("".join(texts)))
 
 
 def as_seen(
     images: Images, transform: Transform, config: TrialConfig, *, training: bool = False
 ) -> list[DisplayImage]:
-    """The input of a network, (S, S, channels) each, but from 0 (black) to 1 (white).
+    """Return the images as a network gets them, (S, S, channels), from 0 (black) to 1 (white).
 
-    In training with the configuration's augmentation, by draws of its seed.
+    With `training`, they are augmented as the configuration says, by draws from its seed.
     """
     if not len(images):
         return []
@@ -92,12 +90,12 @@ def _inputs(
     transform: Transform,
     config: TrialConfig,
 ) -> Figure:
-    """Of each class and split the first images of as many patients."""
-    each = IMAGES_PER_SPLIT[len(splits)]
-    found = {
+    """Plot the first images of each class and split, one per patient."""
+    count = IMAGES_PER_SPLIT[len(splits)]
+    inputs = {
         name: {
             split: as_seen(
-                images.take(_first(images, index, each)),
+                images.take(_first(images, index, count)),
                 transform,
                 config,
                 training=split == "train",
@@ -106,22 +104,22 @@ def _inputs(
         }
         for index, name in enumerate(classes[:MOST_CLASSES])
     }
-    found |= {name: {} for name in classes[MOST_CLASSES:]}
-    return plot_inputs(found, list(splits), _caption(transform, config.augment))
+    inputs |= {name: {} for name in classes[MOST_CLASSES:]}
+    return plot_inputs(inputs, list(splits), _caption(transform, config.augment))
 
 
 def _first(images: Images, label: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """Positions of one image each of the first patients of a class."""
-    where = np.flatnonzero(images.labels == label)
-    _, first = np.unique(images.patients[where], return_index=True)
-    return where[np.sort(first)[:count]]
+    """Return the positions of one image of each of the first patients of a class."""
+    positions = np.flatnonzero(images.labels == label)
+    _, first = np.unique(images.patients[positions], return_index=True)
+    return positions[np.sort(first)[:count]]
 
 
 def _caption(transform: Transform, augment: str) -> str:
-    """What was done to the images."""
+    """Describe how the images were transformed."""
     geometry, side = transform.geometry, transform.geometry.image_size
     steps = [f"resized to {geometry.resize}"] if geometry.resize else []
-    steps += [f"middle {geometry.crop}"] if geometry.crop else []
+    steps += [f"centre crop {geometry.crop}"] if geometry.crop else []
     colour = "grey" if transform.channels == 1 else "3 channels"
     ends = [
         (value - mean) / std
@@ -129,32 +127,34 @@ def _caption(transform: Transform, augment: str) -> str:
         for mean, std in zip(transform.mean, transform.std, strict=True)
     ]
     scale = f"black to white: {min(ends):.3g} to {max(ends):.3g}"
-    varied = [f"training augmented: {augment}"] if augment != "none" else []
-    return ", ".join([*steps, f"{side}x{side} px", colour, scale, *varied])
+    augmented = [f"training augmented: {augment}"] if augment != "none" else []
+    return ", ".join([*steps, f"{side}x{side} px", colour, scale, *augmented])
 
 
-def _by_name(
+def _images_by_name(
     splits: Mapping[str, Images],
-    named: Mapping[str, Sequence[str]],
+    names_by_split: Mapping[str, Sequence[str]],
     transform: Transform,
     config: TrialConfig,
 ) -> dict[str, DisplayImage]:
-    found: dict[str, DisplayImage] = {}
-    for split, names in named.items():
+    display_images: dict[str, DisplayImage] = {}
+    for split, names in names_by_split.items():
         images = splits[split]
-        chosen = images.take(np.flatnonzero(np.isin(images.names, list(names))))
-        found.update(zip(chosen.names.tolist(), as_seen(chosen, transform, config), strict=True))
-    return found
+        selected = images.take(np.flatnonzero(np.isin(images.names, list(names))))
+        display_images.update(
+            zip(selected.names.tolist(), as_seen(selected, transform, config), strict=True)
+        )
+    return display_images
 
 
-def _network(config: TrialConfig, dataset: Dataset) -> Drawn:
-    """The best trial's network where it is one of the small ones."""
+def _network(config: TrialConfig, dataset: Dataset) -> Plots:
+    """Plot the network of the best trial if it is one of the small models."""
     steps = layer_summary(config, len(dataset.classes), dataset.channels)
     if not steps:
         return {}
-    counted = cost(config, len(dataset.classes), dataset.channels)
-    told = (
-        f"{counted.parameters:,} parameters, {counted.multiply_adds / 1e6:.3g} million "
-        "multiply-adds an image"
+    counts = cost(config, len(dataset.classes), dataset.channels)
+    caption = (
+        f"{counts.parameters:,} parameters, {counts.multiply_adds / 1e6:.3g} million "
+        "multiply-adds per image"
     )
-    return {"network": partial(plot_network, config.model, steps, told)}
+    return {"network": partial(plot_network, config.model, steps, caption)}

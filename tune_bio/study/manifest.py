@@ -1,4 +1,4 @@
-"""experiment.json: what was run, on which data, with which software, and what was left out."""
+"""The content of experiment.json: the plan, data and software of a study, and its results."""
 
 import platform
 import sys
@@ -26,14 +26,14 @@ PACKAGES = (
 
 
 class StudyManifest:
-    """The manifest of a running study: each step adds its entry, and the file is written whole."""
+    """The manifest of a running study, written whole after each step that adds an entry."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._entries: dict[str, Any] = {"left_out": []}
 
     def add(self, entry: Mapping[str, Any], left_out: Sequence[str] = ()) -> None:
-        """Add a step's entry, and to the list of what was left out; write the file.
+        """Add the entry of a step, and notes on what it left out; write the file.
 
         Raises:
             OSError: the file cannot be written.
@@ -96,7 +96,7 @@ def plan_entry(plan: Plan) -> dict[str, Any]:
 
 
 def earlier_entry(plan: Plan) -> dict[str, Any]:
-    """Return the entry that a resumed study takes over; an empty one for a new study."""
+    """Return the entry that a resumed study keeps; an empty one for a new study."""
     if not plan.request.resume:
         return {}
     before = read_manifest(plan.request.folder)
@@ -109,7 +109,7 @@ def earlier_entry(plan: Plan) -> dict[str, Any]:
 
 
 def dataset_entry(dataset: Dataset, geometries: Iterable[Geometry]) -> dict[str, Any]:
-    """Return counts and fingerprints of the splits; nothing else is read of the test split."""
+    """Return counts and fingerprints of the splits; nothing else is read from the test split."""
     return {
         "source": dataset.source,
         "synthetic": dataset.synthetic,

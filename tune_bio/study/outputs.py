@@ -58,7 +58,7 @@ def write_outputs(
 
 
 def _finish_journal(tuning: Tuning, verdict: Verdict) -> None:
-    """Add the winner and the replicates' scores, which are known only now."""
+    """Add the winner and the scores of replicates to the journal."""
     best = verdict.best.row["trial_id"] if verdict.best else None
     confirmed = {
         candidate.finalist.trial: {"mean": candidate.mean, "replicates": dict(candidate.scores)}
@@ -76,7 +76,7 @@ def _save_figures(
     conclusions: Conclusions,
     console: Console,
 ) -> None:
-    """Save the figures that apply; only the quick ones of a bare or an interrupted search."""
+    """Save the figures that apply: only quick ones without finalists or after an interruption."""
     folder = plan.request.folder / "figures"
     quick = plan.settings.finalists == 0 or bool(records.manifest["interrupted"])
     save_figures(records, folder, predictions, conclusions, quick=quick)
@@ -90,7 +90,7 @@ def _save_figures(
 
 
 def _signal(plan: Plan, tuning: Tuning, verdict: Verdict) -> int | None:
-    """Return the signal that ended the study; one that Tune swallowed was Ctrl-C's."""
+    """Return the signal that ended the study; a signal that Tune caught was Ctrl-C's."""
     if verdict.stopped:
         return signal.SIGINT
     if tuning.interruption.number is not None:

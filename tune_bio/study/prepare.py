@@ -1,4 +1,4 @@
-"""The inputs that trials share: prepared in the driver while Ray starts, then put into Ray."""
+"""Inputs that trials share: prepared in the driver while Ray starts, then put into Ray."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +34,7 @@ from tune_bio.study.running_study import RunningStudy
 class PreparedInputs:
     """Images at every geometry, pretrained backbones, and the features that the driver computes.
 
-    `features` is None where a cluster can compute them on more than this machine's CPUs.
+    `features` is None if Ray can compute them on more than this machine's CPUs.
     """
 
     data: Mapping[Geometry, TrialData]
@@ -44,7 +44,7 @@ class PreparedInputs:
 
 @contextmanager
 def preparation(plan: Plan, console: Console) -> Iterator["Future[PreparedInputs]"]:
-    """Prepare a study's inputs in a thread; leaving the block abandons what is not finished."""
+    """Prepare a study's inputs in a thread; the end of the block abandons unfinished work."""
     abandoned = Event()
     with ThreadPoolExecutor(1) as background:
         try:
@@ -80,7 +80,7 @@ def prepare_inputs(
 def share_with_trials(
     study: RunningStudy, inputs: PreparedInputs, console: Console
 ) -> SharedInputs:
-    """Put the inputs into Ray's object store; on a cluster, compute the features there first."""
+    """Put the inputs into Ray's object store, and compute the features there if still needed."""
     plan, features = study.plan, inputs.features
     shared = share_inputs(inputs.data, inputs.backbones)
     if features is None:
@@ -89,12 +89,12 @@ def share_with_trials(
                 plan, console, lambda missing: features_by_tasks(missing, shared, plan.allotment)
             )
     print_features(features, console)
-    study.manifest.add({"features": list(features.described)}, left_out=features.notes)
-    return features.attached(shared)
+    study.manifest.add({"features": list(features.entries)}, left_out=features.notes)
+    return features.attach_to(shared)
 
 
 def _mapped_files(data: Iterable[TrialData]) -> list[Path]:
-    """Return the files of those images that are too many for memory."""
+    """Return the files of images that are memory-mapped."""
     splits = [split for prepared in data for split in (prepared.train, prepared.val)]
     files = [mapped_file(base_array(split.pixels)) for split in splits]
     return [path for path in files if path is not None]

@@ -1,4 +1,4 @@
-"""What a study is asked for, and the folder that its results go to."""
+"""The request for a study, and the checks of its results folder."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from tune_bio.errors import ResultsError, UsageError
 
-if TYPE_CHECKING:  # a command that asks for the impossible is told so before PyTorch is imported
+if TYPE_CHECKING:  # an impossible request is refused before PyTorch is imported
     from tune_bio.datasets.sources.in_memory import ArrayData
 
 LOCK = ".lock"
@@ -20,10 +20,10 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for, beside the search space and its settings.
+    """The options of the command line, without the search space and its settings.
 
-    `arrays` are data that a program hands over, as `open_arrays` takes them, in the place of
-    `settings.data`; `class_names` names their classes.
+    `arrays` are data that a program passes instead of `settings.data`, in a form that `open_arrays`
+    accepts; `class_names` are the names of their classes.
     """
 
     name: str
@@ -42,15 +42,20 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Where the study leaves its results; absolute, since workers run elsewhere."""
+        """The folder of the study's results, absolute since workers run in another directory."""
         return (self.results / self.name).absolute()
 
 
 def check_folder(request: Request) -> None:
-    """Raise ResultsError where results could not be written; makes nothing."""
+    """Check that results can be written, without creating anything.
+
+    Raises:
+        UsageError: the name is invalid.
+        ResultsError: the folder exists, or cannot be written, or holds no study to resume.
+    """
     if not NAME.fullmatch(request.name):
         raise UsageError(
-            f"--name {request.name!r} is no name for a folder",
+            f"--name {request.name!r} is not a valid folder name",
             "use 1 to 64 letters, digits, dots, dashes and underscores, and no leading dot",
         )
     folder = request.folder
@@ -65,28 +70,28 @@ def check_folder(request: Request) -> None:
 
 
 def refuse_existing(request: Request) -> None:
-    """Raise ResultsError where the folder holds more than a study that was killed as it began."""
+    """Raise ResultsError if the folder exists, unless it has only what a killed start has left."""
     folder = request.folder
     if not folder.exists() or (folder.is_dir() and _holds_no_study(folder)):
         return
     raise ResultsError(
         f"{folder} exists already",
-        f"go on with it by --resume, choose another name with --name {_free_name(request)}, or "
+        f"continue it with --resume, choose another name with --name {_free_name(request)}, or "
         "remove the folder",
     )
 
 
 def _holds_no_study(folder: Path) -> bool:
-    """Whether there is nothing but what is written before a study's manifest: empty tables."""
+    """Return True if a folder has only empty tables, which are written before the manifest."""
     try:
-        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError:  # another user's, which may not be looked into
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:  # another user's, without permission to list it
         return False
-    if any(path.suffix != ".parquet" for path in there):
+    if any(path.suffix != ".parquet" for path in paths):
         return False
     from tune_bio.records.tables import is_empty_table
 
-    return all(map(is_empty_table, there))
+    return all(map(is_empty_table, paths))
 
 
 def _refuse_missing_study(folder: Path) -> None:
@@ -98,12 +103,12 @@ def _refuse_missing_study(folder: Path) -> None:
             "see --name and --results, or leave --resume out",
         )
     with locked(folder):
-        pass  # nobody else runs it
+        pass  # no other process runs it
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep every other driver out of a study; the system lets go of it when this process ends.
+    """Lock a study against other drivers; the system releases the lock when this process ends.
 
     Raises:
         ResultsError: another process runs the study.
@@ -136,5 +141,5 @@ def _probe_writing(folder: Path) -> None:
     except OSError as error:
         raise ResultsError(
             f"nothing can be written to {folder} ({error.strerror})",
-            "give a folder of yours with --results",
+            "give a folder that you may write to, with --results",
         ) from error

@@ -1,4 +1,4 @@
-"""Resuming a study: its records are read, and handed to a new search.
+"""Resuming a study: its records are read, and passed to a new search.
 
 Ray's own state is never restored.
 """
@@ -34,7 +34,7 @@ _NEEDED = {
 
 
 def empty_records(plan: Plan) -> Records:
-    """Return the study's records, without a row yet."""
+    """Return the study's records without any row."""
     validation = plan.dataset.val
     return Records(
         plan.request.folder,
@@ -46,7 +46,7 @@ def empty_records(plan: Plan) -> Records:
 
 
 def refuse_other_study(plan: Plan) -> None:
-    """Raise InputError if the study that is to be resumed is not the plan's."""
+    """Raise InputError if the study to resume is not the plan's."""
     manifest = _manifest_of(plan.request.folder)
     before, now = manifest["settings"], plan.settings.model_dump()
     for name, value in now.items():
@@ -54,22 +54,22 @@ def refuse_other_study(plan: Plan) -> None:
             flag = "--" + name.replace("_", "-")
             same = f"leave {flag} out" if before[name] is None else f"give {flag} {before[name]}"
             raise ConfigError(
-                f"the study began with {name}={before[name]} and is to go on with {value}",
-                f"{same}, or begin another study: it reuses what is the same",
+                f"the study began with {name}={before[name]} and cannot go on with {value}",
+                f"{same}, or begin another study: it reuses equal trainings",
             )
     for name in ("num_trials", "max_epochs"):
         if name == "num_trials" and plan.listed is not None:
             continue  # a list has its own length
         if now[name] < before[name]:
             raise ConfigError(
-                f"the study began with {name}={before[name]} and is to go on with {now[name]}",
+                f"the study began with {name}={before[name]} and cannot go on with {now[name]}",
                 "it can be extended but not shortened",
             )
     space = manifest["space"]
     if space["sha256"] != plan.space.sha256 or space["pinned"] != plan.space.pins:
         raise SpaceError(
             f"{plan.space.path.name}, or what --set pins, is not what the study began with",
-            "take back the change, or begin another study with --name: it reuses what is the same",
+            "undo the change, or begin another study with --name: it reuses equal trainings",
         )
     data = dataset_entry(plan.dataset, plan.geometries)
     if data["fingerprint"] != manifest["data"]["fingerprint"]:
@@ -94,9 +94,9 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
 
 
 def restore_records(plan: Plan, records: Records) -> list[RecordedTrial]:
-    """Read the tables into `records`; return the search's trials that are in them, in order.
+    """Read the tables into `records`; return the recorded trials of the search, in order.
 
-    Trials that did not end are `interrupted`, and so are those that are to become longer.
+    Trials that did not end become `interrupted`, and so do those that the plan makes longer.
 
     Raises:
         InputError: the plan cannot continue what is on record.
@@ -117,7 +117,7 @@ def restore_records(plan: Plan, records: Records) -> list[RecordedTrial]:
 
 
 def _grows(plan: Plan, row: Row, recorded: TrialConfig) -> bool:
-    """Return True if a trial that was completed has more epochs in this plan."""
+    """Return True if a completed trial has more epochs in this plan."""
     planned = _planned(plan, row["trial_id"], recorded)
     if row["status"] != "completed" or planned.epochs <= recorded.epochs:
         return False
@@ -125,7 +125,7 @@ def _grows(plan: Plan, row: Row, recorded: TrialConfig) -> bool:
         raise ConfigError(
             f"{row['trial_id']} was trained over {recorded.epochs} epochs (lr_schedule="
             f"{recorded.lr_schedule}, freeze={recorded.freeze}), and a training over "
-            f"{planned.epochs} epochs does not begin so",
+            f"{planned.epochs} epochs begins differently",
             f"give --max-epochs {recorded.epochs}, or begin another study",
         )
     return True
@@ -136,7 +136,7 @@ def _planned(plan: Plan, trial: str, recorded: TrialConfig) -> TrialConfig:
     if plan.listed is None:
         try:
             return plan.config(plan.space.run(RecordedSource(recorded.all_params(), {})))
-        except UnavailableBranch:  # its weights are gone: it stays as it is
+        except UnavailableBranch:  # its weights are unavailable now: it stays unchanged
             return recorded
     position = TrialName.parse(trial).position
     if position >= len(plan.listed):

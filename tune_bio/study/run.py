@@ -32,11 +32,11 @@ def run_study(
     *,
     ray: RaySession,
 ) -> Outcome:
-    """Plan a study, tune, conclude, and write everything that it leaves.
+    """Run a study: plan it, tune, conclude, and write its outputs.
 
     Raises:
         InputError: bad input; no trial was started, and nothing was written.
-        StudyError: the study ran and could not deliver.
+        StudyError: the study ran and has no result.
     """
     plan = plan_study(space, settings, request, ray.nodes, console)
     with preparation(plan, console) as prepared:  # images, weights and features, while Ray starts

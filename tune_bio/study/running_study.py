@@ -15,9 +15,9 @@ from tune_bio.study.resume import empty_records, restore_records
 
 @dataclass(frozen=True)
 class RunningStudy:
-    """A plan, and what the study has left so far.
+    """A plan, with the records and the manifest of its study so far.
 
-    past: the search's trials on record, where the study is resumed.
+    past: the search's recorded trials, if the study is resumed.
     """
 
     plan: Plan
@@ -28,7 +28,7 @@ class RunningStudy:
 
 @contextmanager
 def started_study(plan: Plan) -> Iterator[RunningStudy]:
-    """Create the study's folder, or take the study up again; keep other drivers out.
+    """Create the study's folder, or resume the study; lock it against other drivers.
 
     Raises:
         ResultsError: another process runs the study, or was faster to create it.
@@ -41,7 +41,7 @@ def started_study(plan: Plan) -> Iterator[RunningStudy]:
         records = empty_records(plan)
         past = restore_records(plan, records) if plan.request.resume else []
         entry = {**plan_entry(plan), **earlier_entry(plan)}
-        records.write()  # first: where there is a manifest, there are tables
+        records.write()  # first, so that a folder with a manifest has tables
         manifest = StudyManifest(folder)
         manifest.add(entry, left_out=plan.left_out)
         remove_provisional(folder)

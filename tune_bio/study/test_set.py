@@ -1,6 +1,6 @@
 """The test set: sealed until everything is chosen, then opened once, and logged.
 
-Winner, exported replicate and threshold are fixed before; a test score changes none of them.
+Winner, exported replicate and threshold are fixed before; a test score cannot change them.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ TestSetOpening = dict[str, Any]
 def plan_opening(plan: Plan, records: Records, trials: Sequence[str]) -> TestSetOpening | None:
     """Return the entry to log before these trials see the test images.
 
-    None where their predictions are on record already: nothing is opened then.
+    None if their predictions are on record already: nothing is opened then.
     """
     test = plan.dataset.test
     missing = [trial for trial in trials if trial not in records.test_predictions]
@@ -49,7 +49,7 @@ def open_test_set(
     opening: TestSetOpening,
     report: ReportProgress = lambda done, total: None,
 ) -> None:
-    """Record the predictions of the opening's trials on the test images; it is logged before."""
+    """Record the predictions of the opening's trials on the test images; log it before."""
     test, trials = plan.dataset.test, opening["trials"]
     records.test = SplitImages(test.names, test.patients, test.labels)
     for done, trial in enumerate(trials):
@@ -59,7 +59,7 @@ def open_test_set(
 
 
 def earlier_openings(plan: Plan) -> list[TestSetOpening]:
-    """Return the openings of the same test images by other studies of the results folder."""
+    """Return the openings of the same test images by other studies in the results folder."""
     earlier = []
     for manifest in sorted(plan.request.results.glob(f"*/{MANIFEST}")):
         if manifest.parent.name == plan.request.name:
@@ -79,8 +79,8 @@ def _predict(plan: Plan, records: Records, trial: str) -> npt.NDArray[np.float32
     best, config, dataset = best_epoch(plan, row), config_of_row(row), plan.dataset
     if best is None:
         raise StudyError(
-            f"no checkpoint of {trial} holds its best epoch",
-            "see whether the disk is full; the tables are complete",
+            f"no checkpoint of {trial} has its best epoch",
+            "check whether the disk is full; the tables are complete",
         )
     model = exported_model.assemble(config, dataset, backbone_of(plan, config), best.weights)
     geometry = Geometry.of(config)

@@ -42,9 +42,9 @@ class Tuning:
 
 
 def tune(study: RunningStudy, shared: SharedInputs, console: Console) -> Tuning:
-    """Run every trial that has not ended: those of the search, then those that follow from it.
+    """Run every trial that has not ended: first the search, then the trials that follow from it.
 
-    A trial that fails is recorded. All trials run in the same worker processes.
+    Failed trials are recorded. All trials run in the same worker processes.
     """
     plan, records = study.plan, study.records
     resplits = make_resplits(plan)
@@ -86,7 +86,7 @@ def _run_trials(
     searcher = FollowUpSearcher(first, left, follow_up.jobs)
     compared = past if plan.listed is None else longest_of_each_training(past)
     scheduler = build_scheduler(settings, compared)
-    # One more, so that the searcher is asked again when the last trial has ended.
+    # One more sample, so that the searcher is called again when the last trial has ended.
     num_samples = left + follow_up_trials(plan).trials + 1
     try:
         with sigterm_as_sigint() as interruption:
@@ -148,7 +148,7 @@ def _key_context(plan: Plan) -> KeyContext:
 
 
 def _operation_counter(plan: Plan) -> Callable[[TrialConfig], int]:
-    """Return the function that counts multiply-adds; each architecture was counted before."""
+    """Return a function that counts multiply-adds; the counts of all architectures are cached."""
     classes, channels = len(plan.dataset.classes), plan.dataset.channels
 
     def count(config: TrialConfig) -> int:

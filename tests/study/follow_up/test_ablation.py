@@ -1,4 +1,4 @@
-"""The winner is trained with one change at a time, and no change can win."""
+"""Ablation: the winner is trained with one change at a time, and no change can win."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_bio.datasets.transforms.geometry import Geometry
+from tune_bio.ray_tune.jobs import config_of_job, members_of, name_of_job
 from tune_bio.records.schema import TRIALS
 from tune_bio.records.tables import Records, read_predictions
-from tune_bio.records.trial_names import is_ablation, replicate_of
+from tune_bio.records.trial_names import TrialName
 from tune_bio.space.search_space import SearchSpace, Trial
 from tune_bio.space.settings import SearchSettings
-from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.follow_up.ablation import Ablation, ablation_jobs, plan_ablation
 from tune_bio.study.follow_up.confirmation import ConfirmedFinalist, Finalist
-from tune_bio.study.planning.plan import finish
+from tune_bio.study.planning.plan import complete_config
 
 Run = Callable[..., Any]
 FLAGS = (
@@ -29,7 +29,7 @@ FLAGS = (
 )  # fmt: skip
 
 
-def test_a_study_ablates_its_winner_and_goes_on_where_it_was_interrupted(study: Run) -> None:
+def test_a_study_ablates_its_winner_and_resumes_an_interrupted_ablation(study: Run) -> None:
     finished = study(*FLAGS)
     assert finished.status == 0
     trials, entry = finished.trials, finished.manifest["ablation"]
@@ -38,7 +38,8 @@ def test_a_study_ablates_its_winner_and_goes_on_where_it_was_interrupted(study: 
     assert entry["scores"] == winner["scores"]
     changes = {(c["hyperparameter"], c["after"]) for c in entry["changes"]}
     base = trials.loc[winner["trial"]]
-    assert ("batch_size", 48 - base["params.batch_size"]) in changes  # of 16 and 32, the other
+    other_batch_size = 48 - base["params.batch_size"]  # of 16 and 32
+    assert ("batch_size", other_batch_size) in changes
     assert {name for name, _ in changes} == {"lr", "batch_size"}  # the model is pinned
     for change in entry["changes"]:
         assert change["lost"] == {}
@@ -46,29 +47,30 @@ def test_a_study_ablates_its_winner_and_goes_on_where_it_was_interrupted(study: 
         for trial, value in change["scores"].items():
             row = trials.loc[trial]
             assert row["best_val_auroc"] == pytest.approx(value)
-            assert row["seed"] == trials.loc[f"{entry['winner']}r{replicate_of(trial)}", "seed"]
+            replicate = f"{entry['winner']}r{TrialName.parse(trial).replicate}"
+            assert row["seed"] == trials.loc[replicate, "seed"]
             assert row["epochs_run"] == 2
             assert row[f"params.{change['hyperparameter']}"] == pytest.approx(change["after"])
     assert sum(trials["replicate"] == 0) == 3
-    named = {trial for change in entry["changes"] for trial in change["trials"]}
-    assert {trial for trial in trials.index if is_ablation(trial)} == named
-    assert not is_ablation(finished.manifest["best_trial"])
+    changed_trials = {trial for change in entry["changes"] for trial in change["trials"]}
+    assert {trial for trial in trials.index if TrialName.parse(trial).ablation} == changed_trials
+    assert not TrialName.parse(finished.manifest["best_trial"]).ablation
     predictions = read_predictions(finished.folder)
     assert set(predictions.loc[predictions["split"] == "test", "trial"]) == set(winner["scores"])
-    assert named <= set(predictions.loc[predictions["split"] == "val", "trial"])
+    assert changed_trials <= set(predictions.loc[predictions["split"] == "val", "trial"])
     summary = (finished.folder / "summary.md").read_text()
     assert "## Ablation of the winner" in summary
     assert "**Ablation.**" in summary
     assert summary.count(" → ") >= len(changes)
 
-    # One of them is lost, and the study is asked for again.
-    lost, file = max(named), finished.folder / TRIALS
-    table = pq.read_table(file)
-    pq.write_table(table.filter(pc.not_equal(table["trial_id"], lost)), file)
-    again = study(*FLAGS, "--resume")
-    assert again.manifest["ablation"] == entry
-    assert again.trials.loc[lost, "status"] == "completed"
-    pd.testing.assert_frame_equal(again.trials.drop(index=lost), trials.drop(index=lost))
+    # One of the trials is removed from the table, and the study is resumed.
+    removed, table_path = max(changed_trials), finished.folder / TRIALS
+    table = pq.read_table(table_path)
+    pq.write_table(table.filter(pc.not_equal(table["trial_id"], removed)), table_path)
+    resumed = study(*FLAGS, "--resume")
+    assert resumed.manifest["ablation"] == entry
+    assert resumed.trials.loc[removed, "status"] == "completed"
+    pd.testing.assert_frame_equal(resumed.trials.drop(index=removed), trials.drop(index=removed))
 
 
 def space(trial: Trial) -> None:
@@ -80,9 +82,9 @@ def space(trial: Trial) -> None:
     trial.suggest_int("epochs", 2, 6)
 
 
-def plan_of(listed: list[dict[str, Any]] | None = None, **given: Any) -> Any:
-    """What of a plan an ablation reads."""
-    settings = SearchSettings.of({"max_epochs": 6, "ablate": True, **given})
+def plan_of(listed: list[dict[str, Any]] | None = None, **overrides: Any) -> Any:
+    """Return the parts of a plan that an ablation reads."""
+    settings = SearchSettings.of({"max_epochs": 6, "ablate": True, **overrides})
     plan = SimpleNamespace(
         settings=settings,
         listed=None if listed is None else tuple(listed),
@@ -92,21 +94,23 @@ def plan_of(listed: list[dict[str, Any]] | None = None, **given: Any) -> Any:
         searched=("lr", "optimizer", "momentum"),
         selects_nothing=listed is not None and settings.finalists == "all",
     )
-    plan.finish = lambda params: finish(params, settings, 16)
+    plan.config = lambda params: complete_config(params, settings, 16)
+    plan.configs = tuple(map(plan.config, listed or ()))
     return plan
 
 
 def ablated(
     plan: Any, folder: Path, winner: dict[str, Any], *others: dict[str, Any]
 ) -> tuple[Ablation, Records]:
-    """A search of these trials, the winner first, and what its ablation would be."""
-    nobody = np.array([], dtype=str)
-    records = Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+    """Record a search of these trials, the winner first; return its planned ablation."""
+    no_names = np.array([], dtype=str)
+    records = Records(folder, ("a", "b"), no_names, no_names, np.array([], dtype=np.int64))
     for k, params in enumerate((winner, *others)):
-        config = TrialConfig.of(plan.finish(params))
+        config = plan.config(params)
         for trial in [f"t{k:04d}"] + [f"t0000r{r}" for r in (1, 2) if k == 0]:
-            seeded = config.model_copy(update={"seed": replicate_of(trial)})
-            records.start_trial(trial, config.config_id, seeded, replicate_of(trial))
+            replicate = TrialName.parse(trial).replicate
+            seeded = config.with_seed(replicate)
+            records.start_trial(trial, config.config_id, seeded, replicate)
             records.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.9 - 0.1 * k}])
             records.update_trial(trial, status="completed", best_epoch=1)
     finalist = Finalist("first", "t0000", ("t0000r1", "t0000r2"))
@@ -117,53 +121,55 @@ def ablated(
 WINNER = {"model": "ann", "lr": 1e-3, "optimizer": "adam", "batch_size": 16, "epochs": 4}
 
 
-def test_each_hyperparameter_is_changed_alone(tmp_path: Path) -> None:
+def test_one_hyperparameter_is_changed_at_a_time(tmp_path: Path) -> None:
     other = {**WINNER, "optimizer": "sgd", "momentum": 0.7, "batch_size": 256}
-    found, records = ablated(plan_of(), tmp_path, WINNER, other)
-    told = [(c.hyperparameter, c.after, c.others) for c in found.changes]
-    assert told == [
+    ablation, records = ablated(plan_of(), tmp_path, WINNER, other)
+    changes = [(c.hyperparameter, c.after, c.others) for c in ablation.changes]
+    assert changes == [
         ("model", "cnn", "width=32, head_width=32, no depth"),
         ("lr", pytest.approx(3e-3), ""),
         ("lr", pytest.approx(1e-3 / 3), ""),
-        ("optimizer", "sgd", "momentum=0.7"),  # as in the best trial that has one
-        ("batch_size", 256, ""),  # seen in the search, and so the first of four
+        ("optimizer", "sgd", "momentum=0.7"),  # as in the best trial that has a momentum
+        ("batch_size", 256, ""),  # tried in the search, so it is the first of four
         ("batch_size", 8, ""),
         ("batch_size", 32, ""),
         ("batch_size", 64, ""),
         ("epochs", 5, ""),
         ("epochs", 3, ""),
     ]
-    assert found.notes == ("ablation of batch_size: 1 further choices were not tried",)
-    jobs = ablation_jobs(records, found)
-    names = {name for one in jobs for name, _ in one.get("members", [(one["trial"], 0)])}
-    assert names == {trial for change in found.changes for trial in change.trials}
-    assert {replicate_of(name) for name in names} == {1, 2}
-    assert all(one["params"]["seed"] == replicate_of(one["trial"]) for one in jobs)
-    # Trainings that differ in their length alone are one.
+    assert ablation.notes == ("ablation of batch_size: 1 further choices were not tried",)
+    jobs = ablation_jobs(records, ablation)
+    names = {member.trial for job in jobs for member in members_of(job)}
+    assert names == {trial for change in ablation.changes for trial in change.trials}
+    assert {TrialName.parse(name).replicate for name in names} == {1, 2}
+    assert all(config_of_job(job).seed == name_of_job(job).replicate for job in jobs)
+    # Trials that differ only in their length are one training.
     assert len(jobs) == len(names) - 2
 
 
-def test_a_number_at_the_end_of_its_range_is_moved_to_the_other_side_alone(tmp_path: Path) -> None:
-    found, _ = ablated(plan_of(), tmp_path, {**WINNER, "lr": 0.0099, "epochs": 6})
-    moved = [(c.hyperparameter, c.after) for c in found.changes if c.hyperparameter != "batch_size"]
-    assert moved == [
+def test_a_number_at_the_end_of_its_range_is_moved_only_inwards(tmp_path: Path) -> None:
+    ablation, _ = ablated(plan_of(), tmp_path, {**WINNER, "lr": 0.0099, "epochs": 6})
+    changes = [(c.hyperparameter, c.after) for c in ablation.changes]
+    assert [change for change in changes if change[0] != "batch_size"] == [
         ("model", "cnn"), ("lr", pytest.approx(0.0033)), ("optimizer", "sgd"), ("epochs", 5)
     ]  # fmt: skip
 
 
-def test_of_a_list_the_values_of_the_others_are_tried(tmp_path: Path) -> None:
+def test_the_ablation_of_a_list_tries_the_values_of_its_other_configurations(
+    tmp_path: Path,
+) -> None:
     listed = [
         {"model": "ann", "lr": 0.001, "optimizer": "sgd", "momentum": 0.5},
         {"model": "ann", "lr": 0.01, "optimizer": "adam"},
     ]
-    found, _ = ablated(plan_of(listed), tmp_path, listed[0], listed[1])
-    told = [(c.hyperparameter, c.after, c.others) for c in found.changes]
-    assert told == [("lr", 0.01, ""), ("optimizer", "adam", "no momentum")]
+    ablation, _ = ablated(plan_of(listed), tmp_path, listed[0], listed[1])
+    changes = [(c.hyperparameter, c.after, c.others) for c in ablation.changes]
+    assert changes == [("lr", 0.01, ""), ("optimizer", "adam", "no momentum")]
 
 
-def test_a_grid_that_was_replicated_whole_is_not_ablated(tmp_path: Path) -> None:
+def test_a_fully_replicated_grid_is_not_ablated(tmp_path: Path) -> None:
     listed = [{"model": "ann", "lr": 0.001}, {"model": "ann", "lr": 0.01}]
-    found, records = ablated(plan_of(listed, finalists="all"), tmp_path, *listed)
-    assert found.changes == ()
-    assert "effects are told instead" in found.notes[0]
-    assert ablation_jobs(records, found) == []
+    ablation, records = ablated(plan_of(listed, finalists="all"), tmp_path, *listed)
+    assert ablation.changes == ()
+    assert "effects reported instead" in ablation.notes[0]
+    assert ablation_jobs(records, ablation) == []

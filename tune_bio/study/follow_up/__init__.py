@@ -1,1 +1,1 @@
-"""Training that follows the search: confirmation, re-splits, ablation."""
+"""Trainings that follow the search: confirmation, re-splits, ablation."""

@@ -28,7 +28,7 @@ from tune_bio.space.value_sources import RecordedSource
 from tune_bio.study.follow_up.confirmation import ENDED_WELL, ConfirmedFinalist, has_ended
 from tune_bio.study.planning.plan import CHOICES, Plan
 
-FACTOR = 3.0  # a number on a log scale is multiplied and divided by this
+FACTOR = 3.0  # a number on a log scale is multiplied and divided by this factor
 SHARE = 1 / 4  # any other number is moved up and down by this share of its range
 
 
@@ -36,8 +36,8 @@ SHARE = 1 / 4  # any other number is moved up and down by this share of its rang
 class Change:
     """One hyperparameter of the winner, set to another value.
 
-    others: the hyperparameters that came, went or had to change with it, as text.
-    config: the changed configuration; its seed does not count.
+    others: the hyperparameters that were added, removed or changed with it, as text.
+    config: the changed configuration; its seed is ignored.
     trials: the names of its replicates.
     """
 
@@ -142,7 +142,7 @@ def _seeds(records: Records, ablation: Ablation) -> list[int]:
 
 
 def _recorded_numbers(records: Records, winner: str) -> dict[str, int]:
-    """Return the number that each change of this winner has on record, so that none gets two."""
+    """Return the recorded number of each change of this winner, by configuration."""
     position = TrialName.parse(winner).position
     names = ((TrialName.parse(trial), row) for trial, row in records.trials.items())
     return {
@@ -178,7 +178,7 @@ def _proposals(plan: Plan, records: Records, base: TrialConfig) -> tuple[list[Pr
 
 
 class _RecordingSource(RecordedSource):
-    """Draws the recorded values, and keeps each hyperparameter's distribution on that branch."""
+    """A source of recorded values that keeps each hyperparameter's distribution on that branch."""
 
     def __init__(self, params: Params) -> None:
         super().__init__(params, {})
@@ -190,7 +190,7 @@ class _RecordingSource(RecordedSource):
 
 
 def _values_best_first(plan: Plan, records: Records) -> dict[str, list[Value]]:
-    """Return the values of each hyperparameter in the search, that of the best trial first."""
+    """Return the values of each hyperparameter in the search, the best trial's first."""
     rows = [row for row in records.trials.values() if row["replicate"] == 0]
     values: dict[str, list[Value]] = {}
     for _, row in rank(rows, records, plan.settings):
@@ -200,7 +200,7 @@ def _values_best_first(plan: Plan, records: Records) -> dict[str, list[Value]]:
 
 
 def _most_promising(alternatives: Sequence[Value], best_first: Sequence[Value]) -> list[Value]:
-    """Return as many choices as are tried: those that did best in the search."""
+    """Return the choices to try: those that did best in the search, at most `CHOICES`."""
     ranks = {value: place for place, value in reversed(list(enumerate(best_first)))}
     return sorted(alternatives, key=lambda value: ranks.get(value, len(best_first)))[:CHOICES]
 
@@ -259,7 +259,7 @@ def _close(value: Value, recorded: Value | None) -> bool:
 
 
 def _proposals_of_list(plan: Plan, base: TrialConfig) -> tuple[list[Proposal], list[str]]:
-    """Return the values that the list's other configurations have, one changed at a time."""
+    """Return the winner with one value at a time of the list's other configurations, and notes."""
     before, proposals, notes = base.params(), list[Proposal](), list[str]()
     listed = [config.all_params() for config in plan.configs]
     for name in plan.searched:
@@ -278,7 +278,7 @@ def _proposals_of_list(plan: Plan, base: TrialConfig) -> tuple[list[Proposal], l
 
 
 def _unfit(plan: Plan, config: TrialConfig) -> str:
-    """Return why the study is not prepared to train this; empty if it is."""
+    """Return the reason why the study cannot train a configuration; empty if it can."""
     if Geometry.of(config) not in plan.geometries:
         return f"no trial of the study has these images ({Geometry.of(config)})"
     pair = (config.model, config.weights)

@@ -35,7 +35,7 @@ class FollowUp:
     Attributes:
         finalists: None until the search has ended.
         ablation: None until the finalists have been confirmed.
-        search_seconds: how long the search took.
+        search_seconds: duration of the search.
         resplits: the re-splits on which finalists are trained as well, by their number.
     """
 
@@ -64,7 +64,7 @@ class FollowUp:
 
     @property
     def is_open(self) -> bool:
-        """True if something that follows the search has still to be trained."""
+        """True if a trial that follows the search remains to be trained."""
         plan, records = self._plan, self._records
         if self.finalists is None:
             return plan.settings.finalists != 0
@@ -102,7 +102,7 @@ class FollowUp:
         return jobs
 
     def _ablation_jobs(self) -> list[Job]:
-        """Plan the ablation of the winner, which is known now; return what has not ended."""
+        """Plan the ablation of the winner, which is known now; return its open jobs."""
         plan, records = self._plan, self._records
         assert self.finalists is not None
         confirmed = confirmed_finalists(plan, records, self.finalists)

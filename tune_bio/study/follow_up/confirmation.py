@@ -22,7 +22,7 @@ ENDED_WELL = ("completed", "stopped_early")
 
 @dataclass(frozen=True)
 class Finalist:
-    """A configuration that is confirmed.
+    """A configuration to confirm.
 
     trial: the search's best trial with this configuration.
     replicates: the trials that count: those under fresh seeds, and, where nothing is selected, the
@@ -113,7 +113,7 @@ def reseeded(records: Records, finalist: Finalist, replicate: int) -> TrialConfi
 
 
 def has_ended(records: Records, trial: str, config: TrialConfig) -> bool:
-    """Return True if a replicate is on record; one that is to become longer is trained on."""
+    """Return True if a replicate has ended; if it must become longer, mark it as interrupted."""
     row = records.trials.get(trial)
     if row is None or row["status"] == "interrupted":
         return False

@@ -42,7 +42,7 @@ def make_resplits(plan: Plan) -> dict[int, Resplit]:
     """Make the re-splits of a study, numbered from 1, as large as its own split; {} without them.
 
     Raises:
-        DataError: a class has too few patients to be on both sides of each.
+        DataError: a class has too few patients for both sides of every re-split.
     """
     if not plan.settings.resplit:
         return {}
@@ -57,7 +57,7 @@ def make_resplits(plan: Plan) -> dict[int, Resplit]:
             if not (labels[rest] == k).any() or not (labels[part] == k).any():
                 raise DataError(
                     f"a new split of train and validation has class {name!r} on one side only",
-                    "leave --resplit out, or add images of more patients of it",
+                    "leave --resplit out, or add images of more patients of this class",
                 )
         val_images = SplitImages(both.names[part], both.patients[part], labels[part])
         resplits_by_number[number] = Resplit(rest, part, val_images)
@@ -65,7 +65,7 @@ def make_resplits(plan: Plan) -> dict[int, Resplit]:
 
 
 def shared_splits(resplits: Mapping[int, Resplit]) -> dict[int, SharedSplit]:
-    """Return what trials need of each re-split."""
+    """Return the re-splits in the form in which trials share them."""
     return {
         number: SharedSplit(resplit.train, resplit.val, resplit.key)
         for number, resplit in resplits.items()

@@ -1,4 +1,4 @@
-"""`--configs`: the configurations of a list, instead of a search."""
+"""Configuration lists: `--configs` runs a list instead of a search."""
 
 import json
 from pathlib import Path
@@ -12,25 +12,25 @@ from tune_bio.space.trial_config import Params, TrialConfig
 
 
 def read_configurations(path: Path) -> list[Params]:
-    """`--configs`: a JSON list of flat objects, or a trials.parquet.
+    """Read a list of configurations: a JSON list of flat objects, or a trials.parquet.
 
     Raises:
-        ConfigError: neither of the two.
+        ConfigError: the file is neither of the two, or the list is empty.
     """
     if not path.is_file():
         raise ConfigError(
-            f"no file {str(path)!r}", "give a JSON list of objects, or a trials.parquet"
+            f"file {str(path)!r} does not exist", "give a JSON list of objects, or a trials.parquet"
         )
     if path.suffix == ".parquet":
         return _from_table(path)
     try:
         listed: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error})", "give a list of flat objects") from error
+        raise ConfigError(f"{path} is not JSON ({error})", "give a list of flat objects") from error
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise ConfigError(f"{path} holds no list of objects", 'write [{"model": "ann"}, ...]')
+        raise ConfigError(f"{path} is not a list of objects", 'write [{"model": "ann"}, ...]')
     if not listed:
-        raise ConfigError(f"{path} lists nothing", "list one configuration or more")
+        raise ConfigError(f"{path} lists no configuration", "list at least one")
     return listed
 
 
@@ -43,15 +43,22 @@ def _from_table(path: Path) -> list[Params]:
 
 
 def configurations_of(table: pd.DataFrame) -> list[Params]:
-    """The hyperparameters and seed of each row of a trials.parquet, those that are active."""
-    columns = [c for c in table.columns if c.startswith("params.") or c == "seed"]
-    integers = {n for n, f in TrialConfig.model_fields.items() if f.annotation is int}
+    """Return the active hyperparameters and the seed of each row of a trials.parquet."""
+    columns = [name for name in table.columns if name.startswith("params.") or name == "seed"]
+    integers = {name for name, field in TrialConfig.model_fields.items() if field.annotation is int}
     configurations: list[Params] = []
     for _, row in table[columns].iterrows():
-        params = {c.removeprefix("params."): row[c] for c in columns if pd.notna(row[c])}
+        params = {
+            name.removeprefix("params."): row[name] for name in columns if pd.notna(row[name])
+        }
         # A column of numbers has one type: whole widths come back as 64.0.
-        whole = {k for k, v in params.items() if k == "width" and not isinstance(v, str)}
+        widths = {
+            name for name, value in params.items() if name == "width" and not isinstance(value, str)
+        }
         configurations.append(
-            {k: int(v) if k in integers | whole else v for k, v in params.items()}
+            {
+                name: int(value) if name in integers | widths else value
+                for name, value in params.items()
+            }
         )
     return configurations

@@ -1,4 +1,4 @@
-"""Whether trials fit into memory: estimated before anything starts, from shapes alone."""
+"""Memory that trials need, estimated from shapes before anything starts."""
 
 import math
 from collections.abc import Iterable
@@ -13,23 +13,23 @@ from tune_bio.training.fit import evaluation_batch
 
 FLOAT = 4  # bytes
 GIB = 2**30
-# Python with PyTorch and Ray, before a model is built (benchmarks/trial_memory.py). 0.4 of it are
-# pages of libraries, which the processes of a node share: several trials need somewhat less.
+# Python with PyTorch and Ray, before a model is built (benchmarks/trial_memory.py). 0.4 GiB of this
+# are library pages, which the processes of a node share: several trials need somewhat less.
 PROCESS = 0.9 * GIB
-# A layer's input, its output, and what the convolution library lays out anew.
+# A layer's input, its output, and the copy in another layout of the convolution library.
 EVALUATION_MAPS = 3
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes of one trial: beside a GPU (or without one), and on it."""
+    """Memory of one trial in bytes: of its process, and on the GPU if it uses one."""
 
     process: float
     on_gpu: float
 
-    def fits(self, there: "MemoryNeed") -> bool:
-        """Whether it is there."""
-        return self.process <= there.process and self.on_gpu <= there.on_gpu
+    def fits(self, available: "MemoryNeed") -> bool:
+        """Return True if this much memory is available."""
+        return self.process <= available.process and self.on_gpu <= available.on_gpu
 
 
 def refuse_unfit(
@@ -38,24 +38,24 @@ def refuse_unfit(
     nodes: tuple[Node, ...],
     allotment: Allotment,
 ) -> list[str]:
-    """Refuse a configuration that no node has the memory for; notes on what may be tight.
+    """Refuse configurations that no node has the memory for; return notes on trials that may fail.
 
     Raises:
-        ResourceError: a trial that cannot fit even alone.
+        ResourceError: a trial does not fit even if it is the only one.
     """
     memory = max(node.memory for node in nodes)
     gpu_memory = max(node.gpu_memory for node in nodes) * min(1.0, allotment.gpus or 1.0)
-    there = MemoryNeed(memory or math.inf, gpu_memory or math.inf)
-    share = MemoryNeed(there.process * len(nodes) / allotment.concurrent, there.on_gpu)
+    available = MemoryNeed(memory or math.inf, gpu_memory or math.inf)
+    share = MemoryNeed(available.process * len(nodes) / allotment.concurrent, available.on_gpu)
     largest = 0.0
     for config in configs:
-        # Fine-tuning needs the most of all freeze strategies, and counting it serves them all.
-        free = config.model_copy(update={"freeze": "none"})
-        need = estimate_memory(free, dataset, gpu=bool(allotment.gpus))
+        # Fine-tuning needs the most memory of all freeze strategies; its count is cached for all.
+        unfrozen = config.model_copy(update={"freeze": "none"})
+        need = estimate_memory(unfrozen, dataset, gpu=bool(allotment.gpus))
         if not need.fits(share):
             need = estimate_memory(config, dataset, gpu=bool(allotment.gpus))
-        if not need.fits(there):
-            raise _refusal(config, need, there)
+        if not need.fits(available):
+            raise _refusal(config, need, available)
         largest = max(largest, need.process)
     together = largest * allotment.concurrent / len(nodes)
     if not memory or together <= memory:
@@ -68,41 +68,43 @@ def refuse_unfit(
 
 
 def estimate_memory(config: TrialConfig, dataset: Dataset, *, gpu: bool) -> MemoryNeed:
-    """What one trial will need at its widest moment, images in the object store left out."""
-    found = cost(config, len(dataset.classes), dataset.channels)
-    weights = FLOAT * found.parameters
-    trained = FLOAT * found.trainable_parameters
-    model = weights + trained * (1 + _slots(config))  # gradients, and the optimizer's moments
-    copies = 2 * trained  # the best epoch's weights, and the last ones while those are scored
+    """Estimate the peak memory of one trial, without the images in the object store."""
+    counts = cost(config, len(dataset.classes), dataset.channels)
+    weights = FLOAT * counts.parameters
+    trained = FLOAT * counts.trainable_parameters
+    model = weights + trained * (1 + _moments(config))  # gradients, and the optimizer's moments
+    copies = 2 * trained  # the best epoch's weights, and the last epoch's while the best are scored
     device = "cuda" if gpu else "cpu"
-    maps = _maps(config, found, max(len(dataset.train), len(dataset.val)), device)
+    maps = _maps(config, counts, max(len(dataset.train), len(dataset.val)), device)
     if gpu:
         return MemoryNeed(PROCESS + weights + copies, model + maps)
     return MemoryNeed(PROCESS + model + copies + maps, 0.0)
 
 
-def _refusal(config: TrialConfig, need: MemoryNeed, there: MemoryNeed) -> ResourceError:
-    beside = need.process > there.process
-    wanted, has = (need.process, there.process) if beside else (need.on_gpu, there.on_gpu)
+def _refusal(config: TrialConfig, need: MemoryNeed, available: MemoryNeed) -> ResourceError:
+    in_process = need.process > available.process
+    required, largest = (
+        (need.process, available.process) if in_process else (need.on_gpu, available.on_gpu)
+    )
     return ResourceError(
-        f"a trial of {_named(config)} needs about {_gib(wanted)} of {'' if beside else 'GPU '}"
-        f"memory, and no node has more than {_gib(has)}",
-        "lower width, image_size or batch_size there, or leave the model out",
+        f"a trial of {_named(config)} needs about {_gib(required)} of "
+        f"{'' if in_process else 'GPU '}memory, and no node has more than {_gib(largest)}",
+        "lower width, image_size or batch_size of this model, or leave it out",
     )
 
 
-def _slots(config: TrialConfig) -> int:
-    """Numbers that the optimizer keeps for each one that it trains."""
+def _moments(config: TrialConfig) -> int:
+    """Return the number of values that the optimizer keeps per trained parameter."""
     if config.optimizer != "sgd":
         return 2
     return int(config.momentum > 0 or config.lr_schedule == "onecycle")
 
 
-def _maps(config: TrialConfig, found: Cost, images: int, device: str) -> float:
-    """What a batch takes between the layers, in training or in evaluation."""
-    training = found.saved_bytes * min(config.batch_size, images)
+def _maps(config: TrialConfig, counts: Cost, images: int, device: str) -> float:
+    """Return the bytes of a batch's feature maps, in training or in evaluation."""
+    training = counts.saved_bytes * min(config.batch_size, images)
     batch = min(evaluation_batch(config.image_size, device), images)
-    evaluation = EVALUATION_MAPS * found.widest_bytes * batch
+    evaluation = EVALUATION_MAPS * counts.widest_bytes * batch
     return max(training, evaluation)
 
 

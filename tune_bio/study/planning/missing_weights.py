@@ -1,4 +1,4 @@
-"""Unavailable weights: which parts of a study are not run because of them."""
+"""Unavailable weights, and the parts of a study that are not run because of them."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ def without_missing(
     weights: Resolved,
     request: Request,
 ) -> tuple[SearchSpace, tuple[Params, ...] | None, list[str]]:
-    """Return the space (or the list) without what has no weights, and a note on each loss.
+    """Return the space (or the list) without branches whose weights are missing, and notes.
 
     Raises:
         WeightsError: nothing is left, or missing weights are an error.
@@ -33,18 +33,16 @@ def without_missing(
     missing = frozenset(weights.missing)
     if listed is not None:
         remaining = tuple(p for p in listed if _pair(p) not in missing)
-        reasons += [
-            f"{len(listed) - len(remaining)} of the listed configurations are left out with it"
-        ]
+        reasons += [f"{len(listed) - len(remaining)} of the listed configurations are left out"]
         if not remaining:
             raise WeightsError("no listed configuration has its weights: " + reasons[0], hint)
         return space, remaining, reasons
     reduced = without_unavailable(space, missing)
-    left = walk_branches(reduced)
-    if not left.leaves:
+    remaining_branches = walk_branches(reduced)
+    if not remaining_branches.leaves:
         raise WeightsError("nothing is left to search: " + "; ".join(reasons), hint)
     for name in branches.distributions:
-        before, after = branches.values(name), left.values(name)
+        before, after = branches.values(name), remaining_branches.values(name)
         if len(before) > 1 and len(after) == 1:
             reasons.append(f"{name} is left with one choice: {after[0]}")
         elif before and not after:

@@ -16,7 +16,7 @@ from tune_bio.space.settings import SearchSettings
 from tune_bio.space.trial_config import Params, TrialConfig
 from tune_bio.study.request import Request
 
-CHOICES = 4  # per hyperparameter, besides the winner's: an ablation tries no more
+CHOICES = 4  # most choices that an ablation tries per hyperparameter, besides the winner's
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class NotRun:
 class Plan:
     """A study that can start: nothing in it is missing or impossible.
 
-    listed: the configurations of a grid or of `--configs`, each once.
+    listed: the configurations of a grid or of `--configs`, each once; None for a search.
     trials: the number of trials of the search.
     notes: facts about this machine that a user should know.
-    left_out: what was asked for and will not be run, with the reason.
+    left_out: notes on requests that will not be run, with the reason.
     not_run: the configurations of the list whose weights are unavailable.
     """
 
@@ -59,7 +59,7 @@ class Plan:
 
     @cached_property
     def configs(self) -> tuple[TrialConfig, ...]:
-        """The configurations of the list, or one of each branch of the search space."""
+        """The configurations of the list, or one per branch of the search space."""
         params = self.listed if self.listed is not None else self.branches.leaves
         return tuple(map(self.config, params))
 
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
-        """Every geometry that occurs, each once."""
+        """The geometries of the configurations, each once."""
         return tuple(dict.fromkeys(map(Geometry.of, self.configs)))
 
 
@@ -129,7 +129,7 @@ def space_summary(plan: Plan) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class FollowUpTrials:
-    """The numbers of trials that follow the search, at most: those that end well decide."""
+    """The greatest numbers of trials that may follow the search."""
 
     replicates: int
     resplits: int
@@ -137,7 +137,7 @@ class FollowUpTrials:
 
     @property
     def trials(self) -> int:
-        """The number of all of them."""
+        """The total number."""
         return self.replicates + self.resplits + self.ablations
 
 
@@ -154,7 +154,7 @@ def follow_up_trials(plan: Plan) -> FollowUpTrials:
 
 
 def _ablated_values(plan: Plan) -> int:
-    """Count, at most, the other choices of each hyperparameter, or two other numbers."""
+    """Return the greatest number of values that an ablation may try."""
     if plan.selects_nothing:
         return 0
     if plan.listed is not None:

@@ -1,4 +1,4 @@
-"""Preflight: everything that can refuse a study does so here, before anything is started."""
+"""Preflight: all checks that can refuse a study, made before anything is started."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def make_plan(
 ) -> Plan:
     """Check everything, cheapest first; download the pretrained weights last.
 
-    `stage` shows the progress of what takes long.
+    `stage` shows the progress of long steps.
 
     Raises:
         InputError: the first fault, with its remedy.
@@ -92,7 +92,7 @@ def _check_folders(request: Request) -> None:
 
 
 def _branches(space: SearchSpace, listed: tuple[Params, ...] | None) -> Branches:
-    """Return the branches of a space, or a list as such; check their models."""
+    """Return the branches of a space, or a list as branches; check their models."""
     branches = (
         walk_branches(space) if listed is None else Branches(listed, listed, {}, complete=True)
     )
@@ -118,7 +118,7 @@ def _open(
         _check_sizes(branches, settings, size)  # before anything is decoded
         return tuple(dict.fromkeys(geometry_of(leaf, size) for leaf in branches.leaves))
 
-    # Names of files may show that a patient is in two splits, before any image is decoded.
+    # File names can show that a patient is in two splits before any image is decoded.
     _refuse_leaks(audit_names(settings.data, patient_pattern=request.patient_pattern), request)
     with stage("reading images") as progress:
         return open_dataset(
@@ -135,7 +135,7 @@ def _open(
 def _weights(branches: Branches, request: Request, download: bool) -> Resolved:
     weights = resolve(branches.pairs, request.weights_dir, download=download)
     for (model, _), file in weights.files.items():
-        load_backbone(model, file)  # a damaged file is refused now, and not when trials start
+        load_backbone(model, file)  # a damaged file is refused now, not when trials start
     return weights
 
 
@@ -167,13 +167,13 @@ def _device_notes(allotment: Allotment) -> tuple[str, ...]:
 
 
 def _widest(branches: Branches, size: int) -> Geometry:
-    """Return the geometry that shows most of an image: uncropped if there is one, and largest."""
+    """Return the geometry that shows most of an image: uncropped if possible, then the largest."""
     geometries = [geometry_of(leaf, size) for leaf in branches.leaves]
     return max(geometries, key=lambda geometry: (not geometry.crop, geometry.image_size))
 
 
 def _on_arrays(settings: SearchSettings) -> SearchSettings:
-    """Return the settings with the data that are used as their source."""
+    """Return the settings with arrays in memory as the source of the data."""
     return SearchSettings.of({**settings.model_dump(), "data": IN_MEMORY})
 
 
