@@ -1,7 +1,8 @@
-"""What five course reports found by hand: their tables as facts, and how rows are trained here.
+"""The tables and claims of five course reports, and the hyperparameters that repeat each row here.
 
-Five students of one course (deep learning in biomedical optical imaging) wrote them; none names its
-data. Texts and figures are theirs, as printed; what a row trains is given as far as they say it.
+Five students of one course (deep learning in biomedical optical imaging) wrote the reports; none
+names its data. Texts and figures are theirs, as printed; a row sets only the hyperparameters that
+its report states.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from tune_bio.space.trial_config import Params
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a report's table: what was trained, and what the report printed, by its column."""
+    """A row of a report's table: the hyperparameters trained, and the printed value per column."""
 
     trained: Params
     printed: Mapping[str, str]
@@ -22,9 +23,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a report's figures say, of one run each, and the hyperparameter that it is about.
+    """A claim that follows from a report's figures (one run each), and its hyperparameter.
 
-    `better` and `worse` are two of its levels, where there are two.
+    `better` and `worse` are the two levels that it compares, if it compares two.
     """
 
     text: str
@@ -35,10 +36,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Report:
-    """A report: its search space, its table, its claims.
+    """A report: its search space, its table and its claims.
 
-    `together` are two hyperparameters whose best values may depend on each other; of the first
-    of them, speed and steadiness are told too.
+    `together` names two hyperparameters whose best values may depend on each other; the page also
+    compares the speed and the stability of training by the first of them.
     """
 
     letter: str
@@ -75,7 +76,7 @@ def _resnext(
 
 ANN_EPOCHS = Report(
     "A",
-    "How many epochs, under which schedule, how deep?",
+    "How many epochs, which schedule, how deep?",
     "ann_epochs",
     "An ANN on grey images of 256 x 256; test n = 400 (inferred: steps of 0.25 %); one run each.",
     (
@@ -114,7 +115,7 @@ LOSS_AND_BATCH = Report(
         Row({"loss": "bce", "batch_size": 32, "lr": 1e-3, "width": "64-64-64-64"},
             _test("71.5 %"), "BCE"),
         Row({"loss": "cross_entropy", "batch_size": 32, "lr": 1e-3}, _test("100 % (??)"),
-            "cross-entropy", "a fault of its evaluation, which nothing told"),
+            "cross-entropy", "an unnoticed error in its evaluation"),
         Row({"loss": "bce", "batch_size": 128, "lr": 1e-3}, _test("72.25 %"), "batch 128"),
         Row({"loss": "bce", "batch_size": 16, "lr": 1e-3}, _test("74 %"), "batch 16"),
         Row({"loss": "bce", "batch_size": 2}, _test("(curves only)"), "batch 2"),
@@ -127,7 +128,7 @@ LOSS_AND_BATCH = Report(
               {"batch_size": 16}, {"batch_size": 128}),
         Claim("two more blocks are better (72 against 71.5 %)", "width",
               {"width": "64-64-64-64-256-128"}, {"width": "64-64-64-64"}),
-        Claim("nothing on the learning rate, which is searched here", "lr"),
+        Claim("no claim about the learning rate, which is searched here", "lr"),
     ),
     ("batch_size", "lr"),
 )  # fmt: skip
@@ -147,7 +148,7 @@ WEIGHTS_AND_BATCH = Report(
         _resnext("V2", 32, 60, "8 (0.2053)", "94.6", "94.83", "19:45"),
         _resnext("V2", 128, 40, "37 (0.3975)", "86.33", "85.6", "4:15", "backbone"),
         _resnext("V2", 128, 100, "32 (0.3996)", "86.33", "86.33", "16:15", "backbone",
-                 "the time is printed so"),
+                 "time as printed"),
         _resnext("V1", 128, 100, "52 (0.3184)", "88.83", "87.5", "14:53", "backbone",
                  "batch 32 in a later table"),
     ),
@@ -171,7 +172,7 @@ FINETUNE_OR_FEATURES = Report(
             {"test accuracy": "91.09 %", "test loss": "0.3518"}, "resnet18, fine-tuned"),
         Row({"model": "resnet18", "freeze": "backbone_bn", "augment": "jitter"},
             {"test accuracy": "84.43 %", "test loss": "0.3584"}, "resnet18, fixed",
-            "its BatchNorm presumably went on adapting"),
+            "its BatchNorm presumably kept adapting"),
         Row({"model": "squeezenet1_0", "freeze": "none"},
             {"test accuracy": "88.28 %", "test loss": "0.3308"}, "squeezenet, fine-tuned"),
         Row({"model": "squeezenet1_0", "freeze": "backbone", "augment": "jitter"},
@@ -182,8 +183,8 @@ FINETUNE_OR_FEATURES = Report(
     (
         Claim("SqueezeNet is better fixed than fine-tuned (89.43 against 88.28 %)", "freeze",
               {"freeze": "backbone"}, {"freeze": "none"}),
-        Claim("resnet18 is better than squeezenet fine-tuned (91.09 against 88.28 %)", "model",
-              {"model": "resnet18"}, {"model": "squeezenet1_0"}),
+        Claim("resnet18 is better than squeezenet, both fine-tuned (91.09 against 88.28 %)",
+              "model", {"model": "resnet18"}, {"model": "squeezenet1_0"}),
     ),
 )  # fmt: skip
 
@@ -193,7 +194,7 @@ ANN_CNN_GAP = Report(
     "E",
     "A dense network, a CNN, global average pooling; and dropout",
     "ann_cnn_gap",
-    "Grey images of 256 x 256, 30 epochs; validation alone, no test set; one or two runs each.",
+    "Grey images of 256 x 256, 30 epochs; validation only, no test set; one or two runs each.",
     (
         Row({**_CNN, "dropout": 0.0},
             {"train": "100 %", "validation": "95 and 97 %", "time": "1:13"},

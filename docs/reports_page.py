@@ -1,4 +1,4 @@
-"""reports.md: our tables beside those of the course reports, and what is left of their figures."""
+"""The page reports.md: our tables next to those of the course reports, and verdicts on claims."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,10 @@ NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A report's study here: its records, or why there are none.
+class ReportRun:
+    """The study that repeats a report: its records, or the reason why it was not run.
 
-    An `addition` asks the same of another model.
+    An `addition` asks the report's question of another model.
     """
 
     report: Report
@@ -35,53 +35,53 @@ class Ran:
     addition: bool = False
 
 
-def read(report: Report, folder: Path, *, addition: bool = False) -> Ran:
-    """What a study has left in its folder; raises ResultsError."""
-    return Ran(report, read_study(folder), read_predictions(folder), addition=addition)
+def read(report: Report, folder: Path, *, addition: bool = False) -> ReportRun:
+    """Read the records of a report's study from its folder; raise ResultsError if that fails."""
+    return ReportRun(report, read_study(folder), read_predictions(folder), addition=addition)
 
 
-def not_run(report: Report, missing: str) -> Ran:
-    """A report that could not be run here, and why."""
-    return Ran(report, None, pd.DataFrame(), missing)
+def not_run(report: Report, missing: str) -> ReportRun:
+    """Return a report that could not be run here, with the reason."""
+    return ReportRun(report, None, pd.DataFrame(), missing)
 
 
-def page(ran: list[Ran], introduction: str) -> str:
-    """The whole page, in Markdown."""
-    parts = ["# Five course reports, run again", introduction, "## In short", _in_short(ran)]
-    for one in ran:
-        parts += section(one)
+def page(runs: list[ReportRun], introduction: str) -> str:
+    """Return the whole page as Markdown."""
+    parts = ["# Five course reports, run again", introduction, "## In short", _in_short(runs)]
+    for run in runs:
+        parts += section(run)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def section(ran: Ran) -> Iterator[str]:
-    """One report: its table beside ours, its claims, and what is to be known beside them."""
-    report, study = ran.report, ran.study
-    title = f"{report.title} Another model" if ran.addition else report.title
+def section(run: ReportRun) -> Iterator[str]:
+    """Yield the section of one report: its table next to ours, verdicts on its claims, notes."""
+    report, study = run.report, run.study
+    title = f"{report.title} Another model" if run.addition else report.title
     yield f"## {report.letter}. {title}"
-    if not ran.addition:
+    if not run.addition:
         yield f"The report: {report.about}"
     if study is None:
-        yield f"**Not run here**: {_here(ran.missing)}."
+        yield f"**Not run here**: {_here(run.missing)}."
     else:
         yield _described(study)
-    yield _table(ran)
+    yield _table(run)
     if study is None:
         return
     yield markdown_table(
         pd.DataFrame(
             [
-                {"its figures say": claim.text, "here": " ".join(judged(claim, study))}
+                {"claim": claim.text, "here": " ".join(judged(claim, study))}
                 for claim in report.claims
             ]
         )
     )
-    yield "\n".join(f"- {told}" for told in _beside(ran, study))
-    if report.together and not ran.addition:
+    yield "\n".join(f"- {note}" for note in _notes(run, study))
+    if report.together and not run.addition:
         yield from _together(report, study)
 
 
 def judged(claim: Claim, study: StudyRecords | None) -> tuple[str, str]:
-    """What is left of a claim, in a word, and the figures that say so."""
+    """Return the verdict on a claim, and the figures behind it."""
     effect = _effect(claim, study)
     if effect is None:
         return "**not run**", "" if study is None else "(not varied here, or not judged)"
@@ -96,34 +96,33 @@ def judged(claim: Claim, study: StudyRecords | None) -> tuple[str, str]:
             return "**matters**", f"({means} %; {p})"
         word = "**equal**" if effect["verdict"].startswith("equal") else "**noise**"
         return word, f"({means} %; {p})"
-    found = _difference(claim, effect)
-    if found is None:
+    difference = _difference(claim, effect)
+    if difference is None:
         return "**not run**", "(one of the two was not trained)"
-    value, low, high = (100 * number for number in found)
-    told = f"({value:+.1f} points, {low:+.1f} to {high:+.1f}; {limit})"
+    value, low, high = (100 * number for number in difference)
+    figures = f"({value:+.1f} points, {low:+.1f} to {high:+.1f}; {limit})"
     if max(-low, high) < 100 * effect["margin"]:
-        return "**equal**", told
+        return "**equal**", figures
     if low > 0:
-        return "**held up**", told
-    return ("**the opposite**" if high < 0 else "**noise**"), told
+        return "**held up**", figures
+    return ("**the opposite**" if high < 0 else "**noise**"), figures
 
 
-def _in_short(ran: list[Ran]) -> str:
+def _in_short(runs: list[ReportRun]) -> str:
     rows = []
-    for one in ran:
-        name = f"{one.report.letter}, another model" if one.addition else one.report.letter
-        for claim in one.report.claims:
-            if one.addition and _effect(claim, one.study) is None:
+    for run in runs:
+        name = f"{run.report.letter}, another model" if run.addition else run.report.letter
+        for claim in run.report.claims:
+            if run.addition and _effect(claim, run.study) is None:
                 continue
-            rows.append(
-                {"report": name, "its figures say": claim.text, "here": judged(claim, one.study)[0]}
-            )
-    told = (
-        "*held up*, *the opposite*: the simultaneous 95 % limits of the difference leave 0 out; "
-        "*matters*: p < 0.05 after Holm's correction; *equal*: the limits lie within 1 point; "
-        "*noise*: none of these, so that the figures may be chance. All on validation accuracy."
+            rows.append({"report": name, "claim": claim.text, "here": judged(claim, run.study)[0]})
+    legend = (
+        "*held up*, *the opposite*: the simultaneous 95 % limits of the difference exclude 0; "
+        "*matters*: p < 0.05 after Holm's correction; *equal*: the limits are within 1 point; "
+        "*noise*: none of these, so the figures may be due to chance. All are on "
+        "validation accuracy."
     )
-    return f"{markdown_table(pd.DataFrame(rows))}\n\n{told}"
+    return f"{markdown_table(pd.DataFrame(rows))}\n\n{legend}"
 
 
 def _described(study: StudyRecords) -> str:
@@ -141,19 +140,19 @@ def _described(study: StudyRecords) -> str:
     notes = "".join(f" **{note}.**" for note in data["notes"])
     return (
         f"Here: images{patients}: {images}; {side} px, up to {settings['max_epochs']} epochs, "
-        f"{len(study.trials)} configurations under {settings['replicates']} seeds, in "
+        f"{len(study.trials)} configurations with {settings['replicates']} seeds each, in "
         f"{format_seconds(manifest['seconds'])} min.{notes} Accuracies in %, means over seeds ± "
         "their standard deviation."
     )
 
 
-def _table(ran: Ran) -> str:
-    """The report's rows, each beside what was trained here."""
-    printed = list(dict.fromkeys(name for row in ran.report.rows for name in row.printed))
+def _table(run: ReportRun) -> str:
+    """Return the report's rows, each with the figures of the same training here."""
+    printed = list(dict.fromkeys(name for row in run.report.rows for name in row.printed))
     rows = []
-    for row in ran.report.rows:
-        ours = _ours(row, ran)
-        if ran.addition and ours == {}:
+    for row in run.report.rows:
+        ours = _ours(row, run)
+        if run.addition and ours == {}:
             continue
         cells = {"trained": row.name + (f" ({row.note})" if row.note else "")}
         cells |= {f"report: {name}": row.printed.get(name, "-") for name in printed}
@@ -162,53 +161,54 @@ def _table(ran: Ran) -> str:
     return markdown_table(pd.DataFrame(rows).fillna("-"))
 
 
-def _ours(row: Row, ran: Ran) -> dict[str, str]:
-    """Our figures of a row; none where it was not run."""
-    study = ran.study
+def _ours(row: Row, run: ReportRun) -> dict[str, str]:
+    """Return our figures for a row, or none if it was not run."""
+    study = run.study
     if study is None or not row.trained:
         return {}
-    found = matching(row.trained, study)
-    if found.empty:
+    trials = matching(row.trained, study)
+    if trials.empty:
         return {}
-    first = found.iloc[0]
-    epoch, length = found["best_val_loss_epoch"].median(), found["epochs_run"].median()
+    first = trials.iloc[0]
+    epoch, length = trials["best_val_loss_epoch"].median(), trials["epochs_run"].median()
     return {
-        "seeds": str(len(found)),
-        "train loss, last": mean_and_spread(found["final_train_loss"], 3),
-        "train accuracy, best": mean_and_spread(100 * found["best_train_accuracy"], 1),
-        "validation accuracy, last": mean_and_spread(100 * found["final_val_accuracy"], 1),
-        "validation accuracy, best": mean_and_spread(100 * found["best_val_accuracy"], 1),
+        "seeds": str(len(trials)),
+        "train loss, last": mean_and_spread(trials["final_train_loss"], 3),
+        "train accuracy, best": mean_and_spread(100 * trials["best_train_accuracy"], 1),
+        "validation accuracy, last": mean_and_spread(100 * trials["final_val_accuracy"], 1),
+        "validation accuracy, best": mean_and_spread(100 * trials["best_val_accuracy"], 1),
         "best validation loss at": f"{epoch:.0f}/{length:.0f} "
-        f"({mean_and_spread(found['best_val_loss'], 3)})",
-        "test accuracy (95 %, seeds and patients)": _test_accuracy(found, ran, study),
-        "test loss": mean_and_spread(found["test_loss"], 3),
-        "train/validation gap": mean_and_spread(100 * found["generalization_gap"], 1),
-        "time": format_seconds(found["seconds"].mean()),
+        f"({mean_and_spread(trials['best_val_loss'], 3)})",
+        "test accuracy (95 %, seeds and patients)": _test_accuracy(trials, run, study),
+        "test loss": mean_and_spread(trials["test_loss"], 3),
+        "train/validation gap": mean_and_spread(100 * trials["generalization_gap"], 1),
+        "time": format_seconds(trials["seconds"].mean()),
         "parameters": format_count(first["parameters"]),
         "multiply-adds": format_count(first["multiply_adds"]),
     }
 
 
 def matching(trained: Params, study: StudyRecords) -> pd.DataFrame:
-    """The trials of the configuration that a report describes, under all seeds.
+    """Return the trials, of all seeds, of the configuration that a report describes.
 
-    Of several, it is the first; lengths beyond the study's are its longest.
+    If several configurations match, take the first. A number of epochs above the limit of the study
+    matches that limit.
     """
     longest = study.manifest["settings"]["max_epochs"]
     both = pd.concat([study.trials, study.replicates], ignore_index=True).sort_values("trial_id")
-    wanted = both["status"].eq("completed")
+    matches = both["status"].eq("completed")
     for name, value in trained.items():
         cut = min(int(value), longest) if name == "epochs" else value
-        wanted &= both[PARAMS + name].map(lambda has, cut=cut: _same(has, cut))
-    found = both[wanted]
-    return found[found["config_id"] == found["config_id"].iloc[0]] if len(found) else found
+        matches &= both[PARAMS + name].map(lambda actual, cut=cut: _same(actual, cut))
+    trials = both[matches]
+    return trials[trials["config_id"] == trials["config_id"].iloc[0]] if len(trials) else trials
 
 
-def _test_accuracy(found: pd.DataFrame, ran: Ran, study: StudyRecords) -> str:
-    rows = ran.predictions[ran.predictions["split"] == "test"]
-    by_trial = [rows[rows["trial"] == trial] for trial in found["trial_id"]]
+def _test_accuracy(trials: pd.DataFrame, run: ReportRun, study: StudyRecords) -> str:
+    rows = run.predictions[run.predictions["split"] == "test"]
+    by_trial = [rows[rows["trial"] == trial] for trial in trials["trial_id"]]
     if len(by_trial) < 2 or any(table.empty for table in by_trial):
-        return mean_and_spread(100 * found["test_accuracy"], 1)
+        return mean_and_spread(100 * trials["test_accuracy"], 1)
     first = by_trial[0]
     columns = [name for name in rows.columns if str(name).startswith("p_")]
     shares = np.stack([table[columns].to_numpy(np.float64) for table in by_trial])
@@ -225,35 +225,37 @@ def _test_accuracy(found: pd.DataFrame, ran: Ran, study: StudyRecords) -> str:
     return f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _beside(ran: Ran, study: StudyRecords) -> Iterator[str]:
-    """What one run a setting could not tell: the noise floor, controls, reuse, what is missing."""
+def _notes(run: ReportRun, study: StudyRecords) -> Iterator[str]:
+    """Yield what single runs cannot show: noise floor, controls, reuse, and rows not run."""
     conclusions = study.manifest.get("conclusions") or {}
     noise = conclusions.get("noise")
     if noise:
         yield (
-            f"Noise floor: under fresh seeds the validation accuracy of one setting has a standard "
-            f"deviation of {_points(noise['sd'])}."
+            f"Noise floor: with fresh seeds, the validation accuracy of one configuration has a "
+            f"standard deviation of {_points(noise['sd'])}."
         )
-    found = study.evaluations
-    pixels = found[(found["trial"] == "control:pixels") & (found["metric"] == "accuracy")]
+    table = study.evaluations
+    pixels = table[(table["trial"] == "control:pixels") & (table["metric"] == "accuracy")]
     for _, row in pixels[pixels["split"] == "test"].iterrows():
         yield (
             f"Control: logistic regression on small images has a test accuracy of "
             f"{100 * row['value']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})."
         )
     both = pd.concat([study.trials, study.replicates], ignore_index=True)
-    trained, run = both["epochs_trained"].sum(), both["epochs_run"].sum()
-    if trained < run:
-        yield f"{run:,.0f} epochs stand in the table, {trained:,.0f} were trained."
-    for one in study.manifest.get("features", []):
-        yield f"Frozen features, {'computed once' if one['computed'] else 'kept'}: {one['of']}."
-    reasons = dict.fromkeys(one["reason"] for one in study.not_run)
+    trained, shown = both["epochs_trained"].sum(), both["epochs_run"].sum()
+    if trained < shown:
+        yield f"{shown:,.0f} epochs are in the table, of which {trained:,.0f} were trained."
+    for entry in study.manifest.get("features", []):
+        yield (
+            f"Frozen features, {'computed once' if entry['computed'] else 'reused'}: {entry['of']}."
+        )
+    reasons = dict.fromkeys(row["reason"] for row in study.not_run)
     yield from (f"Not run: {_here(reason)}." for reason in reasons)
     yield from (f"Note: {note}." for note in conclusions.get("notes", []))
 
 
 def _together(report: Report, study: StudyRecords) -> Iterator[str]:
-    """Two hyperparameters whose best values may depend on each other; speed by the first."""
+    """Compare pairs of values of two hyperparameters, and the speed of training by the first."""
     a, b = report.together
     both = pd.concat([study.trials, study.replicates], ignore_index=True)
     table = both.rename(columns=lambda name: str(name).removeprefix(PARAMS))
@@ -271,10 +273,10 @@ def _together(report: Report, study: StudyRecords) -> Iterator[str]:
     try:
         effect = effects(table, names, value="score")[0]
     except StatisticsError as error:
-        yield f"Whether they differ: {error}."
+        yield f"The pairs are not compared: {error}."
     else:
-        told = [d for d in effect.differences if d.low > 0 or d.high < 0]
-        apart = "; ".join(f"{d.a} and {d.b} ({100 * d.difference:+.1f})" for d in told)
+        differing = [d for d in effect.differences if d.low > 0 or d.high < 0]
+        apart = "; ".join(f"{d.a} and {d.b} ({100 * d.difference:+.1f})" for d in differing)
         yield (
             f"Pairs that differ: {apart or 'none'}. {_points(effect.detectable)} between two pairs "
             "would be seen in 80 % of such grids."
@@ -282,38 +284,38 @@ def _together(report: Report, study: StudyRecords) -> Iterator[str]:
     speed = table.groupby(a)[["seconds_per_epoch", "epochs_to_plateau", "val_loss_jitter"]].mean()
     speed = speed.rename(
         columns={
-            "seconds_per_epoch": "s an epoch",
+            "seconds_per_epoch": "seconds per epoch",
             "epochs_to_plateau": "epochs to the plateau",
             "val_loss_jitter": "jitter of the validation loss",
         }
     )
-    yield f"Its questions of speed, convergence and oscillation, by {a}:"
+    yield f"Speed, convergence and oscillation, by {a}:"
     yield markdown_table(speed.round(4).reset_index())
 
 
 def _effect(claim: Claim, study: StudyRecords | None) -> dict[str, Any] | None:
     conclusions = (study.manifest.get("conclusions") or {}) if study else {}
-    found = [e for e in conclusions.get("effects", []) if e["hyperparameter"] == claim.about]
-    return dict(found[0]) if found else None
+    matches = [e for e in conclusions.get("effects", []) if e["hyperparameter"] == claim.about]
+    return dict(matches[0]) if matches else None
 
 
 def _difference(claim: Claim, effect: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """Better less worse, with its limits."""
+    """Return the mean of `better` minus that of `worse`, with its limits."""
     better = _level(claim.better, claim.about, effect)
     worse = _level(claim.worse, claim.about, effect)
-    for one in effect["differences"]:
-        if (one["a"], one["b"]) == (better, worse):
-            return one["difference"], one["low"], one["high"]
-        if (one["a"], one["b"]) == (worse, better):
-            return -one["difference"], -one["high"], -one["low"]
+    for entry in effect["differences"]:
+        if (entry["a"], entry["b"]) == (better, worse):
+            return entry["difference"], entry["low"], entry["high"]
+        if (entry["a"], entry["b"]) == (worse, better):
+            return -entry["difference"], -entry["high"], -entry["low"]
     return None
 
 
 def _level(params: Params, about: str, effect: Mapping[str, Any]) -> str | None:
     for level in effect["means"]:
-        has = dict(part.split(" ", 1) for part in level.split(", ")) if about == "configuration" \
+        pairs = dict(part.split(" ", 1) for part in level.split(", ")) if about == "configuration" \
             else {about: level}  # fmt: skip
-        if all(_same(has.get(name), value) for name, value in params.items()):
+        if all(_same(pairs.get(name), value) for name, value in params.items()):
             return str(level)
     return None
 
@@ -330,5 +332,5 @@ def _points(share: float) -> str:
 
 
 def _here(reason: str) -> str:
-    """Why weights are missing, without what the network of this machine had to say."""
+    """Return why weights are missing, without the network error of this machine."""
     return re.sub(r", and \S+ cannot be reached", "", reason).rstrip(".")

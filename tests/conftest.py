@@ -1,4 +1,4 @@
-"""Fixtures of every test: one thread, empty caches, small data, and one Ray per test worker."""
+"""Fixtures of all tests: one thread, empty caches, small data, and one Ray per test worker."""
 
 import os
 import warnings
@@ -23,7 +23,7 @@ settings.load_profile("tune_bio")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of real data where there is none."""
+    """Skip tests of real data if it is unavailable."""
     if REAL_DATA not in os.environ:
         skip = pytest.mark.skip(reason=f"{REAL_DATA} is not set")
         for item in items:
@@ -38,7 +38,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def real_data() -> Path:
-    """The folder of real images and weights."""
+    """Return the folder of real images and weights."""
     return Path(os.environ[REAL_DATA])
 
 
@@ -46,13 +46,13 @@ def real_data() -> Path:
 def _own_torch_home(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that happen to lie in a developer's cache would change what a test finds."""
+    """Use an empty folder for weights, so that a developer's cache cannot change a test."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch_home")))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _caches_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For fixtures that live longer than a test; fonts stay where Matplotlib has found them."""
+    """Use an empty cache for session fixtures, but keep Matplotlib's own cache of fonts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache_of_session")))
@@ -61,7 +61,7 @@ def _caches_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for every test; images that another test decoded would hide a fault."""
+    """Use an empty cache per test; images decoded by another test could hide a fault."""
     home = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home / "tune_bio"
@@ -69,7 +69,7 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MedMNIST-layout file of 16 px whose positive images have a brighter corner."""
+    """Write a file in MedMNIST's layout: images of 16 px, positive ones with a brighter corner."""
     rng = np.random.default_rng(0)
     arrays = {}
     for name, n in (("train", 96), ("val", 48), ("test", 48)):
@@ -85,9 +85,9 @@ def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """The one Ray of this test worker, with two GPUs that exist only as resources."""
+    """Start the only Ray of this test worker, with two GPUs that exist only as resources."""
     with warnings.catch_warnings():
-        # Ray's own start leaves sockets and uses deprecated calls; neither is ours to mend.
+        # Ray's own start leaves sockets and uses deprecated calls; neither can be fixed here.
         warnings.simplefilter("ignore")
         with without_helpers():
             ray.init(

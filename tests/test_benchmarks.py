@@ -26,7 +26,7 @@ def run(name: str, *flags: object) -> str:
 
 
 def rows(printed: str) -> list[list[str]]:
-    """Return the rows of the printed tables, without their heads."""
+    """Return the rows of the printed tables, without their headers."""
     cells: list[list[str]] = []
     for line in printed.splitlines():
         if line.startswith("| ---"):
@@ -42,16 +42,16 @@ def test_fine_tuning_speed_shows_the_same_losses() -> None:
     assert [row[0] for row in rows(printed)] == ["bare loop", "tune_bio", "plain Ray Tune"]
 
 
-def test_shuffled_labels_compares_three_ways() -> None:
-    ways = [row[0] for row in rows(run("shuffled_labels"))]
-    assert ways == ["patients, last epoch", "images, last epoch", "patients, best epoch"]
+def test_shuffled_labels_compares_three_protocols() -> None:
+    protocols = [row[0] for row in rows(run("shuffled_labels"))]
+    assert protocols == ["patients, last epoch", "images, last epoch", "patients, best epoch"]
 
 
-def test_marginal_trial() -> None:
+def test_marginal_trial_compares_both_sides() -> None:
     assert [row[0] for row in rows(run("marginal_trial"))] == ["plain Ray Tune", "tune_bio"]
 
 
-def test_memory_format_and_compiling() -> None:
+def test_memory_format_and_compiling_report_one_model() -> None:
     ((model, *ratios),) = rows(run("memory_format"))
     assert (model, len(ratios)) == ("cnn", 2)
     ((model, *_, paid),) = rows(run("compiling"))
@@ -59,14 +59,14 @@ def test_memory_format_and_compiling() -> None:
     assert paid == "never" or float(paid.replace(",", "")) > 0
 
 
-def test_driver_load() -> None:
+def test_driver_load_reports_a_share_of_the_time() -> None:
     ((_, _, seconds, computed, share),) = rows(run("driver_load"))
     assert 0 < float(computed) < float(seconds)
     assert share.endswith("%")
 
 
 @pytest.mark.browser
-def test_page_load() -> None:
+def test_page_load_reports_sizes_and_times() -> None:
     if CHROMIUM is None:
         pytest.skip("no Chromium (apt-get install chromium)")
     ((trials, _, size, *seconds),) = rows(run("page_load"))

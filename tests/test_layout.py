@@ -1,4 +1,4 @@
-"""The layers of the package: what may import what, and what importing costs."""
+"""The layers of the package: which imports are allowed, and which modules a command loads."""
 
 import ast
 import subprocess
@@ -33,7 +33,7 @@ def _module_name(path: Path) -> str:
 
 
 MODULES = {_module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-FACES = {name: path for name, path in MODULES.items() if path.name == "__init__.py"}
+INITS = {name: path for name, path in MODULES.items() if path.name == "__init__.py"}
 
 
 def _top_level_name(module: str) -> str:
@@ -41,7 +41,7 @@ def _top_level_name(module: str) -> str:
 
 
 def _imports(module: str) -> set[str]:
-    """Every module that `module` imports anywhere in its code, by full name."""
+    """Return the full name of every module that `module` imports anywhere in its code."""
     imported = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,7 +63,7 @@ def test_a_module_imports_from_its_own_layer_or_a_lower_one(module: str) -> None
     for imported in _imports(module):
         if imported.split(".")[0] == "tune_bio":
             lower = LAYER[_top_level_name(imported)] <= LAYER[own]
-            assert lower, f"{module} imports {imported}, which lies in a higher layer"
+            assert lower, f"{module} imports {imported}, which is in a higher layer"
         if imported.split(".")[0] == "ray":
             assert own in RAY, f"{module} imports Ray"
 
@@ -77,9 +77,9 @@ def test_no_two_modules_import_each_other() -> None:
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("module", sorted(FACES.keys() - {"tune_bio"}))
-def test_a_face_has_a_docstring_and_names_and_no_logic(module: str) -> None:
-    tree = ast.parse(FACES[module].read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", sorted(INITS.keys() - {"tune_bio"}))
+def test_an_init_module_has_a_docstring_and_imports_and_no_logic(module: str) -> None:
+    tree = ast.parse(INITS[module].read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
     allowed = (ast.Import, ast.ImportFrom, ast.Assign)
     assert all(isinstance(node, allowed) for node in tree.body[1:])
@@ -90,13 +90,13 @@ def test_a_face_has_a_docstring_and_names_and_no_logic(module: str) -> None:
 )
 def test_importing_a_command_loads_neither_torch_nor_ray(module: str) -> None:
     script = f"import {module}, sys; print([m for m in ('torch', 'ray') if m in sys.modules])"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert completed.stdout.strip() == "[]"
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_are_unchanged() -> None:
     assert sorted(tune_bio.__all__) == [
         "Evaluation",
         "Results",

@@ -200,7 +200,7 @@ def test_faulty_flags(space: Path, refused: Any, flags: tuple[str, ...], message
     [
         ("not json", "is not JSON"),
         ("[]", "lists no configuration"),
-        ('{"model": "ann"}', "no list of objects"),
+        ('{"model": "ann"}', "is not a list of objects"),
         ('[{"lr": 0.1}]', "'model' is missing"),
         ('[{"model": "ann"}, {"model": "ann", "depht": 2}]', "configuration 2"),
         ('[{"model": "ann", "epochs": true}]', "epochs=True"),

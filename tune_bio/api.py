@@ -10,7 +10,7 @@ from rich.console import Console
 from tune_bio.datasets.sources.in_memory import ArrayData
 from tune_bio.inference.exported_model import TrainedModel, load_model
 from tune_bio.ray_tune.environment import prepare_environment
-from tune_bio.ray_tune.launch import ray_session
+from tune_bio.ray_tune.launch import open_ray_session
 from tune_bio.records.results import Results
 from tune_bio.space.pins import check_pins
 from tune_bio.space.search_space import SearchSpace, Trial, load_search_space, search_space_of
@@ -85,7 +85,7 @@ def run_search(
     )
     console = Console(highlight=False, quiet=quiet)
     prepare_environment(address)
-    with ray_session(settings, address) as ray:
+    with open_ray_session(settings, address) as ray:
         from tune_bio.study.run import run_study  # imported while Ray started
 
         outcome = run_study(loaded, settings, request, console, ray=ray)

@@ -13,7 +13,7 @@ from tune_bio.console.parser import EXIT_FAILED, EXIT_OK, run_command
 from tune_bio.console.search_options import search_parser
 from tune_bio.errors import UsageError
 from tune_bio.ray_tune.environment import prepare_environment
-from tune_bio.ray_tune.launch import ray_session
+from tune_bio.ray_tune.launch import open_ray_session
 from tune_bio.space.pins import parse_assignment
 from tune_bio.space.search_space import SearchSpace, load_search_space
 from tune_bio.space.settings import SearchSettings
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     prepare_environment(options.address)
     if options.dry_run:
         return _dry_run(space, settings, request, console, options.address)
-    with ray_session(settings, options.address, dashboard=options.dashboard) as ray:
+    with open_ray_session(settings, options.address, dashboard=options.dashboard) as ray:
         from tune_bio.study.run import run_study  # imported while Ray started
 
         outcome = run_study(space, settings, request, console, ray=ray)

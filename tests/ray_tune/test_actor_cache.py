@@ -1,4 +1,4 @@
-"""Trials run one after another in the existing worker processes."""
+"""Worker processes are reused by one trial after another."""
 
 import os
 import time
@@ -16,8 +16,8 @@ from tune_bio.ray_tune.ray_internals import reuse_worker_processes
 TRIALS = 10
 
 
-class AtOnce(tune.Trainable):
-    """Ends at the same moment as the others that run: at the next full half second."""
+class EndsInStep(tune.Trainable):
+    """A trial that ends together with all running trials: at the next full half second."""
 
     def setup(self, config: dict[str, Any]) -> None:
         pass
@@ -34,7 +34,7 @@ class AtOnce(tune.Trainable):
 
 
 class Numbers(Searcher):  # type: ignore[misc]
-    """Gives each trial a number; as with every searcher, no trial waits while others run."""
+    """A searcher that numbers the trials; as with every searcher, no trial waits for others."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -48,26 +48,26 @@ class Numbers(Searcher):  # type: ignore[misc]
         pass
 
 
-class SlowToStart(AtOnce):
-    """The second trial's process takes long to start; the first trial ends long before."""
+class SlowToStart(EndsInStep):
+    """A trial whose second process starts slowly, long after the first trial has ended."""
 
     def setup(self, config: dict[str, Any]) -> None:
         Path(config["folder"], f"started_{os.getpid()}").touch()
         time.sleep(3 if config["number"] == 2 else 0)
 
 
-@pytest.mark.parametrize("kind", [AtOnce, SlowToStart])
+@pytest.mark.parametrize("kind", [EndsInStep, SlowToStart])
 def test_no_process_is_lost_while_trials_remain(
     cluster: None, tmp_path: Path, kind: type[tune.Trainable]
 ) -> None:
-    most = int(ray.cluster_resources()["CPU"])
+    max_processes = int(ray.cluster_resources()["CPU"])
     original_cache = tune_controller._ObjectCache
     tuner = tune.Tuner(
         kind,
         tune_config=tune.TuneConfig(
             search_alg=Numbers(tmp_path),
             num_samples=TRIALS,
-            max_concurrent_trials=most,
+            max_concurrent_trials=max_processes,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -82,8 +82,8 @@ def test_no_process_is_lost_while_trials_remain(
         results = tuner.fit()
     assert len(results) == TRIALS
     assert not results.errors
-    assert len({result.metrics["pid"] for result in results}) <= most
+    assert len({result.metrics["pid"] for result in results}) <= max_processes
     if kind is SlowToStart:
-        assert len(list(tmp_path.glob("started_*"))) <= most
+        assert len(list(tmp_path.glob("started_*"))) <= max_processes
     assert tune_controller._ObjectCache is original_cache
     assert class_cache.DEFAULT_ENV_VARS

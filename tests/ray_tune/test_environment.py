@@ -1,4 +1,4 @@
-"""What is set before Ray and PyTorch are imported."""
+"""Settings that are made before Ray and PyTorch are imported."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ from tune_bio.common.imports import importing
 from tune_bio.ray_tune.environment import _DEFAULTS, prepare_environment
 
 
-def test_the_collector_rests_during_imports_and_passes_over_them_afterwards() -> None:
+def test_garbage_collection_pauses_during_imports_and_then_skips_their_objects() -> None:
     before = gc.get_freeze_count()
     with importing():
         assert not gc.isenabled()
@@ -20,7 +20,7 @@ def test_the_collector_rests_during_imports_and_passes_over_them_afterwards() ->
     gc.unfreeze()
 
 
-def test_what_ray_reads_is_set_and_a_users_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rays_variables_are_set_and_a_users_choice_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "7")
@@ -30,20 +30,20 @@ def test_what_ray_reads_is_set_and_a_users_choice_stays(monkeypatch: pytest.Monk
     assert os.environ["TUNE_GLOBAL_CHECKPOINT_S"] == "7"
 
 
-def test_the_collector_works_again_after_an_import_that_fails() -> None:
+def test_garbage_collection_resumes_after_a_failed_import() -> None:
     with pytest.raises(ImportError), importing():
         raise ImportError
     assert gc.isenabled()
     gc.unfreeze()
 
 
-def test_a_waiting_worker_imports_what_trials_need() -> None:
+def test_an_idle_worker_imports_the_modules_of_a_trial() -> None:
     script = (
         "import tune_bio.ray_tune.worker_preload, sys, gc\n"
         "assert gc.isenabled()\n"
         "print(*sys.modules)"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert {"tune_bio.ray_tune.trainable", "torch", "ray.tune"} <= set(done.stdout.split())
+    assert {"tune_bio.ray_tune.trainable", "torch", "ray.tune"} <= set(completed.stdout.split())

@@ -1,4 +1,4 @@
-"""Why a trial failed, in one line that says what to try."""
+"""A trial's failure is explained in one line, with a remedy."""
 
 from pathlib import Path
 
@@ -15,29 +15,29 @@ CPU = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memor
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "told"),
+    ("batch_size", "remedy"),
     [(64, "try batch_size=32"), (48, "try batch_size=32"), (5, "try batch_size=4"),
      (3, "try batch_size=2"), (2, "lower image_size")],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError(CUDA), RuntimeError(CPU), MemoryError("out of memory")]
 )
-def test_out_of_memory_tells_the_batch_size_to_try(
-    tmp_path: Path, error: Exception, batch_size: int, told: str
+def test_out_of_memory_suggests_a_batch_size(
+    tmp_path: Path, error: Exception, batch_size: int, remedy: str
 ) -> None:
     line = explain_failure(error, tmp_path, batch_size)
     assert line.startswith("out of memory: ")
-    assert told in line
+    assert remedy in line
     assert ("try batch_size" in line) == (batch_size > 2)
 
 
-def test_rays_own_end_of_a_process_tells_it_too(tmp_path: Path) -> None:
+def test_a_process_ended_by_ray_for_memory_suggests_a_batch_size(tmp_path: Path) -> None:
     line = explain_failure(ray.exceptions.OutOfMemoryError("memory pressure"), tmp_path, 64)
     assert line.startswith("out of memory: Ray ended the process")
     assert "try batch_size=32" in line
 
 
-def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path) -> None:
+def test_an_error_of_tune_bio_is_reported_unchanged(tmp_path: Path) -> None:
     error = ConfigError("this is wrong", "do that")
     assert explain_failure(error, tmp_path, 8) == "this is wrong: do that"
 

@@ -1,4 +1,4 @@
-"""Jobs of Tune: one trial of the study, or several that share a prefix."""
+"""Jobs of Tune: a single trial, or several trials that share a prefix."""
 
 from tests.data_factory import config
 from tune_bio.ray_tune.jobs import (
@@ -56,7 +56,7 @@ def test_a_job_is_repeated_until_all_its_trials_have_ended() -> None:
     (again,) = jobs_for(trials, [interrupted, ended])
     assert again["skip_to"] == 7
     assert jobs_for(trials, [recorded("t0000", "completed", 10), ended]) == []
-    # The shorter trial is not on record: its rung is passed again.
+    # The shorter trial has no record, so its rung is passed again.
     (both,) = jobs_for(trials, [interrupted])
     assert both["skip_to"] == 5
 

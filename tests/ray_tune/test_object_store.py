@@ -1,4 +1,4 @@
-"""Inputs that trials read in place: from files, or from the object store on other nodes."""
+"""Shared inputs: trials map files, or read from the object store on other nodes."""
 
 import shutil
 from pathlib import Path
@@ -25,20 +25,20 @@ def files(tmp_path: Path) -> FeatureFiles:
     return store.at("0" * 64, CUT)
 
 
-def test_features_are_mapped_where_the_file_is_visible(cluster: None, files: FeatureFiles) -> None:
-    others = ray.put((TRAIN + 1, VAL + 1))
-    train, val = SharedFeatures(files, others).read()
+def test_features_are_mapped_if_the_file_is_visible(cluster: None, files: FeatureFiles) -> None:
+    stored = ray.put((TRAIN + 1, VAL + 1))
+    train, val = SharedFeatures(files, stored).read()
     assert isinstance(train, np.memmap)
     np.testing.assert_array_equal(train, TRAIN)
     np.testing.assert_array_equal(val, VAL)
 
 
-@pytest.mark.parametrize("left", [False, True], ids=["no folder", "an empty folder"])
-def test_another_node_reads_them_from_the_object_store(
-    cluster: None, files: FeatureFiles, left: bool
+@pytest.mark.parametrize("folder_exists", [False, True], ids=["no folder", "an empty folder"])
+def test_another_node_reads_features_from_the_object_store(
+    cluster: None, files: FeatureFiles, folder_exists: bool
 ) -> None:
     shutil.rmtree(files.folder)
-    if left:
+    if folder_exists:
         files.folder.mkdir()
     train, val = SharedFeatures(files, ray.put((TRAIN, VAL))).read()
     np.testing.assert_array_equal(train, TRAIN)

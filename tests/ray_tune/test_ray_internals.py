@@ -1,4 +1,4 @@
-"""Ray's private parts: every patch is on with this version of Ray, and none outlives its block."""
+"""Patches of Ray: each applies to this version of Ray, and is undone at the end of its block."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from tune_bio.ray_tune.ray_internals import (
 VARIABLE = "RAY_preload_python_modules"
 KEEP_IDLE = "RAY_idle_worker_killing_time_threshold_ms"
 HELPERS = {"monitor.py", "log_monitor.py", "dashboard.py"}
-# A process of its own: the tests of a worker share one Ray.
+# Runs in a separate process, because all tests of a test worker share one Ray.
 HELPERS_OF_A_RAY = """
 import sys
 from pathlib import Path
@@ -40,7 +40,7 @@ print(*helpers())
 
 
 def test_every_patch_applies_to_this_version_of_ray() -> None:
-    """The upper bound of Ray in pyproject.toml rests on this test: raise both together."""
+    """The upper bound of Ray in pyproject.toml depends on this test: raise both together."""
     assert missing_internals() == []
 
 
@@ -48,19 +48,19 @@ def test_every_patch_applies_to_this_version_of_ray() -> None:
     ("kind", "helpers"), [("none", set()), ("dashboard", HELPERS)], ids=["lean", "dashboard"]
 )
 def test_helpers_are_started_only_with_the_dashboard(kind: str, helpers: set[str]) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", HELPERS_OF_A_RAY, kind, *HELPERS],
         capture_output=True,
         text=True,
         check=True,
     )
-    running, has_dashboard, afterwards = done.stdout.splitlines()
+    running, has_dashboard, afterwards = completed.stdout.splitlines()
     assert set(running.split()) == helpers
     assert has_dashboard == str(kind == "dashboard")
     assert afterwards == ""
 
 
-def test_the_patches_are_taken_back_even_after_an_error() -> None:
+def test_the_patches_are_undone_even_after_an_error() -> None:
     node, controller = vars(Node).copy(), vars(tune_controller.TuneController).copy()
     cache, variables = tune_controller._ObjectCache, dict(class_cache.DEFAULT_ENV_VARS)
     with suppress(RuntimeError), without_helpers(), reuse_worker_processes():

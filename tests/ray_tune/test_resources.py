@@ -1,4 +1,4 @@
-"""What fits where."""
+"""The number of concurrent trials that the nodes have room for."""
 
 import subprocess
 import sys
@@ -18,9 +18,13 @@ from tune_bio.space.settings import SearchSettings
     ("nodes", "settings", "concurrent"),
     [
         ([Node(2, 0)], {}, 2),
-        ([Node(4, 2)], {}, 2),  # one GPU a trial where there are any
+        ([Node(4, 2)], {}, 2),  # one GPU per trial, if there are GPUs
         ([Node(4, 2)], {"gpus_per_trial": 0.5}, 4),
-        ([Node(64, 8)], {"gpus_per_trial": 0.15}, 48),  # not 53: a share lies on one GPU
+        (
+            [Node(64, 8)],
+            {"gpus_per_trial": 0.15},
+            48,
+        ),  # not 53: a fraction is allotted on a single GPU
         ([Node(8, 0)], {"cpus_per_trial": 3}, 2),
         ([Node(8, 0)], {"cpus_per_trial": 0.5}, 16),
         ([Node(8, 0), Node(2, 0)], {"cpus_per_trial": 2}, 5),
@@ -41,22 +45,24 @@ def test_concurrent_trials(nodes: list[Node], settings: dict[str, Any], concurre
         ([Node(8, 4)], {"gpus_per_trial": 1.5}),
     ],
 )
-def test_what_no_node_has_is_refused(nodes: list[Node], settings: dict[str, Any]) -> None:
+def test_more_than_a_single_node_has_is_refused(
+    nodes: list[Node], settings: dict[str, Any]
+) -> None:
     with pytest.raises(ResourceError, match="--gpus-per-trial"):
         allot(SearchSettings(**settings), tuple(nodes))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here PyTorch is asked")
-def test_this_machine_is_known_without_pytorch() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch is queried on this machine")
+def test_a_machine_without_gpus_is_described_without_importing_pytorch() -> None:
     script = (
         "import sys; from tune_bio.ray_tune.resources import local_nodes; "
         "print(local_nodes()[0].gpus, 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.split() == ["0", "False"], done.stderr
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert completed.stdout.split() == ["0", "False"], completed.stderr
 
 
-def test_where_a_driver_is_pytorch_tells_the_gpus(
+def test_with_a_gpu_driver_pytorch_reports_the_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tune_bio.ray_tune.resources._GPU_DRIVERS", (str(tmp_path),))

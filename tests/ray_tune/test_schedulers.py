@@ -1,4 +1,4 @@
-"""Schedulers: what is compared with what, and who is stopped."""
+"""Schedulers: which trials are compared, and which are stopped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -34,13 +34,13 @@ def test_rungs(settings: dict[str, Any], expected: tuple[int, ...]) -> None:
     assert rungs(SearchSettings(**settings)) == expected
 
 
-def test_none_never_stops() -> None:
+def test_the_scheduler_none_never_stops_a_trial() -> None:
     assert type(build_scheduler(SearchSettings(scheduler="none"))) is FIFOScheduler
 
 
 @dataclass(eq=False)
 class FakeTrial:
-    """As much of Tune's trial as a scheduler looks at, and the epochs that it was given."""
+    """The attributes of Tune's trial that a scheduler reads, and the number of epochs it ran."""
 
     trial_id: str
     params: dict[str, Any]
@@ -58,7 +58,7 @@ class FakeTrial:
 
 
 def run(settings: SearchSettings, *trials: tuple[dict[str, Any], Sequence[float]]) -> list[int]:
-    """The epochs that each trial ran, all of them side by side, each with its own curve."""
+    """Run all trials concurrently, each with its own curve; return the epochs that each ran."""
     scheduler = build_scheduler(settings)
     fakes = [FakeTrial(f"t{i:04d}", params, curve) for i, (params, curve) in enumerate(trials)]
     for trial in fakes:
@@ -70,7 +70,7 @@ def run(settings: SearchSettings, *trials: tuple[dict[str, Any], Sequence[float]
 
 
 def _advance(scheduler: TrialScheduler, trial: FakeTrial, metric: str) -> None:
-    """One epoch, told as Tune tells it."""
+    """Run one epoch and report it to the scheduler as Tune does."""
     result = {"epoch": trial.epochs + 1, metric: trial.curve[trial.epochs], "rows": []}
     trial.epochs += 1
     last = trial.epochs == len(trial.curve)
@@ -99,7 +99,7 @@ def test_asha_stops_the_worse_of_two_at_a_rung() -> None:
     assert run(loss, (STEP, flat(0.3)), (STEP, flat(0.5))) == [10, 2]
 
 
-def test_median_stops_a_clearly_worse_trial_at_the_end_of_its_grace() -> None:
+def test_median_stops_a_clearly_worse_trial_at_the_end_of_the_grace_period() -> None:
     good = [(STEP, flat(value)) for value in (0.8, 0.85, 0.9)]
     assert run(median(), *good, (STEP, flat(0.5))) == [10, 10, 10, 2]
     low = [(STEP, flat(value)) for value in (0.3, 0.2, 0.1)]
@@ -113,9 +113,9 @@ def test_median_waits_for_the_grace_period(grace: int) -> None:
     assert run(settings, *good, (STEP, flat(0.1)))[-1] == grace
 
 
-def test_median_judges_by_three_others_at_the_least() -> None:
-    two = [(STEP, flat(0.8)), (STEP, flat(0.9))]
-    assert run(median(), *two, (STEP, flat(0.1))) == [10, 10, 10]
+def test_median_needs_at_least_three_other_trials() -> None:
+    good = [(STEP, flat(0.8)), (STEP, flat(0.9))]
+    assert run(median(), *good, (STEP, flat(0.1))) == [10, 10, 10]
 
 
 def test_median_stops_at_any_epoch() -> None:
@@ -141,13 +141,13 @@ def test_median_never_stops_the_best_so_far() -> None:
     assert stopped > 20
 
 
-def test_median_goes_by_the_best_epoch_so_far() -> None:
+def test_median_compares_the_best_epoch_so_far() -> None:
     good = [(STEP, flat(value)) for value in (0.7, 0.72, 0.74)]
     fallen = [0.4, 0.9, *flat(0.1, 8)]
     assert run(median(), *good, (STEP, fallen)) == [10, 10, 10, 10]
 
 
-def test_median_weighs_the_last_epoch_of_a_stopped_trial_once() -> None:
+def test_median_counts_the_last_epoch_of_a_stopped_trial_once() -> None:
     scheduler = PerLengthScheduler(median())
     trials = [FakeTrial(f"t000{i}", STEP, flat(0.9)) for i in range(3)]
     trials.append(FakeTrial("t0003", STEP, flat(0.1)))
@@ -167,7 +167,7 @@ def _epochs_known(scheduler: PerLengthScheduler, trial: FakeTrial) -> list[int]:
 
 
 @pytest.mark.parametrize("settings", [asha(), median()])
-def test_a_trial_that_was_interrupted_before_its_first_result_does_no_harm(
+def test_a_trial_that_was_interrupted_before_its_first_result_is_ignored(
     settings: SearchSettings,
 ) -> None:
     scheduler = build_scheduler(settings)
@@ -180,7 +180,7 @@ def test_a_trial_that_was_interrupted_before_its_first_result_does_no_harm(
     assert trials[1].epochs == 10
 
 
-def test_median_keeps_numbers_only_and_no_predictions() -> None:
+def test_median_stores_numbers_and_no_predictions() -> None:
     scheduler = PerLengthScheduler(median())
     trial = FakeTrial("t0000", STEP, [])
     scheduler.on_trial_add(None, trial)
@@ -198,15 +198,15 @@ GOOD = [flat(0.8), flat(0.85), flat(0.9), flat(0.95)]
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 @pytest.mark.parametrize("schedule", LENGTH_BOUND_SCHEDULES)
-def test_where_the_rate_depends_on_the_length_trials_of_other_lengths_are_not_compared(
+def test_trials_whose_schedule_depends_on_their_length_are_compared_at_equal_length_only(
     scheduler: str, schedule: str
 ) -> None:
     settings = SearchSettings(scheduler=scheduler, max_epochs=20, grace_period=2)
     params = {"lr_schedule": schedule}
     short = [({**params, "epochs": 10}, curve) for curve in reversed(GOOD)]
-    long, alike = ({**params, "epochs": n} for n in (20, 10))
+    long, equal = ({**params, "epochs": n} for n in (20, 10))
     assert run(settings, *short, (long, flat(0.1, 20)))[-1] == 20
-    assert run(settings, *short, (alike, flat(0.1, 10)))[-1] == 2
+    assert run(settings, *short, (equal, flat(0.1, 10)))[-1] == 2
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
@@ -218,7 +218,7 @@ def test_schedules_that_ignore_the_length_share_a_bracket(scheduler: str) -> Non
     assert run(settings, *short, (COSINE, flat(0.1, 20)))[-1] == 20
 
 
-def test_tune_may_hand_over_the_metric_that_the_settings_name_and_no_other() -> None:
+def test_tune_may_set_only_the_metric_of_the_settings() -> None:
     scheduler = PerLengthScheduler(median())
     assert scheduler.metric == "val_auroc"
     assert scheduler.set_search_properties("val_auroc", "max")
@@ -233,11 +233,11 @@ def past(trial: str, curve: Sequence[float], status: Any = "completed") -> Recor
 
 
 @pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])
-def test_a_resumed_study_judges_by_the_trials_before(settings: SearchSettings) -> None:
+def test_a_resumed_study_compares_with_earlier_trials(settings: SearchSettings) -> None:
     before = [past(f"t000{n}", flat(0.9)) for n in range(4)]
     worse = FakeTrial("t0009", {"epochs": 10}, flat(0.5))
-    for known, epochs in ((before, 2), ([], 10)):
-        scheduler = build_scheduler(settings, known)
+    for recorded, epochs in ((before, 2), ([], 10)):
+        scheduler = build_scheduler(settings, recorded)
         trial = replace(worse)
         scheduler.on_trial_add(None, trial)
         while not trial.ended:
@@ -246,7 +246,7 @@ def test_a_resumed_study_judges_by_the_trials_before(settings: SearchSettings) -
 
 
 @pytest.mark.parametrize("settings", [asha(), median()], ids=["asha", "median"])
-def test_a_trial_that_goes_on_is_not_judged_again_where_it_has_passed(
+def test_a_resumed_trial_is_not_judged_again_at_rungs_that_it_has_passed(
     settings: SearchSettings,
 ) -> None:
     before = [past(f"t000{n}", flat(0.9)) for n in range(4)]
@@ -260,7 +260,7 @@ def test_a_trial_that_goes_on_is_not_judged_again_where_it_has_passed(
     assert trial.epochs == 10
 
 
-def test_the_rungs_of_a_resumed_study_hold_what_they_held() -> None:
+def test_the_rungs_of_a_resumed_study_keep_their_values() -> None:
     curves = [[0.1 * n + 0.01 * epoch for epoch in range(10)] for n in range(5)]
     live = build_scheduler(asha())
     for number, curve in enumerate(reversed(curves)):

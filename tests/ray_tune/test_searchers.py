@@ -1,4 +1,4 @@
-"""Searchers: asked and told without Ray's processes."""
+"""Searchers, without Ray's processes: suggestions, and the results that they learn from."""
 
 import math
 from collections import deque
@@ -55,7 +55,7 @@ def complete(params: dict[str, Any]) -> TrialConfig:
 def result_of(
     epoch: int, value: float, best: float, *, finished: bool, diverged: bool = False
 ) -> dict[str, Any]:
-    """Return what Tune hands to a searcher."""
+    """Return a result as Tune passes it to a searcher."""
     report = TrialReport(
         epoch=epoch, value=value, best=best, finished=finished, diverged=diverged, rows=[],
         reused_from=None, reused_epochs=0, node="here", gpu=None, parameters=1,
@@ -74,18 +74,18 @@ def searcher_of(function: Any, name: str, seed: int = 0, **settings: Any) -> Any
 
 
 def play(
-    searcher: Any, value: Callable[[dict[str, Any]], float], trials: int, side_by_side: int = 1
+    searcher: Any, value: Callable[[dict[str, Any]], float], trials: int, concurrent: int = 1
 ) -> list[dict[str, Any]]:
-    """Ask for `trials` configurations and tell their values; the last ones stay open.
+    """Ask for `trials` configurations and report their values; the last trials keep running.
 
-    Every third one is stopped early, as a scheduler would.
+    Every third trial ends early, as if a scheduler had stopped it.
     """
     drawn: list[dict[str, Any]] = []
     running: deque[int] = deque()
     for number in range(trials):
         drawn.append(searcher.suggest(f"tune{number}")["params"])
         running.append(number)
-        if len(running) == side_by_side:
+        if len(running) == concurrent:
             first = running.popleft()
             reached = value(drawn[first])
             result = result_of(1, reached, reached, finished=first % 3 > 0)
@@ -94,14 +94,14 @@ def play(
 
 
 def goodness(params: dict[str, Any]) -> float:
-    """Rises steadily towards a learning rate of 0.003, of which it says most."""
+    """Return a score that depends mostly on the learning rate, with its maximum at 0.003."""
     return 1 - abs(math.log10(params["lr"]) + 2.5) / 3 - 0.01 * len(params["model"]) / 30
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp"])
 def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
     def draw(seed: int) -> list[dict[str, Any]]:
-        return play(searcher_of(transfer, name, seed), goodness, 24, side_by_side=3)
+        return play(searcher_of(transfer, name, seed), goodness, 24, concurrent=3)
 
     first = draw(0)
     assert first == draw(0) != draw(1)
@@ -112,7 +112,7 @@ def test_draws_are_valid_repeatable_and_follow_the_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp"])
-def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
+def test_unavailable_weights_are_never_drawn(name: str) -> None:
     missing = frozenset({("resnet18", "imagenet"), ("squeezenet1_0", "imagenet")})
     space = without_unavailable(space_of(transfer), missing)
     searcher = build_searcher(space, SearchSettings(searcher=name), None, complete)
@@ -123,25 +123,25 @@ def test_weights_that_cannot_be_had_are_never_drawn(name: str) -> None:
     }  # fmt: skip
 
 
-def test_a_model_that_nothing_is_left_for_is_never_drawn() -> None:
+def test_a_model_without_available_weights_is_never_drawn() -> None:
     space = without_unavailable(space_of(weights_first), frozenset({("resnet18", "imagenet")}))
     drawn = draws(OptunaSearcher(space, SearchSettings(), complete), 30)
     assert {params["model"] for params in drawn} == {LITE, "ann"}
 
 
-def test_a_dead_end_is_drawn_again_and_an_endless_one_refused() -> None:
-    everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
-    space = without_unavailable(space_of(weights_first), everything)
+def test_a_dead_end_is_drawn_again_and_a_space_of_dead_ends_is_refused() -> None:
+    missing = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
+    space = without_unavailable(space_of(weights_first), missing)
     drawn = draws(OptunaSearcher(space, SearchSettings(), complete), 10)
     assert {params["model"] for params in drawn} == {"ann"}
     pinned = SearchSpace(
-        Path("s.py"), "", weights_first, SearchSettings(), {"weights": "imagenet"}, everything
+        Path("s.py"), "", weights_first, SearchSettings(), {"weights": "imagenet"}, missing
     )
     with pytest.raises(SpaceError, match="weights are missing"):
         OptunaSearcher(pinned, SearchSettings(), complete).suggest("tune0")
 
 
-def test_one_name_may_have_other_choices_on_another_branch() -> None:
+def test_a_hyperparameter_may_have_different_choices_on_each_branch() -> None:
     def branched(trial: Trial) -> None:
         if trial.suggest_categorical("model", ["ann", "cnn"]) == "ann":
             trial.suggest_float("dropout", 0.5, 0.9)
@@ -153,7 +153,7 @@ def test_one_name_may_have_other_choices_on_another_branch() -> None:
     assert {p["dropout"] for p in drawn if p["model"] == "cnn"} == {0.0, 0.2}
 
 
-def test_optuna_is_told_complete_pruned_and_failed_trials_as_such() -> None:
+def test_complete_pruned_and_failed_trials_are_reported_to_optuna_as_such() -> None:
     searcher = OptunaSearcher(space_of(transfer), SearchSettings(), complete)
     draws(searcher, 4)
     searcher.on_trial_result("tune0", result_of(1, 0.7, 0.7, finished=False))
@@ -166,7 +166,7 @@ def test_optuna_is_told_complete_pruned_and_failed_trials_as_such() -> None:
     assert searcher._study.trials[1].intermediate_values == {2: 0.6}
 
 
-def test_tpe_learns_where_random_does_not() -> None:
+def test_tpe_learns_and_random_does_not() -> None:
     def share_of_good(name: str) -> float:
         settings = SearchSettings(searcher=name, seed=3)
         searcher = OptunaSearcher(space_of(transfer), settings, complete)
@@ -194,32 +194,32 @@ def test_gp_finds_better_values_than_random_in_as_many_trials() -> None:
         return float(np.mean([max(map(goodness, drawn)) for drawn in played]))
 
     ceiling = goodness({"lr": 10**-2.5, "model": "ann"})
-    random, found = mean_best("random"), mean_best("gp")
-    assert found > random
-    assert ceiling - found < (ceiling - random) / 4
+    random, gp = mean_best("random"), mean_best("gp")
+    assert gp > random
+    assert ceiling - gp < (ceiling - random) / 4
 
 
-def test_gp_goes_where_it_is_good_in_a_conditional_space_with_trials_side_by_side() -> None:
-    drawn = play(searcher_of(transfer, "gp"), goodness, 36, side_by_side=4)
+def test_gp_improves_in_a_conditional_space_with_concurrent_trials() -> None:
+    drawn = play(searcher_of(transfer, "gp"), goodness, 36, concurrent=4)
     early, late = (np.mean([goodness(p) for p in part]) for part in (drawn[:12], drawn[-12:]))
     assert late > early + 0.1
     rates = [params["lr"] for params in drawn[-4:]]
-    assert len(set(rates)) == 4  # what is still running is not proposed again
+    assert len(set(rates)) == 4  # running configurations are not proposed again
 
 
-def test_gp_keeps_out_of_where_weights_are_missing() -> None:
-    """It never learns of a dead end, and where nobody has been looks promising."""
-    everything = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
-    space = without_unavailable(space_of(weights_first), everything)
+def test_gp_avoids_branches_with_missing_weights() -> None:
+    """Dead ends are never reported to it, and unexplored regions look promising."""
+    missing = frozenset({("resnet18", "imagenet"), (LITE, "imagenet")})
+    space = without_unavailable(space_of(weights_first), missing)
     searcher = build_searcher(space, SearchSettings(searcher="gp"), None, complete)
     for number in range(16):
         assert searcher.suggest(f"tune{number}")["params"]["model"] == "ann"
         result = result_of(1, 0.5, 0.5, finished=True)
         searcher.on_trial_complete(f"tune{number}", result)
-    assert len(searcher._study.trials) < 100  # it was not tried over and over
+    assert len(searcher._study.trials) < 100  # dead ends were not drawn over and over
 
 
-def test_gp_leaves_the_global_generators_and_threads_alone() -> None:
+def test_gp_does_not_change_global_generators_and_threads() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     numpy_state = np.random.get_state()[1]
     searcher = searcher_of(learning_rate_only, "gp")
@@ -230,21 +230,21 @@ def test_gp_leaves_the_global_generators_and_threads_alone() -> None:
     assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
-def test_gp_learns_from_stopped_trials_and_bears_diverged_ones() -> None:
+def test_gp_learns_from_stopped_trials_and_tolerates_diverged_trials() -> None:
     searcher = searcher_of(transfer, "gp", metric="val_loss")
     draws(searcher, 5)
 
     def end(number: int, best: float, **result: bool) -> None:
         searcher.on_trial_complete(f"tune{number}", result_of(2, best, best, **result))
 
-    end(0, 1e6, finished=True, diverged=True)  # nothing to compare it with
+    end(0, 1e6, finished=True, diverged=True)  # no trial to compare it with
     end(1, 0.4, finished=True)
     end(2, 0.9, finished=False)
     end(3, 1e6, finished=True, diverged=True)
-    told = [(trial.state, trial.value) for trial in searcher._study.trials]
-    assert told[0] == (FAIL, None)
-    assert told[1:4] == [(COMPLETE, 0.4), (COMPLETE, 0.9), (COMPLETE, 0.9)]
-    assert told[4][0] == RUNNING
+    outcomes = [(trial.state, trial.value) for trial in searcher._study.trials]
+    assert outcomes[0] == (FAIL, None)
+    assert outcomes[1:4] == [(COMPLETE, 0.4), (COMPLETE, 0.9), (COMPLETE, 0.9)]
+    assert outcomes[4][0] == RUNNING
 
 
 def test_a_list_is_run_in_order_and_ends() -> None:
@@ -255,32 +255,32 @@ def test_a_list_is_run_in_order_and_ends() -> None:
     assert searcher.suggest("c") == Searcher.FINISHED
 
 
-def test_what_follows_a_search_is_asked_for_again_until_nothing_does() -> None:
+def test_stages_after_a_search_are_requested_until_none_follows() -> None:
     stages = iter([["r1", "r2"], ["a1"], []])
-    asked = []
+    requests = []
 
     def then() -> list[Job]:
-        asked.append(len(asked))
+        requests.append(len(requests))
         return [job([(name, config("ann"))]) for name in next(stages)]
 
     first = ListSearcher([job([("t0000", config("ann"))])])
     searcher = FollowUpSearcher(first, 1, then)
 
-    def given(trial_id: str) -> object:
+    def suggest(trial_id: str) -> object:
         suggested = searcher.suggest(trial_id)
         return suggested["trial"] if isinstance(suggested, dict) else suggested
 
-    assert given("1") == "t0000"
-    assert (given("2"), asked) == (None, [])  # it still runs
+    assert suggest("1") == "t0000"
+    assert (suggest("2"), requests) == (None, [])  # the first trial is still running
     searcher.on_trial_complete("1", {})
-    assert [given("3"), given("4"), given("5")] == ["r1", "r2", None]
+    assert [suggest("3"), suggest("4"), suggest("5")] == ["r1", "r2", None]
     searcher.on_trial_complete("3", {})
-    assert (given("6"), asked) == (None, [0])
+    assert (suggest("6"), requests) == (None, [0])
     searcher.on_trial_complete("4", None, error=True)
-    assert given("7") == "a1"
+    assert suggest("7") == "a1"
     searcher.on_trial_complete("7", {})
-    assert given("8") == Searcher.FINISHED
-    assert asked == [0, 1, 2]
+    assert suggest("8") == Searcher.FINISHED
+    assert requests == [0, 1, 2]
 
 
 def zeros_last(trial: Trial) -> None:
@@ -289,15 +289,15 @@ def zeros_last(trial: Trial) -> None:
     trial.suggest_categorical("weight_decay", [1e-2, 1e-4, 0])
 
 
-def test_a_zero_on_record_is_the_zero_of_the_list() -> None:
-    """The tables hold it as 0.0."""
+def test_a_recorded_zero_matches_the_zero_in_the_list() -> None:
+    """The tables store it as 0.0."""
     source = RecordedSource({"model": "ann", "lr": 0.001, "weight_decay": 0.0}, {})
-    found = space_of(zeros_last).run(source)
-    assert (found["weight_decay"], source.drawn["weight_decay"]) == (0, 0)
+    params = space_of(zeros_last).run(source)
+    assert (params["weight_decay"], source.drawn["weight_decay"]) == (0, 0)
 
 
-def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
-    """As if it had seen them: states, values and what was drawn."""
+def test_a_resumed_search_knows_the_outcome_of_every_trial() -> None:
+    """States, values and drawn hyperparameters are those of an uninterrupted search."""
     ended = {
         "completed": (COMPLETE, 0.9), "stopped_early": (PRUNED, 0.6), "diverged": (COMPLETE, 0.0),
         "failed": (FAIL, None),
@@ -309,24 +309,26 @@ def test_a_resumed_search_knows_what_every_trial_came_to() -> None:
         steps = () if status == "failed" else ((1, best), (2, 0.6))
         past.append(RecordedTrial(f"t{position:04d}", complete(params), status, steps, best))
     searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), complete, past)
-    told = searcher._study.trials
-    assert [(one.state, one.value) for one in told] == list(ended.values())
-    assert told[1].intermediate_values == {2: 0.6}
-    for one, trial in zip(told, past, strict=False):
-        assert one.params == {name: trial.config.params()[name] for name in ("lr", "weight_decay")}
+    restored = searcher._study.trials
+    assert [(trial.state, trial.value) for trial in restored] == list(ended.values())
+    assert restored[1].intermediate_values == {2: 0.6}
+    for trial, record in zip(restored, past, strict=False):
+        assert trial.params == {
+            name: record.config.params()[name] for name in ("lr", "weight_decay")
+        }
     again = searcher.suggest("ray0")
     assert (again["trial"], again["params"]["lr"], again["skip_to"]) == ("t0004", 0.005, 2)
     assert searcher.suggest("ray1")["trial"] == "t0005"
 
 
-@pytest.mark.parametrize("missing", [["t0001"], ["t0000", "t0001", "t0003"]])
-def test_a_name_on_record_is_never_given_again(missing: list[str]) -> None:
-    """Trials that began side by side may have left a gap."""
+@pytest.mark.parametrize("recorded", [["t0001"], ["t0000", "t0001", "t0003"]])
+def test_a_recorded_name_is_never_reused(recorded: list[str]) -> None:
+    """Concurrent trials may have left a gap."""
     params = {"model": "ann", "lr": 0.001, "weight_decay": 0.0, "epochs": 2, "seed": 0}
     past = [
         RecordedTrial(trial, complete(params), "completed", ((1, 0.5), (2, 0.6)), 0.6)
-        for trial in missing
+        for trial in recorded
     ]
     searcher = OptunaSearcher(space_of(zeros_last), SearchSettings(), complete, past)
-    given = [searcher.suggest(f"ray{k}")["trial"] for k in range(3)]
-    assert len({*given, *missing}) == 3 + len(missing)
+    names = [searcher.suggest(f"ray{k}")["trial"] for k in range(3)]
+    assert len({*names, *recorded}) == 3 + len(recorded)

@@ -1,4 +1,4 @@
-"""The trainable, used directly in this process as Tune uses it in its own."""
+"""The trainable, called directly in this process as Tune calls it in a worker."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,13 +24,13 @@ from tune_bio.reuse import checkpoints
 from tune_bio.reuse.prefixes import KeyContext, PrefixStore, folders_of, numbered_checkpoints
 from tune_bio.training.fit import EpochResult
 
-SURROUNDINGS = KeyContext(metric="val_auroc", data="made", weights={}, threads=1)
+KEY_CONTEXT = KeyContext(metric="val_auroc", data="made", weights={}, threads=1)
 PARAMS = {"model": "cnn", "width": 8, "epochs": 6, "image_size": 16, "dropout": 0.3}
 
 
 @pytest.fixture
 def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Make an actor for a trial; studies of one `results` folder share their checkpoints."""
+    """Return a function that makes actors; studies in one `results` folder share checkpoints."""
     shared = share_inputs(
         {Geometry(16): prepare_data(open_dataset(str(tiny_npz)), Geometry(16))}, {}
     )
@@ -50,13 +50,13 @@ def actor(cluster: None, tiny_npz: Path, tmp_path: Path) -> Callable[..., Any]:
             allotment=Allotment(cpus=1, gpus=0, concurrent=1),
             metric="val_auroc",
             rungs=frozenset(rungs),
-            store=PrefixStore(tmp_path / results / study, SURROUNDINGS),
+            store=PrefixStore(tmp_path / results / study, KEY_CONTEXT),
             stall_timeout=60.0,
         )
-        chosen = {"trial": trial, "params": {**PARAMS, **params}, "skip_to": skip_to}
+        job = {"trial": trial, "params": {**PARAMS, **params}, "skip_to": skip_to}
         if members is not None:
-            chosen["members"] = members
-        return tune.with_parameters(TrialActor, context=context)(chosen)
+            job["members"] = members
+        return tune.with_parameters(TrialActor, context=context)(job)
 
     return make
 
@@ -68,7 +68,7 @@ def _rows(reports: list[TrialReport]) -> list[dict[str, Any]]:
 
 
 def _step(trainable: Any) -> TrialReport:
-    """Take a step; check what Tune itself reads of its result."""
+    """Take a step; check the values that Tune itself reads from its result."""
     result = trainable.step()
     report = TrialReport.of(result)
     assert report is not None
@@ -85,7 +85,7 @@ def _run(trainable: Any) -> list[TrialReport]:
     return reports
 
 
-def test_steps_end_at_rungs_and_report_what_a_decision_needs(actor: Any) -> None:
+def test_steps_end_at_rungs_and_report_the_data_for_a_decision(actor: Any) -> None:
     reports = _run(actor())
     assert {2, 4, 6} <= {report.epoch for report in reports}
     assert [row["epoch"] for row in _rows(reports)] == list(range(1, 7))
@@ -99,9 +99,9 @@ def test_steps_end_at_rungs_and_report_what_a_decision_needs(actor: Any) -> None
     assert 0 <= decisive[0].train_accuracy_at_best <= 1
 
 
-def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_path: Path) -> None:
-    one = actor()
-    _run(one)
+def test_each_rung_has_a_checkpoint_in_json_and_safetensors(actor: Any, tmp_path: Path) -> None:
+    first = actor()
+    _run(first)
     study = tmp_path / "results" / "study"
     (folder,) = folders_of(study, "t0000")
     assert [path.name for path in numbered_checkpoints(folder)] == ["2", "4", "6"]
@@ -115,14 +115,14 @@ def test_a_checkpoint_lies_at_each_rung_as_json_and_safetensors(actor: Any, tmp_
 def test_tunes_own_save_and_restore_continue_bit_identically(actor: Any, tmp_path: Path) -> None:
     expected = _rows(_run(actor(results="whole")))
     first = actor(results="cut")
-    begun = [_step(first)]
+    earlier = [_step(first)]
     first.save_checkpoint(str(tmp_path))
     second = actor(results="continued")
     second.load_checkpoint(str(tmp_path))
-    assert _rows(begun + _run(second)) == expected
+    assert _rows(earlier + _run(second)) == expected
 
 
-def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
+def test_a_reset_removes_all_state_of_the_previous_trial(actor: Any) -> None:
     expected = _rows(_run(actor(results="fresh", lr=0.01)))
     used = actor(lr=0.1, optimizer="sgd", seed=5)
     used.step()
@@ -132,17 +132,17 @@ def test_a_reset_leaves_nothing_of_the_trial_before(actor: Any) -> None:
 
 
 def test_trials_that_overtake_each_other_train_each_epoch_once(actor: Any) -> None:
-    """Of one training, begun by both: the second is faster, and the first goes on from there."""
+    """Both begin the same training; the second is faster, and the first continues from it."""
     first, second = actor(), actor("t0001")
-    begun = [_step(first)]
-    assert begun[0].epoch == 2
+    earlier = [_step(first)]
+    assert earlier[0].epoch == 2
     overtaking = _run(second)
     assert (overtaking[-1].reused_epochs, overtaking[-1].reused_from) == (2, "t0000")
-    reports = begun + _run(first)
+    reports = earlier + _run(first)
     assert (reports[-1].reused_epochs, reports[-1].reused_from) == (4, "t0001")
     assert _rows(reports) == _rows(overtaking)
     own, taken = first.history.rows[:2], first.history.rows[2:]
-    assert [row["seconds"] for row in own] == [row["seconds"] for row in begun[0].rows]
+    assert [row["seconds"] for row in own] == [row["seconds"] for row in earlier[0].rows]
     assert [row["seconds"] for row in taken] == [
         row["seconds"] for report in overtaking for row in report.rows if row["epoch"] > 2
     ]
@@ -185,9 +185,7 @@ def test_an_equal_trial_trains_nothing(actor: Any) -> None:
 @pytest.mark.parametrize(
     "other", [{"lr": 0.02}, {"seed": 1}, {"lr_schedule": "cosine"}, {"warmup_epochs": 9}]
 )
-def test_nothing_is_reused_where_the_first_epochs_are_others(
-    actor: Any, other: dict[str, Any]
-) -> None:
+def test_nothing_is_reused_if_the_first_epochs_differ(actor: Any, other: dict[str, Any]) -> None:
     _run(actor(**({"lr_schedule": "cosine"} if "lr_schedule" in other else {})))
     longer = actor("t0001", epochs=9, **other)
     trained = _count_training(longer)
@@ -195,7 +193,7 @@ def test_nothing_is_reused_where_the_first_epochs_are_others(
     assert trained == list(range(1, 10))
 
 
-def test_a_damaged_checkpoint_is_passed_over(actor: Any, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped(actor: Any, tmp_path: Path) -> None:
     expected = _rows(_run(actor(results="alone", epochs=9)))
     _run(actor(epochs=6))
     (folder,) = folders_of(tmp_path / "results" / "study", "t0000")
@@ -207,7 +205,7 @@ def test_a_damaged_checkpoint_is_passed_over(actor: Any, tmp_path: Path) -> None
     assert trained == list(range(3, 10))
 
 
-def test_a_resumed_trial_goes_on_from_its_last_checkpoint_at_once(actor: Any) -> None:
+def test_a_resumed_trial_continues_from_its_last_checkpoint_at_once(actor: Any) -> None:
     first = actor(epochs=9)
     while _step(first).epoch < 4:
         pass
@@ -215,10 +213,10 @@ def test_a_resumed_trial_goes_on_from_its_last_checkpoint_at_once(actor: Any) ->
     report = _step(again)
     assert report.epoch == 4
     assert [row["epoch"] for row in report.rows] == [1, 2, 3, 4]
-    assert report.reused_from is None, "these epochs are its own"
+    assert report.reused_from is None, "the trial trained these epochs itself"
 
 
-def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> None:
+def test_a_resumed_training_stops_at_each_end_that_has_no_record(actor: Any) -> None:
     members = [("t0000", 3), ("t0001", 5), ("t0002", 8)]
     whole = _run(actor("t0002", members=members, rungs=(), epochs=8))
     again = actor("t0002", members=members, rungs=(), epochs=8, skip_to=3)
@@ -229,7 +227,7 @@ def test_a_resumed_training_passes_no_end_that_is_not_on_record(actor: Any) -> N
     assert _rows(reports) == _rows(whole)
 
 
-def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_path: Path) -> None:
+def test_a_training_for_several_trials_stops_at_the_end_of_each(actor: Any, tmp_path: Path) -> None:
     members = [("t0000", 3), ("t0001", 5), ("t0002", 8)]
     reports = _run(actor("t0002", members=members, rungs=(), epochs=8))
     assert {3, 5, 8} <= {report.epoch for report in reports}
@@ -241,7 +239,7 @@ def test_a_training_for_several_trials_stops_where_each_ends(actor: Any, tmp_pat
 
 
 def _count_training(actor: Any) -> list[int]:
-    """The epochs that an actor computes from now on."""
+    """Return a list that fills with the epochs that an actor computes from now on."""
     trained: list[int] = []
     epochs = actor.epochs
 
@@ -266,10 +264,10 @@ def test_shared_images_are_read_in_place(actor: Any) -> None:
     assert isinstance(pixels, np.ndarray)
 
 
-def test_a_checkpoint_that_another_trial_needs_stays(
+def test_a_checkpoint_that_another_trial_needs_is_kept(
     actor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two lengths of one training, side by side; each epoch is saved, as slow ones are."""
+    """Two lengths of one training run concurrently; each epoch is saved, as if it were slow."""
     monkeypatch.setattr(trainable, "STEP_SECONDS", 0.0)
     monkeypatch.setattr(trainable, "CHECKPOINT_SECONDS", 0.0)
     long, short = actor("t0000", rungs=(), epochs=6), actor("t0001", rungs=(), epochs=3)
@@ -284,7 +282,7 @@ def test_a_checkpoint_that_another_trial_needs_stays(
     assert checkpoints.load_best(folder / "3") is not None
 
 
-def test_a_full_disk_costs_a_safety_copy_and_not_the_training(
+def test_a_full_disk_costs_a_checkpoint_but_not_the_training(
     actor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = checkpoints.save
@@ -299,13 +297,13 @@ def test_a_full_disk_costs_a_safety_copy_and_not_the_training(
     (folder,) = folders_of(tmp_path / "results" / "study", "t0000")
     assert [path.name for path in numbered_checkpoints(folder)] == ["6"]
     monkeypatch.setattr(checkpoints, "save", lambda *rest: full(Path("1")))
-    with pytest.raises(OSError, match="No space left"):  # its best weights would be lost
+    with pytest.raises(OSError, match="No space left"):  # the best weights would be lost
         _run(actor(results="none"))
 
 
-def test_the_key_knows_what_the_numbers_of_the_pixels_mean(actor: Any) -> None:
-    one = actor()
-    grey = one.data.reuse_tag
-    other = replace(one.data, format=PixelFormat(1, 10280.0, 51143.0))
+def test_the_reuse_key_depends_on_the_pixel_format(actor: Any) -> None:
+    trial_actor = actor()
+    grey = trial_actor.data.reuse_tag
+    other = replace(trial_actor.data, format=PixelFormat(1, 10280.0, 51143.0))
     assert grey != other.reuse_tag
-    assert grey != replace(one.data, format=PixelFormat(3)).reuse_tag
+    assert grey != replace(trial_actor.data, format=PixelFormat(3)).reuse_tag

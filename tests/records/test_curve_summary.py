@@ -1,4 +1,4 @@
-"""From a curve to a row: each column its own optimum, NaN never the best."""
+"""The summary of a curve: each column has its own optimum, and NaN is never the best."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ CURVE = [
 ]
 
 
-def test_each_best_column_is_its_own_optimum_and_the_first_of_equals() -> None:
+def test_each_best_column_is_its_own_optimum_and_ties_take_the_first() -> None:
     assert summarize(CURVE, "val_auroc", "max") == {
         "epochs_run": 4,
         "best_epoch": 2,
@@ -67,7 +67,7 @@ def test_a_trial_without_an_epoch_has_no_columns() -> None:
     assert summarize([], "val_auroc", "max") == {}
 
 
-def test_the_plateau_is_where_the_fall_is_done_whatever_rises_later() -> None:
+def test_the_plateau_is_the_end_of_the_fall_even_if_the_loss_rises_later() -> None:
     falling = np.array([1.0, 0.5, 0.205, 0.2, 0.204])
     assert epochs_to_plateau(falling) == 3
     assert epochs_to_plateau(np.append(falling, [5.0, 9.0])) == 3
@@ -76,7 +76,7 @@ def test_the_plateau_is_where_the_fall_is_done_whatever_rises_later() -> None:
     assert epochs_to_plateau(np.array([NAN])) is None
 
 
-def test_jitter_is_the_noise_about_a_trend() -> None:
+def test_jitter_is_the_noise_around_a_trend() -> None:
     epochs = np.arange(400.0)
     trend = np.exp(-epochs / 100) + 0.001 * epochs
     noise = np.random.default_rng(0).normal(scale=0.03, size=400)
@@ -89,7 +89,9 @@ def test_jitter_is_the_noise_about_a_trend() -> None:
 @given(
     st.floats(-5, 5), st.floats(-1, 1), st.lists(st.floats(0, 10, width=16), min_size=3, max_size=9)
 )
-def test_jitter_does_not_see_a_line(start: float, slope: float, losses: list[float]) -> None:
+def test_a_linear_trend_does_not_change_jitter(
+    start: float, slope: float, losses: list[float]
+) -> None:
     curve = np.array(losses)
-    moved = curve + start + slope * np.arange(len(losses))
-    assert val_loss_jitter(moved) == pytest.approx(val_loss_jitter(curve), abs=1e-9)
+    tilted = curve + start + slope * np.arange(len(losses))
+    assert val_loss_jitter(tilted) == pytest.approx(val_loss_jitter(curve), abs=1e-9)

@@ -1,4 +1,4 @@
-"""The Optuna journal: read by Optuna, and shown by its dashboard while a search runs."""
+"""The Optuna journal: Optuna reads it, and its dashboard shows it while a search runs."""
 
 import json
 import socket
@@ -64,7 +64,7 @@ def journal_of(
 
 
 class Run:
-    """Plays the recorder: trials start, report epochs and end, in records and journal."""
+    """A stand-in for the recorder: trials start, report epochs and end, in records and journal."""
 
     def __init__(self, records: Records, journal: OptunaJournal, metric: str = "val_auroc") -> None:
         self.records, self.journal, self.metric = records, journal, metric
@@ -81,7 +81,7 @@ class Run:
         self.journal.report(trial)
 
     def end(self, trial: str, status: str) -> None:
-        error = f"why it {status}" if STATES[status] == TrialState.FAIL else None
+        error = f"the reason why it {status}" if STATES[status] == TrialState.FAIL else None
         self.records.update_trial(trial, status=status, error=error)
         self.journal.end(trial)
 
@@ -95,20 +95,20 @@ class Run:
 
 
 def read_back(folder: Path) -> optuna.Study:
-    """Read the study in the file, by Optuna only."""
+    """Read the study from the file with Optuna only."""
     backend = JournalFileBackend(str(folder / OPTUNA_JOURNAL))
     return optuna.load_study(study_name=folder.name, storage=JournalStorage(backend))
 
 
 def configs_of(*params: dict[str, Any]) -> list[TrialConfig]:
-    return [TrialConfig.of(each) for each in params]
+    return [TrialConfig.of(values) for values in params]
 
 
 RATES = configs_of(*({"model": "cnn", "lr": 10.0**-k} for k in range(1, 7)))
 
 
 @pytest.mark.parametrize(("metric", "best"), [("val_auroc", 5), ("val_loss", 0)])
-def test_optuna_reads_what_the_records_say(tmp_path: Path, metric: str, best: int) -> None:
+def test_optuna_reads_the_contents_of_the_records(tmp_path: Path, metric: str, best: int) -> None:
     records = empty_records(tmp_path / "ends")
     run = Run(records, journal_of(records, RATES, metric), metric)
     statuses = [*STATES, "completed"]
@@ -169,7 +169,7 @@ def test_trials_that_follow_the_search_are_left_out(tmp_path: Path) -> None:
     assert study.user_attrs["confirmed"] == {"t0000": {"mean": 0.9}}
 
 
-def test_a_resumed_study_writes_what_has_ended_anew_and_goes_on(tmp_path: Path) -> None:
+def test_a_resumed_study_rewrites_ended_trials_and_continues(tmp_path: Path) -> None:
     records = empty_records(tmp_path)
     run = Run(records, journal_of(records, RATES))
     run.whole(0, RATES[0])
@@ -185,7 +185,7 @@ def test_a_resumed_study_writes_what_has_ended_anew_and_goes_on(tmp_path: Path) 
     again.start("t0001", RATES[1])
     again.report("t0001", 1, 0.3)
     again.end("t0001", "completed")
-    again.journal.close()  # the third trial was not taken up again
+    again.journal.close()  # the third trial was not resumed
     trials = {trial.user_attrs["trial_id"]: trial for trial in read_back(tmp_path).trials}
     assert {name: trial.state for name, trial in trials.items()} == {
         "t0000": TrialState.COMPLETE,
@@ -196,7 +196,7 @@ def test_a_resumed_study_writes_what_has_ended_anew_and_goes_on(tmp_path: Path) 
     assert trials["t0001"].value == 0.3
 
 
-def test_after_a_failed_write_the_file_is_written_whole(
+def test_after_a_failed_write_the_whole_file_is_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = empty_records(tmp_path)
@@ -205,13 +205,13 @@ def test_after_a_failed_write_the_file_is_written_whole(
     run.journal.flush()
     run.whole(1, RATES[1])
 
-    def half(path: Path, logs: Any) -> None:
+    def write_half(path: Path, logs: Any) -> None:
         with path.open("a") as stream:
             stream.write('{"op_code": 4, "wor')
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna_journal, "_append", half)
+        patch.setattr(optuna_journal, "_append", write_half)
         with pytest.raises(OSError, match="disk full"):
             run.journal.flush()
     run.whole(2, RATES[2])
@@ -220,7 +220,7 @@ def test_after_a_failed_write_the_file_is_written_whole(
     assert {path.name for path in tmp_path.iterdir()} == {OPTUNA_JOURNAL}
 
 
-def test_optunas_own_level_of_logging_is_left(tmp_path: Path, capfd: Any) -> None:
+def test_optunas_logging_level_is_unchanged(tmp_path: Path, capfd: Any) -> None:
     before = optuna.logging.get_verbosity()
     records = empty_records(tmp_path)
     journal_of(records, RATES).close()
@@ -246,7 +246,7 @@ def searched(trial: Trial) -> None:
 
 @given(seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=12))
 @few_examples
-def test_every_value_that_was_drawn_comes_back(
+def test_every_drawn_value_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, seeds: list[int]
 ) -> None:
     space = search_space_of(searched)
@@ -268,14 +268,14 @@ def test_every_value_that_was_drawn_comes_back(
         assert {n: str(trial.params[n]) for n in expected} == {
             n: str(v) for n, v in expected.items()
         }
-        assert "weights" not in trial.params  # it has a single choice
+        assert "weights" not in trial.params  # a hyperparameter with a single choice
         assert trial.distributions["lr"] == FloatDistribution(1e-5, 1e-1, log=True)
         assert trial.distributions["epochs"] == IntDistribution(2, 9)
         # The default on the other branch, 0, is not in the range.
         assert ("weight_decay" in trial.params) == (params["optimizer"] == "adamw")
 
 
-def test_a_list_spans_what_varies_in_it() -> None:
+def test_distributions_of_a_list_span_the_values_that_vary() -> None:
     configs = configs_of(
         {"model": "cnn", "lr": 1e-3, "epochs": 10, "optimizer": "sgd"},
         {"model": "cnn", "lr": 1e-2, "epochs": 20, "optimizer": "adam"},
@@ -288,7 +288,7 @@ def test_a_list_spans_what_varies_in_it() -> None:
     assert "model" not in spans
 
 
-def test_a_capped_number_of_epochs_is_one_more_choice() -> None:
+def test_a_capped_number_of_epochs_is_an_additional_choice() -> None:
     def lengths(trial: Trial) -> None:
         trial.suggest_categorical("model", ["cnn"])
         trial.suggest_categorical("epochs", [10, 60])
@@ -309,7 +309,7 @@ def test_optunas_dashboard_shows_a_running_search(tmp_path: Path) -> None:
     run.start("t0003", RATES[3])
     run.report("t0003", 1, 0.6)
     run.journal.flush()
-    with dashboard_over(records.folder / OPTUNA_JOURNAL) as ask:
+    with dashboard_of(records.folder / OPTUNA_JOURNAL) as ask:
         (study,) = ask("studies")["study_summaries"]
         assert study["study_name"] == "shown"
         detail = ask(f"studies/{study['study_id']}")
@@ -321,8 +321,8 @@ def test_optunas_dashboard_shows_a_running_search(tmp_path: Path) -> None:
 
 
 @contextmanager
-def dashboard_over(journal: Path) -> Iterator[Callable[[str], Any]]:
-    """Serve the dashboard over a file, on this machine only; yield a function that queries it."""
+def dashboard_of(journal: Path) -> Iterator[Callable[[str], Any]]:
+    """Serve the dashboard of a journal, on this machine only; yield a function that queries it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Predictions as a table, and back."""
+"""Predictions are written as a table and read back."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from tests.data_factory import few_examples
 from tune_bio.records.predictions import SplitImages, prediction_table, stored_predictions
 
 
-def made(
+def random_split(
     n: int, trials: list[str], classes: int, seed: int
 ) -> tuple[SplitImages, dict[str, object]]:
     rng = np.random.default_rng(seed)
@@ -29,29 +29,32 @@ def made(
     seed=st.integers(0, 99),
 )
 @few_examples
-def test_a_table_gives_back_what_it_was_made_of(
+def test_a_table_returns_the_predictions_that_it_was_made_from(
     n: int, trials: list[str], classes: int, seed: int
 ) -> None:
     names = tuple(f"class {k}" for k in range(classes))
-    splits = {"val": made(n, trials, classes, seed), "test": made(n + 1, trials[:1], classes, seed)}
+    splits = {
+        "val": random_split(n, trials, classes, seed),
+        "test": random_split(n + 1, trials[:1], classes, seed),
+    }
     tables = [
         prediction_table(name, described, predictions, names).to_pandas()
         for name, (described, predictions) in splits.items()
     ]
-    found = list(stored_predictions(pd.concat(tables), names))
-    wanted = [(trial, "val") for trial in sorted(trials)] + [(trials[0], "test")]
-    assert [(trial, split) for trial, split, _, _ in found] == wanted
-    for trial, split, described, p in found:
-        given_as, probabilities = splits[split]
+    stored = list(stored_predictions(pd.concat(tables), names))
+    expected = [(trial, "val") for trial in sorted(trials)] + [(trials[0], "test")]
+    assert [(trial, split) for trial, split, _, _ in stored] == expected
+    for trial, split, described, p in stored:
+        original, probabilities = splits[split]
         for column in ("images", "patients", "labels"):
-            assert getattr(described, column).tolist() == getattr(given_as, column).tolist()
+            assert getattr(described, column).tolist() == getattr(original, column).tolist()
         assert p.dtype == np.float32
         np.testing.assert_array_equal(p, probabilities[trial])
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_without_a_trial_the_table_has_its_columns_and_no_row(n: int) -> None:
-    described, _ = made(n, [], 2, seed=0)
+def test_without_trials_the_table_has_its_columns_and_no_rows(n: int) -> None:
+    described, _ = random_split(n, [], 2, seed=0)
     table = prediction_table("val", described, {}, ("well", "ill"))
     assert table.column_names == [
         "trial", "split", "image", "patient", "label", "p_well", "p_ill",

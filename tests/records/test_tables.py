@@ -1,4 +1,4 @@
-"""The records: the contract's columns, readable at every moment."""
+"""The records: they have the columns of the contract and are readable at any time."""
 
 import math
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_numbers_and_lists_share_a_column_as_text(records: Records, name: str) -
     assert pd.isna(column[2]) == (name == "width")
 
 
-def test_an_epoch_that_is_added_again_is_replaced(records: Records) -> None:
+def test_adding_an_epoch_again_replaces_it(records: Records) -> None:
     start(records, "a")
     records.add_epochs("a", [epoch(1), epoch(2), epoch(3)])
     records.add_epochs("a", [epoch(2, val_auroc=0.9), epoch(3), epoch(4)])
@@ -163,7 +163,7 @@ def test_a_diverged_epoch_has_no_validation_values(records: Records) -> None:
     assert row[["val_loss", "val_auroc", "train_loss"]].isna().all()
 
 
-def test_predictions_stand_beside_their_images(records: Records) -> None:
+def test_predictions_are_in_the_rows_of_their_images(records: Records) -> None:
     records.predictions = {
         "x": np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], np.float32),
         "y": np.array([[0.5, 0.5], [0.4, 0.6], [0.1, 0.9]], np.float32),
@@ -178,18 +178,18 @@ def test_predictions_stand_beside_their_images(records: Records) -> None:
     assert set(table["split"]) == {"val"}
 
 
-def test_a_write_that_fails_leaves_the_old_tables(
+def test_a_failed_write_leaves_the_old_tables(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(records, "a")
     records.write()
 
-    def half(table: Any, path: Path) -> None:
+    def write_half(table: Any, path: Path) -> None:
         path.write_bytes(b"PAR1 half")
         raise OSError("disk full")
 
     start(records, "b")
-    monkeypatch.setattr(pq, "write_table", half)
+    monkeypatch.setattr(pq, "write_table", write_half)
     with pytest.raises(OSError, match="disk full"):
         records.write()
     assert read_trials(records.folder)["trial_id"].tolist() == ["a"]
@@ -199,7 +199,7 @@ def test_a_write_that_fails_leaves_the_old_tables(
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more", "{".encode("utf-16")])
 @pytest.mark.parametrize("read", [read_trials, read_epochs, read_predictions, read_manifest])
-def test_what_cannot_be_read_is_told_with_the_remedy(
+def test_an_unreadable_file_is_reported_with_a_remedy(
     tmp_path: Path, read: Any, content: bytes | None
 ) -> None:
     for name in (TRIALS, EPOCHS, PREDICTIONS, MANIFEST):
@@ -216,18 +216,18 @@ def test_a_manifest_round_trips(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
 
 
-def test_the_manifest_is_json_whatever_a_statistic_came_to(tmp_path: Path) -> None:
+def test_the_manifest_is_valid_json_even_if_a_statistic_is_not_finite(tmp_path: Path) -> None:
     write_manifest(tmp_path, {"p": math.nan, "of": [math.inf, 0.5], "in": {"x": -math.inf, "n": 1}})
-    wanted = {"p": None, "of": [None, 0.5], "in": {"x": None, "n": 1}}
-    assert read_manifest(tmp_path) == wanted
+    expected = {"p": None, "of": [None, 0.5], "in": {"x": None, "n": 1}}
+    assert read_manifest(tmp_path) == expected
     assert "NaN" not in (tmp_path / "experiment.json").read_text()
 
 
-def test_a_trial_that_is_trained_on_has_said_nothing_of_test_images_yet(tmp_path: Path) -> None:
-    nobody = np.array([], dtype=str)
-    made = Records(tmp_path, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+def test_training_a_trial_further_discards_its_test_predictions(tmp_path: Path) -> None:
+    empty = np.array([], dtype=str)
+    records = Records(tmp_path, ("a", "b"), empty, empty, np.array([], dtype=np.int64))
     config = TrialConfig.of({"model": "ann"})
-    made.start_trial("t0000r1", "c", config, 1)
-    made.test_predictions["t0000r1"] = np.array([[0.1, 0.9]], np.float32)
-    made.start_trial("t0000r1", "c", config.model_copy(update={"epochs": 20}), 1)
-    assert "t0000r1" not in made.test_predictions
+    records.start_trial("t0000r1", "c", config, 1)
+    records.test_predictions["t0000r1"] = np.array([[0.1, 0.9]], np.float32)
+    records.start_trial("t0000r1", "c", config.model_copy(update={"epochs": 20}), 1)
+    assert "t0000r1" not in records.test_predictions

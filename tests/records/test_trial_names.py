@@ -1,4 +1,4 @@
-"""Trial names: what is written is read again, and says what the trial is."""
+"""Trial names: written, parsed, and classified by kind of trial."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ NUMBERS = st.integers(0, 10**6)
 
 @examples
 @given(position=NUMBERS, replicate=NUMBERS, ablation=NUMBERS, resplit=NUMBERS)
-def test_what_is_written_is_read_again(
+def test_a_written_name_is_parsed_back(
     position: int, replicate: int, ablation: int, resplit: int
 ) -> None:
     name = TrialName(position, replicate, ablation, resplit)
@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again(
         ("t12345", TrialName(12345)),
     ],
 )
-def test_the_form_of_each_kind(text: str, name: TrialName) -> None:
+def test_the_format_of_each_kind_of_name(text: str, name: TrialName) -> None:
     assert str(name) == text
     assert TrialName.parse(text) == name
 
@@ -40,7 +40,7 @@ def test_any_other_text_is_refused(text: str) -> None:
         TrialName.parse(text)
 
 
-def test_names_that_follow_from_a_name() -> None:
+def test_names_derived_from_a_name() -> None:
     searched = TrialName(3)
     replicate = searched.under_seed(2)
     assert str(replicate) == "t0003r2"

@@ -66,7 +66,7 @@ class RaySession:
 
 
 @contextmanager
-def ray_session(
+def open_ray_session(
     settings: SearchSettings, address: str | None = None, *, dashboard: bool = False
 ) -> Iterator[RaySession]:
     """Open Ray for a study, and close it after the block if it was opened here.

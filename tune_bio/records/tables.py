@@ -193,7 +193,7 @@ def read_trials(folder: Path) -> pd.DataFrame:
 
 
 def read_timeline(folder: Path) -> dict[str, list[float]]:
-    """Read the start and end of each trial, in seconds from the study's; raises ResultsError."""
+    """Read each trial's start and end, in seconds since the study began; raises ResultsError."""
     metadata = _read_table(folder / TRIALS).schema.metadata or {}
     timeline: dict[str, list[float]] = json.loads(metadata.get(_TIMELINE, b"{}"))
     return timeline

@@ -179,7 +179,7 @@ def _near_model(records: Records, control: Control, best: Row) -> Flag | None:
     for row in records.evaluations:
         if (row["trial"], row["split"], row["metric"]) == key:
             value, low, high = row["value"], row["low"], row["high"]
-            # With few patients per class there may be no interval, only the fixed tolerance.
+            # With few patients per class there may be no interval; the fixed tolerance applies.
             margin = 0.0 if high is None else high - value
             model = best["best_val_auroc"]
             return control_near_model(control.name, value, model, low=low, noise_floor=margin)

@@ -56,7 +56,7 @@ def best_epoch(plan: Plan, row: Row) -> Best | None:
     None if the trial was interrupted or failed before that epoch was saved.
 
     Raises:
-        StudyError: a trial that ended well has no checkpoint of its best epoch.
+        StudyError: any other trial has no checkpoint of its best epoch.
     """
     folders = folders_of(plan.request.folder, row["trial_id"])
     for checkpoint in (

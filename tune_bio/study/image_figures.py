@@ -109,7 +109,7 @@ def _inputs(
 
 
 def _first(images: Images, label: int, count: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """Return the positions of one image of each of the first patients of a class."""
+    """Return the positions of the first images of a class, one per patient."""
     positions = np.flatnonzero(images.labels == label)
     _, first = np.unique(images.patients[positions], return_index=True)
     return positions[np.sort(first)[:count]]
@@ -148,7 +148,7 @@ def _images_by_name(
 
 
 def _network(config: TrialConfig, dataset: Dataset) -> Plots:
-    """Plot the network of the best trial if it is one of the small models."""
+    """Return the plot of the best trial's network if it is a small model."""
     steps = layer_summary(config, len(dataset.classes), dataset.channels)
     if not steps:
         return {}

@@ -16,7 +16,7 @@ GIB = 2**30
 # Python with PyTorch and Ray, before a model is built (benchmarks/trial_memory.py). 0.4 GiB of this
 # are library pages, which the processes of a node share: several trials need somewhat less.
 PROCESS = 0.9 * GIB
-# A layer's input, its output, and the copy in another layout of the convolution library.
+# A layer's input, its output, and the copy in the convolution library's own layout.
 EVALUATION_MAPS = 3
 
 
