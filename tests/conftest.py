@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib
@@ -84,16 +84,32 @@ def tiny_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """Start the only Ray of this test worker, with two GPUs that exist only as resources."""
-    with warnings.catch_warnings():
-        # Ray's own start leaves sockets and uses deprecated calls; neither can be fixed here.
-        warnings.simplefilter("ignore")
+def _ray_of_worker() -> Iterator[Callable[[], None]]:
+    """Return the function that starts this test worker's Ray; it is shut down at the end."""
+
+    def start() -> None:
         with without_helpers():
             ray.init(
                 address="local",
                 num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,
                 logging_level="ERROR",
             )  # fmt: skip
-        yield
+
+    with warnings.catch_warnings():
+        # Ray itself leaves sockets open and uses deprecated calls.
+        warnings.simplefilter("ignore")
+        yield start
         ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(_ray_of_worker: Callable[[], None]) -> None:
+    """The one Ray of this test worker, with two GPUs that exist only as resources."""
+    if not ray.is_initialized():
+        _ray_of_worker()
+
+
+@pytest.fixture(scope="module")
+def without_ray() -> None:
+    """A process without Ray, for commands that must not start it."""
+    ray.shutdown()

@@ -18,6 +18,8 @@ from PIL import Image
 from tests.data_factory import is_one_line
 from tune_bio.search import main
 
+pytestmark = pytest.mark.usefixtures("without_ray")
+
 SPACE = """
 from tune_bio import SearchSettings, Trial
 

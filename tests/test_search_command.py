@@ -14,6 +14,8 @@ from PIL import Image
 from tests.datasets.audit.audit_factory import smooth
 from tune_bio.search import main
 
+pytestmark = pytest.mark.usefixtures("without_ray")
+
 SPACE = """
 from tune_bio import SearchSettings, Trial
 

@@ -15,6 +15,8 @@ from tune_bio.space.search_space import load_search_space
 from tune_bio.space.trial_config import Params
 from tune_bio.study.planning.plan import complete_config
 
+pytestmark = pytest.mark.usefixtures("without_ray")
+
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = sorted(FOLDER.glob("*.py"))
 # Number of configurations in each grid.

@@ -48,7 +48,7 @@ class Finished:
 
 @pytest.fixture
 def space(tmp_path: Path, tiny_npz: Path) -> Path:
-    """A search-space file over `tiny_npz`."""
+    """Write a search-space file whose data are `tiny_npz`."""
     path = tmp_path / "space.py"
     path.write_text(SPACE.format(data=str(tiny_npz)))
     return path
@@ -56,10 +56,10 @@ def space(tmp_path: Path, tiny_npz: Path) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path, space: Path, cluster: None) -> Callable[..., Finished]:
-    """A function that runs a study with flags; `configs` becomes `--configs`.
+    """Return a function that runs a study with flags; `configs` becomes `--configs`.
 
-    It runs one trial at a time unless a flag says otherwise: a second process would take longer to
-    import what it needs than these trials take.
+    The study runs one trial at a time unless a flag says otherwise: a second process would take
+    longer to import what it needs than these trials take.
     """
 
     def run(

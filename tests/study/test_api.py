@@ -1,4 +1,4 @@
-"""A search from a program: arrays in, tables and a model out; and the model on other images."""
+"""A search from a program, and the evaluation of its model on other images."""
 
 import hashlib
 import inspect
@@ -27,7 +27,7 @@ def small_nets(trial: Trial) -> None:
 
 
 def arrays(classes: int = 2, seed: int = 0, n: int = 120) -> tuple[Any, Any, Any]:
-    """Images whose bright stripe tells the class, labels, and patients of two images each."""
+    """Return images with a bright stripe by class, labels, and patients with two images each."""
     rng = np.random.default_rng(seed)
     patients = np.arange(n) // 2
     labels = patients % classes
@@ -39,14 +39,14 @@ def arrays(classes: int = 2, seed: int = 0, n: int = 120) -> tuple[Any, Any, Any
 
 @pytest.fixture(scope="module")
 def searched(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Run a search on arrays of so many classes, once for all tests."""
-    done: dict[int, SearchResult] = {}
+    """Return a function that runs a search on arrays with a number of classes, once per module."""
+    results: dict[int, SearchResult] = {}
 
     def run(classes: int) -> SearchResult:
-        if classes not in done:
+        if classes not in results:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Ray's and Tune's own
-                done[classes] = tune_bio.run_search(
+                warnings.simplefilter("ignore")  # those of Ray and Tune
+                results[classes] = tune_bio.run_search(
                     small_nets,
                     SETTINGS,
                     data=arrays(classes),
@@ -55,13 +55,15 @@ def searched(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
                     results=tmp_path_factory.mktemp("results"),
                     quiet=True,
                 )
-        return done[classes]
+        return results[classes]
 
     return run
 
 
 @pytest.mark.parametrize("classes", [2, 6])
-def test_a_search_over_arrays_leaves_what_the_command_leaves(searched: Any, classes: int) -> None:
+def test_a_search_over_arrays_writes_the_same_files_as_the_command(
+    searched: Any, classes: int
+) -> None:
     result = searched(classes)
     assert result.folder.name == "small_nets"
     assert result.trials["status"].tolist() == ["completed"] * 3
@@ -71,13 +73,13 @@ def test_a_search_over_arrays_leaves_what_the_command_leaves(searched: Any, clas
     assert (result.folder / "figures" / "learning_curves.png").is_file()
     assert "is best, with a validation AUROC" in (result.folder / "report.html").read_text()
     images, labels, _ = arrays(classes)
-    # Its ranking was selected on; where its probabilities cross one half after an epoch was not.
+    # AUROC, since the metric that selected the epoch ranks: it does not make 0.5 the threshold.
     p = result.best.predict(images)
     assert sk.roc_auc_score(labels, p[:, 1] if classes == 2 else p, multi_class="ovr") > 0.9
 
 
 @pytest.mark.parametrize("classes", [2, 6])
-def test_the_recorded_scores_are_scikit_learns_on_the_stored_predictions(
+def test_the_recorded_scores_equal_those_of_scikit_learn_on_the_stored_predictions(
     searched: Any, classes: int
 ) -> None:
     result = searched(classes)
@@ -86,7 +88,7 @@ def test_the_recorded_scores_are_scikit_learns_on_the_stored_predictions(
     for trial, rows in stored.groupby("trial"):
         p = rows[[f"p_kind{k}" for k in range(classes)]].to_numpy(np.float64)
         p = p / p.sum(axis=1, keepdims=True)
-        labels, guess = rows["label"].to_numpy(), p.argmax(axis=1)
+        labels, predicted = rows["label"].to_numpy(), p.argmax(axis=1)
         best = result.trials.set_index("trial_id").loc[trial, "best_epoch"]
         at_best = result.epochs.set_index(["trial_id", "epoch"]).loc[(trial, best)]
         auroc = (
@@ -95,10 +97,12 @@ def test_the_recorded_scores_are_scikit_learns_on_the_stored_predictions(
             else sk.roc_auc_score(labels, p, multi_class="ovr", average="macro")
         )
         assert at_best["val_auroc"] == pytest.approx(auroc, abs=1e-6)
-        assert at_best["val_macro_f1"] == pytest.approx(sk.f1_score(labels, guess, average="macro"))
-        balanced = sk.balanced_accuracy_score(labels, guess)
+        assert at_best["val_macro_f1"] == pytest.approx(
+            sk.f1_score(labels, predicted, average="macro")
+        )
+        balanced = sk.balanced_accuracy_score(labels, predicted)
         assert at_best["val_balanced_accuracy"] == pytest.approx(balanced)
-        assert at_best["val_accuracy"] == pytest.approx(sk.accuracy_score(labels, guess))
+        assert at_best["val_accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
         assert at_best["val_loss"] == pytest.approx(sk.log_loss(labels, p), rel=1e-4)
 
 
@@ -106,11 +110,12 @@ def test_the_recorded_scores_are_scikit_learns_on_the_stored_predictions(
 def test_a_model_is_evaluated_on_another_data_set(searched: Any, classes: int) -> None:
     result = searched(classes)
     images, labels, patients = arrays(classes, seed=7)
-    found = tune_bio.evaluate(result.folder, (images, labels, patients))
+    evaluation = tune_bio.evaluate(result.folder, (images, labels, patients))
     p = result.best.predict(images)
-    assert found.metrics["accuracy"] == sk.accuracy_score(labels, p.argmax(axis=1))
-    assert set(found.metrics) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc"}
-    table = found.predictions
+    metrics = evaluation.metrics
+    assert metrics["accuracy"] == sk.accuracy_score(labels, p.argmax(axis=1))
+    assert set(metrics) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "auroc"}
+    table = evaluation.predictions
     assert isinstance(table, pd.DataFrame)
     assert table["label"].tolist() == labels.tolist()
     assert table["patient"].tolist() == patients.astype(str).tolist()
@@ -118,7 +123,7 @@ def test_a_model_is_evaluated_on_another_data_set(searched: Any, classes: int) -
     np.testing.assert_allclose(table[columns].to_numpy(), p, atol=1e-7)
 
 
-def test_another_order_of_the_classes_is_put_right(searched: Any, tmp_path: Path) -> None:
+def test_classes_in_another_order_are_matched_by_name(searched: Any, tmp_path: Path) -> None:
     images, labels, patients = arrays(2, seed=7)
     names = np.array(["kind0", "kind1"])[labels]
     by_number = tune_bio.evaluate(searched(2).folder, (images, labels, patients))
@@ -131,7 +136,7 @@ def test_another_order_of_the_classes_is_put_right(searched: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("change", "message"),
     [
         (lambda i, y, p: ((i, y * 0, p), {}), "no image of class 'kind1'"),
         (lambda i, y, p: ((i.astype(np.uint16), y, p), {}), "channels of uint16.*1 of uint8"),
@@ -140,36 +145,38 @@ def test_another_order_of_the_classes_is_put_right(searched: Any, tmp_path: Path
         (lambda i, y, p: (("/no/such/folder"), {}), "does not exist"),
     ],
 )
-def test_data_that_do_not_fit_the_model_are_refused(searched: Any, spoil: Any, told: str) -> None:
-    data, options = spoil(*arrays(2))
-    with pytest.raises(DataError, match=told) as caught:
+def test_data_that_do_not_fit_the_model_are_refused(
+    searched: Any, change: Any, message: str
+) -> None:
+    data, options = change(*arrays(2))
+    with pytest.raises(DataError, match=message) as caught:
         tune_bio.evaluate(searched(2).folder, data, **options)
     assert is_one_line(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"space": 3}, SpaceError, "search space is int"),
         ({"space": "no_such.py"}, SpaceError, "no_such.py"),
         ({"pins": {"lrr": 1}}, ConfigError, "did you mean 'lr'"),
         ({"pins": {"lr": "much"}}, ConfigError, "lr='much'"),
-        ({"data": (1, 2, 3, 4)}, DataError, "pair of images and labels"),
+        ({"data": (1, 2, 3, 4)}, DataError, "not a tuple of images and labels"),
         ({"data": "/no/such/folder"}, DataError, "does not exist"),
         ({"name": "../up"}, InputError, "not a valid folder name"),
     ],
 )
-def test_bad_input_raises_one_line_and_starts_nothing(
-    tmp_path: Path, arguments: dict[str, Any], error: type[Exception], told: str
+def test_bad_input_is_refused_in_one_line_and_starts_nothing(
+    tmp_path: Path, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    given = {"space": small_nets, "settings": SETTINGS, "data": arrays(), **arguments}
-    with pytest.raises(error, match=told) as caught:
-        tune_bio.run_search(**given, results=tmp_path / "results", quiet=True)
+    arguments = {"space": small_nets, "settings": SETTINGS, "data": arrays(), **arguments}
+    with pytest.raises(error, match=message) as caught:
+        tune_bio.run_search(**arguments, results=tmp_path / "results", quiet=True)
     assert is_one_line(caught.value)
     assert not (tmp_path / "results").exists()
 
 
-def test_the_manifest_holds_the_functions_source(searched: Any) -> None:
+def test_the_manifest_identifies_the_source_of_the_search_space_function(searched: Any) -> None:
     manifest = tune_bio.records.manifest_file.read_manifest(searched(2).folder)
     assert manifest["space"]["file"].endswith("small_nets.py")
     assert manifest["question"] == "Which small network?"

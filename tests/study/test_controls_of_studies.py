@@ -1,4 +1,4 @@
-"""Every study carries its controls, and what is too good to be true is flagged."""
+"""Controls of whole studies: results that are too good to be true are flagged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +15,12 @@ from tune_bio.study import controls
 Run = Callable[..., Any]
 ANN = {"model": "ann", "width": 8, "lr": 0.003, "epochs": 3}
 NAMES = {f"control:{name}" for name in ("majority", "pixels", "border", "metadata", "best_pixel")}
-# The fixture's space has no controls; a flag asks for them as a user's space does by default.
+# The search space of the fixture has no controls, which are on by default; this flag adds them.
 CONTROLS = ("--controls",)
 
 
 def _planted(path: Path, seed: int) -> Path:
-    """Noise, in which one pixel of each image tells its label."""
+    """Write images of noise in which one pixel shows the label."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for name, n in (("train", 160), ("val", 120), ("test", 60)):
@@ -41,7 +41,8 @@ def test_a_label_planted_in_one_pixel_is_flagged(study: Run, tmp_path: Path) -> 
     config = {"model": "ann", "width": 16, "lr": 0.01, "epochs": 12}
     finished = study("--data", str(data), *CONTROLS, configs=[config])
     assert finished.status == 0
-    (flag,) = [f for f in finished.manifest["flags"] if f["kind"] == "control_near_model"]
+    flags = [flag for flag in finished.manifest["flags"] if flag["kind"] == "control_near_model"]
+    (flag,) = flags
     assert flag["message"].startswith("The value of one pixel")
     assert flag["message"] in (finished.folder / "summary.md").read_text()
 
@@ -49,8 +50,8 @@ def test_a_label_planted_in_one_pixel_is_flagged(study: Run, tmp_path: Path) -> 
 def test_a_marker_in_the_corner_is_flagged_and_shuffled_labels_are_at_chance(study: Run) -> None:
     config = {"model": "cnn", "width": 8, "lr": 0.003, "epochs": 4, "image_size": 64}
     finished = study("--data", "phantom:shortcut", *CONTROLS, configs=[config])
-    flags = [f["message"] for f in finished.manifest["flags"]]
-    assert any(message.startswith("The border of the images") for message in flags)
+    messages = [flag["message"] for flag in finished.manifest["flags"]]
+    assert any(message.startswith("The border of the images") for message in messages)
     shuffled = finished.manifest["controls"]["shuffled_labels"]
     assert len(shuffled["p"]) == 1
     assert shuffled["p"][0] >= 0.01
@@ -59,35 +60,41 @@ def test_a_marker_in_the_corner_is_flagged_and_shuffled_labels_are_at_chance(stu
 
 def test_controls_change_no_other_row_and_are_evaluated_on_both_splits(study: Run) -> None:
     confirm = ("--finalists", "1", "--replicates", "2")
-    bare = study(*confirm, configs=[ANN], name="bare")
-    full = study(*confirm, *CONTROLS, configs=[ANN], name="full")
-    timed = ["seconds", "seconds_per_epoch", "reused_from", "epochs_trained"]
-    pd.testing.assert_frame_equal(bare.trials.drop(columns=timed), full.trials.drop(columns=timed))
-    clocks = ["seconds", "images_per_second"]
+    without = study(*confirm, configs=[ANN], name="without")
+    controlled = study(*confirm, *CONTROLS, configs=[ANN], name="with")
+    excluded = ["seconds", "seconds_per_epoch", "reused_from", "epochs_trained"]
     pd.testing.assert_frame_equal(
-        bare.epochs.drop(columns=clocks), full.epochs.drop(columns=clocks)
+        without.trials.drop(columns=excluded), controlled.trials.drop(columns=excluded)
     )
-    predicted = [read_predictions(one.folder) for one in (bare, full)]
-    pd.testing.assert_frame_equal(*predicted)
-    without, evaluations = read_evaluations(bare.folder), read_evaluations(full.folder)
+    timed = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(
+        without.epochs.drop(columns=timed), controlled.epochs.drop(columns=timed)
+    )
+    pd.testing.assert_frame_equal(
+        read_predictions(without.folder), read_predictions(controlled.folder)
+    )
+    evaluations = read_evaluations(controlled.folder)
     of_controls = evaluations["trial"].isin(NAMES)
-    pd.testing.assert_frame_equal(evaluations[~of_controls].reset_index(drop=True), without)
-    assert bare.manifest["controls"] == {"predictors": []}
+    pd.testing.assert_frame_equal(
+        evaluations[~of_controls].reset_index(drop=True), read_evaluations(without.folder)
+    )
+    assert without.manifest["controls"] == {"predictors": []}
     for split in ("val", "test"):
-        there = evaluations[of_controls & (evaluations["split"] == split)]
-        assert set(there["trial"]) == NAMES
-        chance = there[(there["trial"] == "control:majority") & (there["metric"] == "auroc")]
+        on_split = evaluations[of_controls & (evaluations["split"] == split)]
+        assert set(on_split["trial"]) == NAMES
+        majority = on_split["trial"] == "control:majority"
+        chance = on_split[majority & (on_split["metric"] == "auroc")]
         assert chance["value"].item() == pytest.approx(0.5)
 
 
-def test_a_bare_search_leaves_the_test_split_out_of_its_controls(study: Run) -> None:
+def test_a_search_without_finalists_evaluates_no_control_on_the_test_split(study: Run) -> None:
     finished = study(*CONTROLS, configs=[ANN])
     assert set(read_evaluations(finished.folder)["split"]) == {"val"}
     assert finished.manifest["test_set_opened"] == []
 
 
-def test_a_control_without_an_interval_is_compared_all_the_same() -> None:
-    """Of a few patients a class, most bootstrap samples lack one."""
+def test_a_control_without_an_interval_is_compared_with_the_model() -> None:
+    """With few patients per class there may be no interval: most bootstrap samples lack a class."""
     row = {"trial": "control:border", "split": "val", "metric": "auroc", "value": 0.9}
     records: Any = SimpleNamespace(evaluations=[{**row, "low": None, "high": None}])
     border: Any = SimpleNamespace(name="border")

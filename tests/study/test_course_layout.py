@@ -1,4 +1,4 @@
-"""The layout in which a course handed its images out, and the networks that it trained on it."""
+"""The layout of the images of a course, and the networks that its report trained on them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.real_data
 
 IMAGES, SIDE = 60, 256
 CLASSES = ["NORMAL", "PNEUMONIA"]
-# As the report trained all of them, but for its 30 epochs.
+# The hyperparameters of all networks of the report, except for its 30 epochs.
 REPORT = {
     "loss": "bce", "optimizer": "adam", "lr": 1e-3, "batch_size": 32,
     "lr_schedule": "step", "step_size": 10, "gamma": 0.1,
@@ -24,8 +24,8 @@ NETWORKS: list[dict[str, Any]] = [
     {"model": "cnn_gap", "width": "32-32-32", "dropout": 0.0},
     {"model": "cnn_gap", "width": "32-32-128", "head_width": 128, "dropout": 0.0},
 ]
-# Weights and biases, and two numbers a feature for the BatchNorm of the ANN, on 64 px and with one
-# output: counted by hand.
+# Counted by hand, for 64 px and one output: weights, biases, and two numbers per feature for the
+# BatchNorm of the ANN.
 PARAMETERS = [
     64 * 64 * 512 + 3 * 512 + 512 * 256 + 3 * 256 + 256 * 256 + 3 * 256 + 257,
     *[320 + 2 * (32 * 32 * 9 + 32) + 32 * 8 * 8 * 32 + 32 + 33] * 2,
@@ -36,7 +36,7 @@ PARAMETERS = [
 
 @pytest.fixture
 def course(tmp_path: Path, real_data: Path) -> Path:
-    """One .npy a class, (n, 256, 256) grey, of radiographs."""
+    """Write one .npy of radiographs per class: (n, 256, 256), grey."""
     folder = tmp_path / "course"
     folder.mkdir()
     for name in CLASSES:
@@ -46,18 +46,18 @@ def course(tmp_path: Path, real_data: Path) -> Path:
     return folder
 
 
-def test_the_networks_of_a_course_report_are_searched_on_its_layout(
+def test_the_networks_of_a_course_report_are_trained_on_its_layout(
     study: Callable[..., Any], course: Path
 ) -> None:
-    plain = [{"model": name, "dropout": 0.1} for name in ("ann", "cnn", "cnn_gap")]
+    defaults = [{"model": name, "dropout": 0.1} for name in ("ann", "cnn", "cnn_gap")]
     finished = study(
         "--data", str(course), "--image-size", "64", "--max-epochs", "3",
-        configs=[{**REPORT, **network} for network in NETWORKS] + plain,
+        configs=[{**REPORT, **network} for network in NETWORKS] + defaults,
     )  # fmt: skip
     assert finished.status == 0
     trials = finished.trials.sort_index()
     assert trials["status"].tolist() == ["completed"] * 8
-    assert trials["params.model"].tolist() == [p["model"] for p in NETWORKS + plain]
+    assert trials["params.model"].tolist() == [p["model"] for p in NETWORKS + defaults]
     assert trials["epochs_trained"].tolist() == [3] * 8
     assert trials["parameters"].tolist()[:5] == PARAMETERS
     assert trials["params.loss"].tolist() == ["bce"] * 5 + ["cross_entropy"] * 3
@@ -72,7 +72,7 @@ def test_the_networks_of_a_course_report_are_searched_on_its_layout(
     assert any("patients are unknown" in note for note in data["notes"])
 
 
-def test_the_small_networks_are_drawn_from_a_space_on_its_layout(
+def test_a_search_space_of_small_networks_is_searched_on_the_layout(
     study: Callable[..., Any], course: Path
 ) -> None:
     finished = study(

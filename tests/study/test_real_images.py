@@ -1,4 +1,4 @@
-"""Real images and real weights, through the command."""
+"""Studies of real images with real weights, run by the command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,9 @@ def _real_weights(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(real_data / "torch_home"))
 
 
-def test_a_linear_probe_reads_chest_radiographs(study: Callable[..., Any], real_data: Path) -> None:
+def test_a_linear_probe_classifies_chest_radiographs(
+    study: Callable[..., Any], real_data: Path
+) -> None:
     finished = study(
         "--data", str(real_data / "chest_xray"), "--set", "image_size=64", "--max-epochs", "4",
         configs=[PROBE],
@@ -36,12 +38,12 @@ def test_a_linear_probe_reads_chest_radiographs(study: Callable[..., Any], real_
     assert predictions["patient"].nunique() == data["splits"]["val"]["patients"]
 
 
-def test_a_medmnist_file_is_searched_with_its_own_splits(
+def test_a_study_of_a_medmnist_file_keeps_its_splits(
     study: Callable[..., Any], real_data: Path
 ) -> None:
     flags = ("--data", str(real_data / "pneumoniamnist_dev.npz"), "--max-epochs", "2")
     configs = [{"model": "ann", "lr": 0.001, "loss": "bce"}]
-    # Some of its radiographs stand in two splits.
+    # Some radiographs of the file are in two splits.
     refused = study(*flags, configs=configs)
     assert refused.status == 2
     assert not refused.folder.exists()

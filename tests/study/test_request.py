@@ -1,4 +1,4 @@
-"""The folder of a study: another's is never touched, and one that never began is in no way."""
+"""The folder of a study: other files are never overwritten; an unstarted study is."""
 
 from pathlib import Path
 
@@ -12,54 +12,56 @@ from tune_bio.records.tables import Records
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.request import Request, refuse_existing
 
-NOBODY = np.array([], dtype=str)
+NO_NAMES = np.array([], dtype=str)
 
 
 @pytest.fixture
-def request_for(tmp_path: Path) -> Request:
+def study_request(tmp_path: Path) -> Request:
     return Request(name="study", results=tmp_path)
 
 
 def _records(folder: Path) -> Records:
-    return Records(folder, ("a", "b"), NOBODY, NOBODY, np.array([], dtype=np.int64))
+    return Records(folder, ("a", "b"), NO_NAMES, NO_NAMES, np.array([], dtype=np.int64))
 
 
-def test_a_study_that_was_killed_before_its_manifest_is_in_no_way(request_for: Request) -> None:
-    folder = request_for.folder
-    refuse_existing(request_for)
+def test_a_study_that_was_killed_before_its_manifest_may_be_overwritten(
+    study_request: Request,
+) -> None:
+    folder = study_request.folder
+    refuse_existing(study_request)
     folder.mkdir()
-    refuse_existing(request_for)
+    refuse_existing(study_request)
     (folder / ".lock").touch()
     (folder / ".trials.parquet.17.tmp").write_bytes(b"PAR1")
-    refuse_existing(request_for)
+    refuse_existing(study_request)
     _records(folder).write()
     assert (folder / TRIALS).is_file()
-    refuse_existing(request_for)
+    refuse_existing(study_request)
     (folder / MANIFEST).write_text("{}")
     with pytest.raises(ResultsError, match="--resume"):
-        refuse_existing(request_for)
+        refuse_existing(study_request)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "own.parquet", "best"])
-def test_what_is_not_ours_is_never_written_over(request_for: Request, name: str) -> None:
-    request_for.folder.mkdir()
-    (request_for.folder / name).write_bytes(b"something of the user's")
+def test_other_files_are_never_overwritten(study_request: Request, name: str) -> None:
+    study_request.folder.mkdir()
+    (study_request.folder / name).write_bytes(b"something of the user's")
     with pytest.raises(ResultsError, match="exists already"):
-        refuse_existing(request_for)
+        refuse_existing(study_request)
 
 
-def test_tables_with_rows_are_a_study_whatever_has_become_of_its_manifest(
-    request_for: Request,
+def test_tables_with_rows_are_a_study_even_without_a_manifest(
+    study_request: Request,
 ) -> None:
-    request_for.folder.mkdir()
-    records = _records(request_for.folder)
+    study_request.folder.mkdir()
+    records = _records(study_request.folder)
     records.start_trial("t0000", "c", TrialConfig.of({"model": "ann"}))
     records.write()
     with pytest.raises(ResultsError, match="exists already"):
-        refuse_existing(request_for)
+        refuse_existing(study_request)
 
 
-def test_a_file_in_the_place_of_the_folder(request_for: Request) -> None:
-    request_for.folder.touch()
+def test_a_file_in_the_place_of_the_folder_is_refused(study_request: Request) -> None:
+    study_request.folder.touch()
     with pytest.raises(ResultsError, match="exists already"):
-        refuse_existing(request_for)
+        refuse_existing(study_request)

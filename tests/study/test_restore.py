@@ -1,4 +1,4 @@
-"""What a resumed study reads from its records, whatever it was when it was interrupted."""
+"""The records that a resumed study reads, wherever it was interrupted."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,29 +24,30 @@ LISTED = tuple(
 )
 
 
-def plan_of(**given: Any) -> Any:
-    settings = SearchSettings.of({"max_epochs": 30, **given})
+def plan_of(**overrides: Any) -> Any:
+    """Return the parts of a plan that a resumed study reads."""
+    settings = SearchSettings.of({"max_epochs": 30, **overrides})
     plan = SimpleNamespace(settings=settings, listed=LISTED)
     plan.config = lambda params: complete_config(params, settings, 16)
     return plan
 
 
-def records_with(folder: Path, plan: Any, status: dict[str, str]) -> Records:
-    """Records that have been written, to be read again."""
-    nobody = np.array([], dtype=str)
-    made = Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
-    for trial, told in status.items():
+def records_with(folder: Path, plan: Any, status_by_trial: dict[str, str]) -> Records:
+    """Return empty records of a folder to which these trials have been written."""
+    no_names = np.array([], dtype=str)
+    written = Records(folder, ("a", "b"), no_names, no_names, np.array([], dtype=np.int64))
+    for trial, status in status_by_trial.items():
         name = TrialName.parse(trial)
         config = plan.config(LISTED[name.position]).with_seed(name.replicate)
-        made.start_trial(trial, config.config_id, config, name.replicate)
-        made.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.5}])
-        made.update_trial(trial, status=told, best_epoch=1, epochs_run=1)
-    made.write()
-    return Records(folder, ("a", "b"), nobody, nobody, np.array([], dtype=np.int64))
+        written.start_trial(trial, config.config_id, config, name.replicate)
+        written.add_epochs(trial, [{"epoch": 1, "val_auroc": 0.5}])
+        written.update_trial(trial, status=status, best_epoch=1, epochs_run=1)
+    written.write()
+    return Records(folder, ("a", "b"), no_names, no_names, np.array([], dtype=np.int64))
 
 
-def test_a_grid_goes_on_whatever_members_had_begun(tmp_path: Path) -> None:
-    """Lengths 10, 20, 30 of the second learning rate: one training, begun before the first's."""
+def test_a_grid_is_resumed_whichever_of_its_trials_had_started(tmp_path: Path) -> None:
+    """The lengths of the second learning rate are one training, started before the first's."""
     plan = plan_of()
     records = records_with(
         tmp_path, plan, {"t0003": "completed", "t0004": "interrupted", "t0005": "running"}
@@ -76,7 +77,7 @@ def test_a_replicate_that_failed_is_tried_again(tmp_path: Path) -> None:
         ({"sensitivity": 0.9}, "leave --sensitivity out, or begin another study"),
     ],
 )
-def test_other_settings_are_refused(
+def test_a_study_is_not_resumed_with_other_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
 ) -> None:
     manifest = {
@@ -92,10 +93,11 @@ def test_other_settings_are_refused(
 
 
 def test_the_scheduler_sees_lengths_of_one_training_once() -> None:
-    def past(at: int, steps: int) -> RecordedTrial:
-        config = plan_of().config(LISTED[at]).with_seed(0)
-        curve = tuple((epoch, 0.5) for epoch in range(1, steps + 1))
-        return RecordedTrial(f"t{at:04d}", config, "completed", curve, 0.5)
+    def recorded(position: int, epochs: int) -> RecordedTrial:
+        config = plan_of().config(LISTED[position]).with_seed(0)
+        steps = tuple((epoch, 0.5) for epoch in range(1, epochs + 1))
+        return RecordedTrial(str(TrialName(position)), config, "completed", steps, 0.5)
 
-    compared = longest_of_each_training([past(0, 10), past(1, 20), past(2, 25), past(3, 10)])
+    past = [recorded(0, 10), recorded(1, 20), recorded(2, 25), recorded(3, 10)]
+    compared = longest_of_each_training(past)
     assert [trial.trial for trial in compared] == ["t0002", "t0003"]

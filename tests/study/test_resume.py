@@ -78,9 +78,9 @@ def test_a_trial_whose_lr_schedule_depends_on_its_length_cannot_be_extended(
 
 @pytest.mark.slow
 def test_a_study_that_ran_out_of_time_is_resumed(study: Run, tmp_path: Path) -> None:
-    slow = {"model": "cnn", "width": 32, "batch_size": 4, "epochs": 12}
+    slow = {"model": "cnn", "width": 32, "batch_size": 2, "epochs": 30}
     configs = [{**slow, "lr": lr} for lr in (1e-2, 1e-3, 1e-4)]
-    flags = ["--max-epochs", "12", "--scheduler", "asha", "--max-concurrent", "1"]
+    flags = ["--max-epochs", "30", "--scheduler", "asha", "--max-concurrent", "1"]
     first = study(*flags, "--time-budget", "3", configs=configs)
     assert "interrupted" in set(first.trials["status"]) or len(first.trials) < 3
     resumed = study(*flags, "--resume", configs=configs)

@@ -1,4 +1,4 @@
-"""16-bit images whose signal lies in the low 12 bits: nothing of it is lost on the way."""
+"""16-bit images whose signal is in the lower 12 bits: no information is lost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,26 +20,26 @@ from tune_bio.training.fit import fit
 
 PATIENTS, SIDE = 120, 24  # two images of each patient
 TWELVE_BITS = 4095
-CUE = 300  # counts: of all that 16 bits hold, hardly more than one step of 256
+CUE = 300  # pixel value; if 65,535 were white, little more than one of 256 grey levels
 SEEDS = (0, 1, 2)
 
 
 def images() -> list[tuple[str, Any]]:
-    """Names and values: noise in 12 bits, brighter in the middle where a patient is ill."""
+    """Return names and pixels: noise in 12 bits, brighter in the middle for ill patients."""
     rng = np.random.default_rng(0)
-    made = []
+    named = []
     for patient in range(PATIENTS):
         name = ("well", "ill")[patient % 2]
         for i in range(2):
             values = rng.normal(2000, 500, (SIDE, SIDE))
             values[8:16, 8:16] += CUE * (name == "ill")
-            made.append((f"{name}/p{patient:03d}-{i}", np.clip(values, 0, TWELVE_BITS)))
-    return [(name, values.astype(np.uint16)) for name, values in made]
+            named.append((f"{name}/p{patient:03d}-{i}", np.clip(values, 0, TWELVE_BITS)))
+    return [(name, values.astype(np.uint16)) for name, values in named]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The images as 16-bit TIFFs, and their rendering in 8 bits as PNGs."""
+    """Write the images as 16-bit TIFFs, and their upper 8 of 12 bits as PNGs."""
     sixteen, eight = tmp_path_factory.mktemp("sixteen"), tmp_path_factory.mktemp("eight")
     for folder in (sixteen, eight):
         for name in ("ill", "well"):
@@ -65,41 +65,44 @@ def config(seed: int) -> TrialConfig:
 
 
 def best(data: TrialData) -> float:
-    """The best validation AUROC, averaged over seeds."""
-    scores = [max(r.val["auroc"] for r in fit(config(seed), data)) for seed in SEEDS]
+    """Return the best validation AUROC, averaged over seeds."""
+    scores = [max(epoch.val["auroc"] for epoch in fit(config(seed), data)) for seed in SEEDS]
     return float(np.mean(scores))
 
 
-def spread(data: TrialData) -> float:
-    """The standard deviation of what the model is given."""
+def input_std(data: TrialData) -> float:
+    """Return the standard deviation of the model's inputs."""
     transform = input_transform(config(0), data.format)
     return float(transform.normalize(as_tensor(data.train.pixels)).std())
 
 
 def full_range(data: TrialData) -> TrialData:
-    """The same images, as if 65,535 were white."""
+    """Return the same images, scaled as if 65,535 were white."""
     return replace(data, format=PixelFormat(1, 0.0, 65535.0))
 
 
-def test_the_low_bits_of_16_train_as_well_as_their_rendering_in_8(
+def test_the_lower_bits_of_16_bit_images_train_as_well_as_their_8_bit_rendering(
     folders: tuple[Path, Path],
 ) -> None:
     (sixteen_set, sixteen), (eight_set, eight) = map(opened, folders)
-    for one, other in zip(sixteen_set.splits.values(), eight_set.splits.values(), strict=True):
-        assert [n.split(".")[0] for n in one.names] == [n.split(".")[0] for n in other.names]
-        assert one.patients.tolist() == other.patients.tolist()
+    splits = zip(sixteen_set.splits.values(), eight_set.splits.values(), strict=True)
+    for tiffs, pngs in splits:
+        assert [n.split(".")[0] for n in tiffs.names] == [n.split(".")[0] for n in pngs.names]
+        assert tiffs.patients.tolist() == pngs.patients.tolist()
     assert sixteen_set.patients_on_two_sides == 0
     assert (sixteen.train.pixels.dtype, eight.train.pixels.dtype) == (np.uint16, np.uint8)
     assert np.array_equal(sixteen.train.pixels >> 4, eight.train.pixels)
-    reached = best(sixteen)
-    assert reached > 0.9
-    assert reached >= best(eight) - 0.01
+    auroc = best(sixteen)
+    assert auroc > 0.9
+    assert auroc >= best(eight) - 0.01
 
 
-def test_scaled_by_all_of_16_bits_little_would_be_left(folders: tuple[Path, Path]) -> None:
-    """So that the test above cannot pass where the range is ignored."""
+def test_scaling_by_the_full_range_of_16_bits_would_lose_the_signal(
+    folders: tuple[Path, Path],
+) -> None:
+    """This proves that the test above cannot pass if the range of the values is ignored."""
     (_, sixteen), (_, eight) = map(opened, folders)
-    ignored = full_range(sixteen)
-    assert 0.9 < spread(sixteen) / spread(eight) < 1.1
-    assert spread(ignored) < 0.1 * spread(sixteen)
-    assert best(ignored) < best(sixteen) - 0.1
+    badly_scaled = full_range(sixteen)
+    assert 0.9 < input_std(sixteen) / input_std(eight) < 1.1
+    assert input_std(badly_scaled) < 0.1 * input_std(sixteen)
+    assert best(badly_scaled) < best(sixteen) - 0.1

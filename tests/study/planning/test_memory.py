@@ -1,4 +1,4 @@
-"""Memory: what cannot fit is refused before anything starts, and what fits is not."""
+"""Memory: a trial that cannot fit is refused before anything starts; one that fits is not."""
 
 import json
 import math
@@ -14,8 +14,8 @@ from tune_bio.ray_tune.resources import Allotment, Node
 from tune_bio.space.trial_config import TrialConfig
 from tune_bio.study.planning.memory import GIB, PROCESS, estimate_memory, refuse_unfit
 
-ONE, TWO = Allotment(1, 0, 1), Allotment(1, 0, 2)
-# An ANN as wide as a report's convolutions are expensive, on its images of 256 px.
+ONE, TWO = Allotment(1, 0, 1), Allotment(1, 0, 2)  # trials at a time
+# A very wide ANN on images of 256 px.
 HUGE = {"model": "ann", "width": "20000-256", "image_size": 256}
 LAPTOP = (Node(2, 0, 16 * GIB),)
 
@@ -24,7 +24,7 @@ def _check(params: dict[str, Any], nodes: tuple[Node, ...], allotment: Allotment
     return refuse_unfit([TrialConfig.of(params)], dataset(n=600), nodes, allotment)
 
 
-def test_the_huge_ann_of_the_report_is_refused_with_what_to_lower() -> None:
+def test_a_huge_ann_is_refused_with_a_remedy() -> None:
     with pytest.raises(ResourceError, match=r"ann \(image_size=256.*width=20000-256\)") as caught:
         _check(HUGE, LAPTOP, ONE)
     assert "needs about 30" in str(caught.value)
@@ -32,29 +32,29 @@ def test_the_huge_ann_of_the_report_is_refused_with_what_to_lower() -> None:
     assert is_one_line(caught.value)
 
 
-def test_on_a_larger_machine_or_a_smaller_optimizer_it_is_not() -> None:
+def test_more_memory_or_an_optimizer_that_needs_less_makes_it_fit() -> None:
     assert _check(HUGE, (Node(2, 0, 64 * GIB),), ONE) == []
-    plain = {**HUGE, "optimizer": "sgd", "momentum": 0.0}
-    assert _check(plain, (Node(2, 0, 26 * GIB),), ONE) == []
+    without_moments = {**HUGE, "optimizer": "sgd", "momentum": 0.0}
+    assert _check(without_moments, (Node(2, 0, 26 * GIB),), ONE) == []
 
 
-def test_trials_that_fit_one_at_a_time_are_told() -> None:
+def test_trials_that_fit_only_one_at_a_time_are_reported() -> None:
     (note,) = _check(HUGE, (Node(2, 0, 40 * GIB),), TWO)
     assert "--max-concurrent 1 fits" in note
 
 
-def test_where_memory_is_not_known_nothing_is_refused() -> None:
+def test_nothing_is_refused_if_the_memory_is_unknown() -> None:
     assert _check(HUGE, (Node(2, 0),), TWO) == []
 
 
-def test_a_frozen_backbone_is_not_refused_for_what_fine_tuning_would_need() -> None:
-    tuned = {"model": "resnet50", "weights": "imagenet", "image_size": 224, "batch_size": 512}
+def test_a_frozen_backbone_is_not_charged_for_fine_tuning() -> None:
+    fine_tuned = {"model": "resnet50", "weights": "imagenet", "image_size": 224, "batch_size": 512}
     with pytest.raises(ResourceError, match="resnet50"):
-        _check(tuned, LAPTOP, ONE)
-    assert _check({**tuned, "freeze": "backbone"}, LAPTOP, ONE) == []
+        _check(fine_tuned, LAPTOP, ONE)
+    assert _check({**fine_tuned, "freeze": "backbone"}, LAPTOP, ONE) == []
 
 
-def test_a_gpus_memory_counts_by_the_share_of_it() -> None:
+def test_a_trial_on_half_a_gpu_gets_half_of_its_memory() -> None:
     params = {"model": "resnet50", "image_size": 224, "batch_size": 128}
     node = (Node(8, 1, 64 * GIB, 16 * GIB),)
     assert _check(params, node, Allotment(1, 1, 1)) == []
@@ -65,9 +65,10 @@ def test_a_gpus_memory_counts_by_the_share_of_it() -> None:
 MEASURE = """
 import json, sys, torch
 from pathlib import Path
-from tests.fixtures_data import trial_data
-from tune_bio.config import TrialConfig
-from tune_bio.training import TrainingState, train_epoch
+from tests.data_factory import trial_data
+from tune_bio.space.trial_config import TrialConfig
+from tune_bio.training.fit import train_epoch
+from tune_bio.training.state import TrainingState
 
 torch.set_num_threads(1)
 config = TrialConfig.of(json.loads(sys.argv[1]))
@@ -79,7 +80,7 @@ def memory(field):
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field + ":")))
 
 
-# Begins the peak anew: a process inherits its parent's, and pytest's is large.
+# Reset the peak: a process inherits that of its parent, and pytest's is large.
 Path("/proc/self/clear_refs").write_text("5")
 before = memory("VmRSS")
 train_epoch(TrainingState(config, data), data)
@@ -103,7 +104,7 @@ print(memory("VmHWM") - before)
     ids=lambda params: str(params["model"]),
 )
 @pytest.mark.slow
-def test_the_estimate_is_near_what_a_training_process_takes(params: dict[str, Any]) -> None:
+def test_the_estimate_is_close_to_the_memory_of_a_training_process(params: dict[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, json.dumps(params)],
         capture_output=True, text=True, check=True,
