@@ -73,7 +73,7 @@ def test_a_search_over_arrays_writes_the_same_files_as_the_command(
     assert (result.folder / "figures" / "learning_curves.png").is_file()
     assert "is best, with a validation AUROC" in (result.folder / "report.html").read_text()
     images, labels, _ = arrays(classes)
-    # AUROC, since the metric that selected the epoch ranks: it does not make 0.5 the threshold.
+    # AUROC, not accuracy: the best epoch was selected by its ranking, not at the threshold 0.5.
     p = result.best.predict(images)
     assert sk.roc_auc_score(labels, p[:, 1] if classes == 2 else p, multi_class="ovr") > 0.9
 

@@ -1,4 +1,4 @@
-"""The folder of a study: other files are never overwritten; an unstarted study is."""
+"""The folder of a study: only the traces of a study that never started may be overwritten."""
 
 from pathlib import Path
 

@@ -62,9 +62,9 @@ def test_a_finished_study_is_extended_by_epochs(study: Run, tmp_path: Path) -> N
     up_to_3 = longer.epochs[longer.epochs["epoch"] <= 3].reset_index(drop=True)
     pd.testing.assert_frame_equal(up_to_3, first_epochs)  # times included: trained once
     (tmp_path / "results").rename(tmp_path / "elsewhere")
-    whole = study("--max-epochs", "5", configs=configs)
+    anew = study("--max-epochs", "5", configs=configs)
     extended = read_epochs(tmp_path / "elsewhere" / "study")
-    pd.testing.assert_frame_equal(_untimed(extended), _untimed(whole.epochs))
+    pd.testing.assert_frame_equal(_untimed(extended), _untimed(anew.epochs))
 
 
 def test_a_trial_whose_lr_schedule_depends_on_its_length_cannot_be_extended(
@@ -177,11 +177,11 @@ def test_a_killed_study_is_resumed_and_trains_no_epoch_twice(
             if epoch <= last:
                 assert times[trial, epoch] == seconds, "an epoch before the checkpoint was trained"
     (tmp_path / "results").rename(tmp_path / "killed")
-    whole = study("--max-epochs", "40", configs=configs[1:])
-    expected = _untimed(whole.epochs).set_index(["trial_id", "epoch"])
-    for trial, uninterrupted in (("t0001", "t0000"), ("t0002", "t0001"), ("t0003", "t0002")):
+    uninterrupted = study("--max-epochs", "40", configs=configs[1:])
+    expected = _untimed(uninterrupted.epochs).set_index(["trial_id", "epoch"])
+    for trial, counterpart in (("t0001", "t0000"), ("t0002", "t0001"), ("t0003", "t0002")):
         curve = _untimed(epochs[epochs["trial_id"] == trial].drop(columns="trial_id"))
-        first_epochs = expected.loc[uninterrupted].reset_index().iloc[: len(curve)]
+        first_epochs = expected.loc[counterpart].reset_index().iloc[: len(curve)]
         pd.testing.assert_frame_equal(curve, first_epochs)
 
 
@@ -189,13 +189,13 @@ def test_a_killed_study_is_resumed_and_trains_no_epoch_twice(
 def test_checkpoints_may_be_ahead_of_the_records(study: Run) -> None:
     """A kill loses the records of the last two seconds, but no checkpoint."""
     configs = [{**ANN, "lr": 1e-2, "epochs": epochs} for epochs in (3, 5, 8)]
-    whole = study("--max-epochs", "8", configs=configs)
-    trials, epochs = whole.trials, whole.epochs
-    predictions = read_predictions(whole.folder)
+    finished = study("--max-epochs", "8", configs=configs)
+    folder, trials, epochs = finished.folder, finished.trials, finished.epochs
+    predictions = read_predictions(folder)
     running = trials.reset_index().assign(status="running")
-    columns = list(read_trials(whole.folder).columns)
-    running[columns].to_parquet(whole.folder / "trials.parquet")
-    epochs[epochs["epoch"] <= 2].to_parquet(whole.folder / "epochs.parquet")
+    columns = list(read_trials(folder).columns)
+    running[columns].to_parquet(folder / "trials.parquet")
+    epochs[epochs["epoch"] <= 2].to_parquet(folder / "epochs.parquet")
     resumed = study("--max-epochs", "8", "--resume", configs=configs)
     assert resumed.status == 0
     pd.testing.assert_frame_equal(resumed.epochs, epochs)  # times included: trained once
@@ -241,9 +241,9 @@ def test_a_manifest_that_was_changed_by_hand_is_refused_in_one_line(
 
 
 def _wait_for_epochs(folder: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until a trial runs and so many epochs are on record; those of one training count once.
+    """Wait until a trial runs and `count` epochs are on record; the process must still run then.
 
-    The process must still run then.
+    An epoch that several trials share counts once.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
