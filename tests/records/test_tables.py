@@ -197,6 +197,26 @@ def test_a_failed_write_leaves_the_old_tables(
     assert files == {TRIALS, EPOCHS, PREDICTIONS, EVALUATIONS}
 
 
+def test_a_table_that_is_replaced_while_it_is_read_is_read_as_it_was(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a running study does: the reader has opened the file, and another one takes its place."""
+    start(records, "a")
+    records.write()
+    read_table = pq.read_table
+
+    def replaced_meanwhile(source: Any, **kwargs: Any) -> Any:
+        for number in range(500):
+            start(records, f"b{number}", lr=0.001 * (number + 1))
+        records.write()
+        return read_table(source, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", replaced_meanwhile)
+        assert read_trials(records.folder)["trial_id"].tolist() == ["a"]
+    assert len(read_trials(records.folder)) == 501
+
+
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more", "{".encode("utf-16")])
 @pytest.mark.parametrize("read", [read_trials, read_epochs, read_predictions, read_manifest])
 def test_an_unreadable_file_is_reported_with_a_remedy(

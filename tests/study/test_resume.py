@@ -156,9 +156,11 @@ def test_a_killed_study_is_resumed_and_trains_no_epoch_twice(
     ]  # fmt: skip
     for resume, count in (([], 3), (["--resume"], 12)):
         process = subprocess.Popen([*command, *resume])
-        _wait_for_epochs(folder, count, process)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            _wait_for_epochs(folder, count, process)
+        finally:
+            process.kill()  # SIGKILL
+            process.wait()
     epochs_before = read_epochs(folder)
     checkpointed = _last_checkpoints(folder)
     resumed = study(*command[command.index("--max-epochs") :][:2], "--scheduler", "asha",

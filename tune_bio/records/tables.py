@@ -229,7 +229,10 @@ def _write(path: Path, table: pa.Table) -> None:
 
 def _read_table(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path)
+        # Opened once: given a path, pyarrow opens it twice, and a running study may have replaced
+        # the file in between.
+        with pa.OSFile(str(path)) as file:
+            return pq.read_table(file)
     except FileNotFoundError as error:  # its text is only the path
         raise ResultsError(f"{path} cannot be read (it does not exist)", FOLDER_REMEDY) from error
     except (OSError, pa.ArrowException) as error:

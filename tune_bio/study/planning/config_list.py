@@ -36,7 +36,8 @@ def read_configurations(path: Path) -> list[Params]:
 
 def _from_table(path: Path) -> list[Params]:
     try:
-        table = pd.read_parquet(path)
+        with path.open("rb") as stream:  # opened once: the study may still be running
+            table = pd.read_parquet(stream)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error})", f"give a {TRIALS}") from error
     return configurations_of(table)
